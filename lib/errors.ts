@@ -1,0 +1,70 @@
+/**
+ * Every error the package throws on purpose. One table: the code names the kind, the message says where it happened,
+ * what was expected and what came. Catch `HrsamError` and switch on `code`.
+ */
+export const ERROR_CODES = {
+  /** A tensor, image or embedding of the wrong shape. */
+  ERR_SHAPE: 'shape',
+  /** An argument of the wrong type or out of its range. */
+  ERR_ARGUMENT: 'argument',
+  /** A prompt (points, labels, boxes, mask) that cannot be used: not finite, outside the picture, wrong counts. */
+  ERR_PROMPT: 'prompt',
+  /** A picture that cannot be read: unknown format, truncated, too large. */
+  ERR_IMAGE: 'image',
+  /** A weights file that is corrupt, hostile or not of a supported layout. */
+  ERR_WEIGHTS: 'weights file',
+  /** A configuration that is incomplete, contradictory or does not fit the weights. */
+  ERR_CONFIG: 'configuration',
+  /** A file that cannot be opened, read or written. */
+  ERR_FILE: 'file',
+  /** An unknown device, or one that cannot be used here. */
+  ERR_DEVICE: 'device',
+  /** Memory could not be had; the model and other requests go on. */
+  ERR_OUT_OF_MEMORY: 'out of memory',
+  /** Use of a tensor, image or model after it was disposed. */
+  ERR_DISPOSED: 'disposed',
+  /** The caller's AbortSignal fired before the work began. */
+  ERR_ABORTED: 'aborted',
+  /** The native addon is missing or does not load. */
+  ERR_ADDON: 'native addon',
+  /** A defect of this package: please report it. */
+  ERR_INTERNAL: 'internal',
+} as const;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+export interface ErrorDetails {
+  /** What was being looked at: a file, a tensor, a layer, an option. */
+  where?: string;
+  /** What would have been right. */
+  expected?: unknown;
+  /** What came instead. */
+  actual?: unknown;
+  cause?: unknown;
+}
+
+const show = (value: unknown): string => {
+  if (typeof value === 'string') return value.length > 200 ? `${value.slice(0, 200)}…` : value;
+  if (Array.isArray(value)) return `[${value.slice(0, 16).map(show).join(', ')}${value.length > 16 ? ', …' : ''}]`;
+  return String(value);
+};
+
+export class HrsamError extends Error {
+  override readonly name = 'HrsamError';
+  readonly code: ErrorCode;
+  readonly where?: string;
+  readonly expected?: unknown;
+  readonly actual?: unknown;
+
+  constructor(code: ErrorCode, summary: string, details: ErrorDetails = {}) {
+    const { where, expected, actual, cause } = details;
+    const parts = [where ? `${where}: ${summary}` : summary];
+    if (expected !== undefined) parts.push(`expected ${show(expected)}`);
+    if (actual !== undefined) parts.push(`got ${show(actual)}`);
+    super(parts.join('; '), cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.where = where;
+    this.expected = expected;
+    this.actual = actual;
+  }
+}

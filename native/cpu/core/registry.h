@@ -1,0 +1,21 @@
+#pragma once
+
+#include "op.h"
+
+namespace hrsam::cpu {
+
+using CompileFunction = Op* (*)(const Node& node, Compiler& compiler);
+
+// One instruction set that this library was built with.
+struct Isa {
+  const char* name;
+  bool (*supported)();
+  CompileFunction (*find_op)(const char* name);
+};
+
+// Best first; the last is "scalar", which every processor has.
+const Isa* isas(int* count);
+// The best supported one, or the one that HRSAM_CPU_ISA names. Throws a typed error for an unknown or unsupported name.
+const Isa& active_isa();
+
+}  // namespace hrsam::cpu
