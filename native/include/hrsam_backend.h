@@ -1,9 +1,11 @@
-/* The C ABI between the addon and its backends (CPU: linked in; CUDA: a shared library loaded at run time).
+/* The C ABI between the addon and its backends (CPU: linked in; CUDA: a shared library loaded at
+ * run time).
  *
- * A backend knows devices, buffers and programs. A program is compiled from a plan: values (shape, dtype, where they
- * live), nodes (an op's name, its operands and attributes by name) and one arena whose layout was planned beforehand.
- * Calls on one device are made by one thread, the device's worker, except those marked "any thread".
- * Functions that can fail return 0 on success; otherwise they fill `hrsam_error`, whose code is one of lib/errors.ts. */
+ * A backend knows devices, buffers and programs. A program is compiled from a plan: values (shape,
+ * dtype, where they live), nodes (an op's name, its operands and attributes by name) and one arena
+ * whose layout was planned beforehand. Calls on one device are made by one thread, the device's
+ * worker, except those marked "any thread". Functions that can fail return 0 on success; otherwise
+ * they fill `hrsam_error`, whose code is one of lib/errors.ts. */
 #ifndef HRSAM_BACKEND_H_
 #define HRSAM_BACKEND_H_
 
@@ -29,14 +31,21 @@ typedef struct hrsam_program hrsam_program;
 typedef struct hrsam_run hrsam_run;
 
 /* Where a value lives. FOLDED: computed once when the program is compiled, kept with it. */
-typedef enum { HRSAM_INPUT = 0, HRSAM_CONSTANT = 1, HRSAM_FOLDED = 2, HRSAM_ARENA = 3, HRSAM_OUTPUT = 4 } hrsam_storage;
+typedef enum {
+  HRSAM_INPUT = 0,
+  HRSAM_CONSTANT = 1,
+  HRSAM_FOLDED = 2,
+  HRSAM_ARENA = 3,
+  HRSAM_OUTPUT = 4
+} hrsam_storage;
 
 typedef struct {
   int32_t dtype; /* hrsam_dtype */
   int32_t rank;
   int64_t dims[HRSAM_MAX_RANK];
   int32_t storage; /* hrsam_storage */
-  int32_t slot;    /* INPUT/OUTPUT: position in the run's list; CONSTANT: position in the plan's buffers */
+  int32_t
+      slot; /* INPUT/OUTPUT: position in the run's list; CONSTANT: position in the plan's buffers */
   uint64_t offset; /* bytes into the arena or the constant's buffer */
 } hrsam_value;
 
@@ -98,22 +107,32 @@ typedef struct hrsam_backend {
   int (*device_set_threads)(hrsam_device* device, int32_t threads, hrsam_error* error);
   void (*device_memory)(hrsam_device* device, hrsam_memory_info* info); /* any thread */
   void (*device_trim)(hrsam_device* device);
+  /* The arithmetic ceiling as measured now, in GFLOP/s: register-resident multiply-adds of that
+   * type on all threads. */
+  int (*device_peak)(hrsam_device* device, int32_t dtype, double* gflops, hrsam_error* error);
 
   /* any thread: buffers */
-  int (*buffer_create)(hrsam_device* device, uint64_t bytes, hrsam_buffer** buffer, hrsam_error* error);
-  /* Takes memory that outlives the buffer (a mapped file). The CPU backend reads it in place; others copy it. */
-  int (*buffer_wrap)(hrsam_device* device, const void* data, uint64_t bytes, hrsam_buffer** buffer, hrsam_error* error);
+  int (*buffer_create)(hrsam_device* device, uint64_t bytes, hrsam_buffer** buffer,
+                       hrsam_error* error);
+  /* Takes memory that outlives the buffer (a mapped file). The CPU backend reads it in place;
+   * others copy it. */
+  int (*buffer_wrap)(hrsam_device* device, const void* data, uint64_t bytes, hrsam_buffer** buffer,
+                     hrsam_error* error);
   void (*buffer_destroy)(hrsam_buffer* buffer);
-  void* (*buffer_host)(hrsam_buffer* buffer); /* the memory itself where the host can read it, else NULL */
-  int (*buffer_write)(hrsam_buffer* buffer, uint64_t offset, const void* source, uint64_t bytes, hrsam_error* error);
-  int (*buffer_read)(hrsam_buffer* buffer, uint64_t offset, void* destination, uint64_t bytes, hrsam_error* error);
+  void* (*buffer_host)(
+      hrsam_buffer* buffer); /* the memory itself where the host can read it, else NULL */
+  int (*buffer_write)(hrsam_buffer* buffer, uint64_t offset, const void* source, uint64_t bytes,
+                      hrsam_error* error);
+  int (*buffer_read)(hrsam_buffer* buffer, uint64_t offset, void* destination, uint64_t bytes,
+                     hrsam_error* error);
 
-  int (*program_create)(hrsam_device* device, const hrsam_plan* plan, hrsam_program** program, hrsam_error* error);
+  int (*program_create)(hrsam_device* device, const hrsam_plan* plan, hrsam_program** program,
+                        hrsam_error* error);
   void (*program_destroy)(hrsam_program* program);
 
   /* A run advances by steps so that the worker may let a short run pass a long one. */
-  int (*run_create)(hrsam_program* program, hrsam_buffer* const* inputs, hrsam_buffer* const* outputs,
-                    hrsam_run** run, hrsam_error* error);
+  int (*run_create)(hrsam_program* program, hrsam_buffer* const* inputs,
+                    hrsam_buffer* const* outputs, hrsam_run** run, hrsam_error* error);
   /* Returns 1 while steps remain, 0 when done, -1 on error. */
   int (*run_step)(hrsam_run* run, hrsam_error* error);
   void (*run_destroy)(hrsam_run* run);

@@ -9,6 +9,7 @@ namespace hrsam::cpu {
 #define ISA(name)                             \
   namespace name {                            \
   CompileFunction find_op(const char* op);    \
+  double peak_gflops(Pool& pool, DType type); \
   }
 #include "isas.def"
 #undef ISA
@@ -32,7 +33,7 @@ bool supports_neon() { return true; }
 #endif
 
 const Isa kIsas[] = {
-#define ISA(name) {#name, supports_##name, name::find_op},
+#define ISA(name) {#name, supports_##name, name::find_op, name::peak_gflops},
 #include "isas.def"
 #undef ISA
 };

@@ -1,13 +1,15 @@
-// What an op on the CPU is made of. An op lives in native/cpu/<op>.cc, which is compiled once per instruction set in
-// namespace hrsam::cpu::HRSAM_ISA and defines
+// What an op on the CPU is made of. An op lives in native/cpu/<op>.cc, which is compiled once per
+// instruction set in namespace hrsam::cpu::HRSAM_ISA and defines
 //
 //   Op* compile_<op>(const Node& node, Compiler& compiler);
 //
-// compile_<op> checks what the graph cannot, prepares constants (packs weights, builds tables) and returns the op;
-// Op::run does the work, on the device's worker thread, with Run::pool for the other threads.
+// compile_<op> checks what the graph cannot, prepares constants (packs weights, builds tables) and
+// returns the op; Op::run does the work, on the device's worker thread, with Run::pool for the
+// other threads.
 //
-// Files compiled per instruction set instantiate no templates of the standard library: the linker keeps one copy of
-// such a function for all of them, and it could be the one that this processor cannot run.
+// Files compiled per instruction set instantiate no templates of the standard library: the linker
+// keeps one copy of such a function for all of them, and it could be the one that this processor
+// cannot run.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +31,8 @@ struct Value {
   DType dtype = DType::f32;
   int rank = 0;
   int64_t dims[6] = {};
-  // Constants (weights, folded values): known while compiling, valid as long as the program. Else null.
+  // Constants (weights, folded values): known while compiling, valid as long as the program. Else
+  // null.
   const void* data = nullptr;
 
   int64_t dim(int i) const { return dims[i < 0 ? i + rank : i]; }  // negative: from the end
@@ -42,7 +45,8 @@ struct Value {
   int64_t bytes() const { return elements() * dtype_bytes(dtype); }
 };
 
-// A node while it is compiled. Accessors by name fail with a typed error when the plan lacks the name.
+// A node while it is compiled. Accessors by name fail with a typed error when the plan lacks the
+// name.
 class Node {
  public:
   const char* op() const;
@@ -97,10 +101,10 @@ class Block {
 class Compiler {
  public:
   Pool& pool;
-  // A block shared by all programs of the device that ask for the same constant in the same layout (packed weights).
-  // The first caller gets *fresh = true and fills it before it returns from compile. Layout: any static string that,
-  // with the constant's address and size, determines the content.
-  // The op keeps the handle as long as it uses the memory: release() in its destructor.
+  // A block shared by all programs of the device that ask for the same constant in the same layout
+  // (packed weights). The first caller gets *fresh = true and fills it before it returns from
+  // compile. Layout: any static string that, with the constant's address and size, determines the
+  // content. The op keeps the handle as long as it uses the memory: release() in its destructor.
   struct Shared;
   Shared* share(const Value& constant, const char* layout, size_t bytes, void** data, bool* fresh);
   static void release(Shared* shared);

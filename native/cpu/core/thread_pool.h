@@ -1,5 +1,5 @@
-// The one thread pool of the CPU backend. Work is cut into tasks by the shapes alone, never by the number of threads,
-// so results do not depend on it.
+// The one thread pool of the CPU backend. Work is cut into tasks by the shapes alone, never by the
+// number of threads, so results do not depend on it.
 #pragma once
 
 #include <cstddef>
@@ -18,9 +18,9 @@ class Pool {
   // Only between parallel sections.
   void resize(int threads);
 
-  // Runs task(context, i, thread) for every i in [0, count), on all threads, the caller being thread 0; returns when
-  // all are done. Tasks are handed out in ascending order, must not throw and must not start parallel sections.
-  // One caller at a time.
+  // Runs task(context, i, thread) for every i in [0, count), on all threads, the caller being
+  // thread 0; returns when all are done. Tasks are handed out in ascending order, must not throw
+  // and must not start parallel sections. One caller at a time.
   using Task = void (*)(void* context, int64_t i, int thread);
   void parallel(int64_t count, Task task, void* context);
 
@@ -32,8 +32,8 @@ class Pool {
         const_cast<void*>(static_cast<const void*>(&f)));
   }
 
-  // 64-byte aligned scratch memory of one thread, at least as large as the last reserve(). Throws when out of memory.
-  // Contents do not survive a reserve().
+  // 64-byte aligned scratch memory of one thread, at least as large as the last reserve(). Throws
+  // when out of memory. Contents do not survive a reserve().
   void reserve(size_t bytes_per_thread);
   void* scratch(int thread) const;
 

@@ -1,0 +1,42 @@
+// A compiled plan, and one execution of it.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "device.h"
+
+struct hrsam_program {
+  struct Step {
+    std::unique_ptr<hrsam::cpu::Op> op;
+    std::vector<int32_t> operands;
+    int32_t result;
+  };
+  hrsam_device* device = nullptr;
+  std::vector<hrsam_value> placement;
+  std::vector<hrsam::cpu::Value> values;
+  std::vector<hrsam::cpu::Block> folded;
+  std::vector<void*> constants;  // by value; null where not constant
+  std::vector<Step> steps;
+  std::vector<uint64_t> input_bytes, output_bytes;
+  uint64_t arena_bytes = 0;
+};
+
+struct hrsam_run {
+  hrsam_program* program = nullptr;
+  hrsam::cpu::Block arena;
+  std::vector<void*> addresses;  // by value
+  std::vector<void*> operands;   // of the current step
+  size_t next = 0;
+
+  ~hrsam_run();
+};
+
+namespace hrsam::cpu {
+
+hrsam_program* build_program(hrsam_device* device, const hrsam_plan& plan);
+hrsam_run* start_run(hrsam_program* program, hrsam_buffer* const* inputs,
+                     hrsam_buffer* const* outputs);
+bool step_run(hrsam_run* run);  // true while steps remain
+
+}  // namespace hrsam::cpu
