@@ -1,0 +1,57 @@
+// GELU, SiLU, ReLU or sigmoid of every element.
+#include "expect.h"
+#include "simd.h"
+#include "tasks.h"
+
+namespace hrsam::cpu::HRSAM_ISA {
+
+namespace {
+
+template <class X, class Y>
+void apply(const X* x, Y* y, int64_t n, Activation activation) {
+  int64_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) store(y + i, activate(load(x + i), activation));
+  const int rest = static_cast<int>(n - i);
+  if (rest > 0) store_n(y + i, activate(load_n(x + i, rest), activation), rest);
+}
+
+class ActivationOp : public Op {
+ public:
+  ActivationOp(int x, int64_t elements, DType from, DType to, Activation activation)
+      : x_(x), elements_(elements), from_(from), to_(to), activation_(activation) {}
+
+  void run(const Run& run) const override {
+    with_floats(from_, [&](auto from) {
+      with_floats(to_, [&](auto to) {
+        const auto* x = run.in<decltype(from)>(x_);
+        auto* y = run.out<decltype(to)>();
+        each_piece(run.pool, 1, elements_, 8, [&](int64_t, int64_t begin, int64_t end) {
+          apply(x + begin, y + begin, end - begin, activation_);
+        });
+      });
+    });
+  }
+
+ private:
+  int x_;
+  int64_t elements_;
+  DType from_, to_;
+  Activation activation_;
+};
+
+}  // namespace
+
+Op* compile_activation(const Node& node, Compiler&) {
+  const Value& x = node.value("x");
+  const Value& result = node.result();
+  const int64_t activation = node.integer("activation");
+  expect_floats(node, x, "x");
+  expect_floats(node, result, "the result");
+  expect(node, same_shape(x, result), "the result's shape is not that of x");
+  if (activation < 0 || activation > static_cast<int64_t>(Activation::sigmoid))
+    node.fail("ERR_ARGUMENT", "activation: unknown");
+  return new ActivationOp(node.operand("x"), x.elements(), x.dtype, result.dtype,
+                          static_cast<Activation>(activation));
+}
+
+}  // namespace hrsam::cpu::HRSAM_ISA

@@ -1,0 +1,52 @@
+// f32 ↔ bf16, rounded to nearest even.
+#include "expect.h"
+#include "simd.h"
+#include "tasks.h"
+
+namespace hrsam::cpu::HRSAM_ISA {
+
+namespace {
+
+template <class X, class Y>
+void convert(const X* x, Y* y, int64_t n) {
+  int64_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) store(y + i, load(x + i));
+  const int rest = static_cast<int>(n - i);
+  if (rest > 0) store_n(y + i, load_n(x + i, rest), rest);
+}
+
+class Cast : public Op {
+ public:
+  Cast(int x, int64_t elements, DType from, DType to)
+      : x_(x), elements_(elements), from_(from), to_(to) {}
+
+  void run(const Run& run) const override {
+    with_floats(from_, [&](auto from) {
+      with_floats(to_, [&](auto to) {
+        const auto* x = run.in<decltype(from)>(x_);
+        auto* y = run.out<decltype(to)>();
+        each_piece(run.pool, 1, elements_, 4, [&](int64_t, int64_t begin, int64_t end) {
+          convert(x + begin, y + begin, end - begin);
+        });
+      });
+    });
+  }
+
+ private:
+  int x_;
+  int64_t elements_;
+  DType from_, to_;
+};
+
+}  // namespace
+
+Op* compile_cast(const Node& node, Compiler&) {
+  const Value& x = node.value("x");
+  const Value& result = node.result();
+  expect_floats(node, x, "x");
+  expect_floats(node, result, "the result");
+  expect(node, same_shape(x, result), "the result's shape is not that of x");
+  return new Cast(node.operand("x"), x.elements(), x.dtype, result.dtype);
+}
+
+}  // namespace hrsam::cpu::HRSAM_ISA

@@ -1,0 +1,149 @@
+// Depthwise k×k convolution, channels last, zero padding, stride 1.
+//
+// A thread owns some rows of the result. Four neighbouring pixels are computed together, one vector
+// of channels at a time: each weight is read once for four products. Bound by memory: a row of x is
+// read k times, but from the cache after the first.
+#include "expect.h"
+#include "simd.h"
+#include "tasks.h"
+
+namespace hrsam::cpu::HRSAM_ISA {
+
+namespace {
+
+constexpr int kPixels = 4;
+constexpr int64_t kRows = 4;  // of a task: more would leave too few tasks for the 64×64 grid
+
+// (C, 1, k, k) → (k·k, C).
+void pack(const float* weight, int64_t channels, int64_t taps, float* packed) {
+  for (int64_t c = 0; c < channels; ++c)
+    for (int64_t tap = 0; tap < taps; ++tap) packed[tap * channels + c] = weight[c * taps + tap];
+}
+
+class DepthwiseConv : public Op {
+ public:
+  DepthwiseConv(const Node& node, const Value& x, int64_t kernel, Compiler& compiler)
+      : x_(node.operand("x")),
+        weight_(node.operand("weight")),
+        dtypes_{x.dtype, node.result().dtype},
+        batch_(x.dim(0)),
+        height_(x.dim(1)),
+        width_(x.dim(2)),
+        channels_(x.dim(3)),
+        kernel_(kernel) {
+    const Value& weight = node.value("weight");
+    if (weight.data == nullptr) return;
+    void* data = nullptr;
+    bool fresh = false;
+    shared_ = compiler.share(weight, "depthwise_conv", packed_bytes(), &data, &fresh);
+    packed_ = static_cast<float*>(data);
+    if (fresh) pack(static_cast<const float*>(weight.data), channels_, kernel_ * kernel_, packed_);
+  }
+  ~DepthwiseConv() override { Compiler::release(shared_); }
+
+  void run(const Run& run) const override {
+    const float* packed = packed_;
+    if (packed == nullptr) {
+      run.pool.reserve(packed_bytes());
+      float* scratch = static_cast<float*>(run.pool.scratch(0));
+      pack(run.in<float>(weight_), channels_, kernel_ * kernel_, scratch);
+      packed = scratch;
+    }
+    with_floats(dtypes_[0], [&](auto from) {
+      with_floats(dtypes_[1], [&](auto to) {
+        const auto* x = run.in<decltype(from)>(x_);
+        auto* y = run.out<decltype(to)>();
+        const int64_t blocks = divide_up(height_, kRows);
+        run.pool.each(batch_ * blocks, [&](int64_t i, int) {
+          const int64_t start = i / blocks * height_ * width_ * channels_;
+          const int64_t first = i % blocks * kRows;
+          for (int64_t row = first; row < smaller(height_, first + kRows); ++row)
+            convolve_row(x + start, packed, y + start + row * width_ * channels_, row);
+        });
+      });
+    });
+  }
+
+ private:
+  size_t packed_bytes() const {
+    return static_cast<size_t>(kernel_ * kernel_ * channels_) * sizeof(float);
+  }
+
+  template <class X, class Y>
+  void convolve_row(const X* image, const float* packed, Y* out, int64_t row) const {
+    const int64_t reach = kernel_ / 2;
+    int64_t column = 0;
+    while (column < width_) {
+      const bool inside = column >= reach && column + kPixels + reach <= width_;
+      if (inside)
+        convolve<kPixels>(image, packed, out + column * channels_, row, column);
+      else
+        convolve<1>(image, packed, out + column * channels_, row, column);
+      column += inside ? kPixels : 1;
+    }
+  }
+
+  // `pixels` neighbours. More than one only where the kernel does not reach over the sides.
+  template <int pixels, class X, class Y>
+  void convolve(const X* image, const float* packed, Y* out, int64_t row, int64_t column) const {
+    const int64_t reach = kernel_ / 2;
+    const int64_t top = larger(0, reach - row);  // the kernel's rows and columns inside the image
+    const int64_t bottom = smaller(kernel_, height_ + reach - row);
+    const int64_t left = larger(0, reach - column);
+    const int64_t right = smaller(kernel_, width_ + reach - column);
+    for (int64_t c = 0; c < channels_; c += kWidth) {
+      const int lanes = static_cast<int>(smaller(kWidth, channels_ - c));
+      V sums[pixels];
+      for (int p = 0; p < pixels; ++p) sums[p] = zero();
+      for (int64_t i = top; i < bottom; ++i) {
+        const X* line = image + ((row + i - reach) * width_ + column - reach) * channels_ + c;
+        const float* taps = packed + i * kernel_ * channels_ + c;
+        if (lanes == kWidth) {
+          for (int64_t j = left; j < right; ++j) {
+            const V tap = load(taps + j * channels_);
+            for (int p = 0; p < pixels; ++p)
+              sums[p] = fma(load(line + (j + p) * channels_), tap, sums[p]);
+          }
+        } else {
+          for (int64_t j = left; j < right; ++j) {
+            const V tap = load_n(taps + j * channels_, lanes);
+            for (int p = 0; p < pixels; ++p)
+              sums[p] = fma(load_n(line + (j + p) * channels_, lanes), tap, sums[p]);
+          }
+        }
+      }
+      for (int p = 0; p < pixels; ++p) {
+        if (lanes == kWidth)
+          store(out + p * channels_ + c, sums[p]);
+        else
+          store_n(out + p * channels_ + c, sums[p], lanes);
+      }
+    }
+  }
+
+  int x_, weight_;
+  DType dtypes_[2];
+  int64_t batch_, height_, width_, channels_, kernel_;
+  Compiler::Shared* shared_ = nullptr;
+  float* packed_ = nullptr;  // null: the weight is known only when it runs
+};
+
+}  // namespace
+
+Op* compile_depthwise_conv(const Node& node, Compiler& compiler) {
+  const Value& x = node.value("x");
+  const Value& weight = node.value("weight");
+  const Value& result = node.result();
+  expect_rank(node, x, "x", 4);
+  expect_floats(node, x, "x");
+  expect_rank(node, weight, "weight", 4);
+  expect_f32(node, weight, "weight");
+  expect_floats(node, result, "the result");
+  const int64_t kernel = weight.dim(3);
+  expect(node, kernel % 2 == 1 && has_shape(weight, {x.dim(3), 1, kernel, kernel}),
+         "weight: expected (C, 1, k, k) with odd k and the channels of x");
+  expect(node, same_shape(x, result), "the result's shape is not that of x");
+  return new DepthwiseConv(node, x, kernel, compiler);
+}
+
+}  // namespace hrsam::cpu::HRSAM_ISA

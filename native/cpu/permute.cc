@@ -1,0 +1,195 @@
+// The axes of x in another order.
+//
+// Axes of one element are dropped and those that stay neighbours are joined. When the last axis
+// stays the last, runs are copied. Otherwise the result's last axis (i) crosses x's last axis (j),
+// and each such plane is transposed in tiles, so that the lines of x and of the result that a tile
+// touches are used whole while they are in the cache.
+#include "bf16.h"
+#include "expect.h"
+#include "tasks.h"
+
+namespace hrsam::cpu::HRSAM_ISA {
+
+namespace {
+
+// 16 bytes: every instruction set interleaves two of them in one instruction.
+using Lanes1 [[gnu::vector_size(16)]] = uint8_t;
+using Lanes2 [[gnu::vector_size(16)]] = uint16_t;
+using Lanes4 [[gnu::vector_size(16)]] = uint32_t;
+
+HRSAM_INLINE void interleave(Lanes4 a, Lanes4 b, Lanes4& low, Lanes4& high) {
+  low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+}
+HRSAM_INLINE void interleave(Lanes2 a, Lanes2 b, Lanes2& low, Lanes2& high) {
+  low = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+  high = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+}
+HRSAM_INLINE void interleave(Lanes1 a, Lanes1 b, Lanes1& low, Lanes1& high) {
+  low = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  high =
+      __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+// y[j * y_stride + i] = x[i * x_stride + j] for a square as wide as a register. Interleaving row r
+// with row r + n/2, for all r and log2(n) times, transposes.
+template <class Lanes, class T>
+HRSAM_INLINE void transpose_square(const T* x, int64_t x_stride, T* y, int64_t y_stride) {
+  constexpr int n = 16 / sizeof(T);
+  Lanes rows[n], next[n];
+#pragma GCC unroll 16
+  for (int i = 0; i < n; ++i) memcpy(&rows[i], x + i * x_stride, 16);
+#pragma GCC unroll 4
+  for (int round = 1; round < n; round *= 2) {
+#pragma GCC unroll 16
+    for (int r = 0; r < n / 2; ++r)
+      interleave(rows[r], rows[r + n / 2], next[2 * r], next[2 * r + 1]);
+#pragma GCC unroll 16
+    for (int r = 0; r < n; ++r) rows[r] = next[r];
+  }
+#pragma GCC unroll 16
+  for (int j = 0; j < n; ++j) memcpy(y + j * y_stride, &rows[j], 16);
+}
+
+// The same for any rectangle of i_count by j_count.
+template <class Lanes, class T>
+void transpose(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t i_count,
+               int64_t j_count) {
+  constexpr int64_t n = 16 / sizeof(T);
+  constexpr int64_t line = 64 / sizeof(T);  // a line of the result is completed before the next
+  const int64_t i_end = i_count / n * n, j_end = j_count / n * n;
+  for (int64_t i0 = 0; i0 < i_end; i0 += line)
+    for (int64_t j = 0; j < j_end; j += n)
+      for (int64_t i = i0; i < smaller(i_end, i0 + line); i += n)
+        transpose_square<Lanes>(x + i * x_stride + j, x_stride, y + j * y_stride + i, y_stride);
+  for (int64_t i = 0; i < i_count; ++i)
+    for (int64_t j = i < i_end ? j_end : 0; j < j_count; ++j)
+      y[j * y_stride + i] = x[i * x_stride + j];
+}
+
+struct Axis {
+  int64_t size, x_stride, y_stride;  // strides in elements
+};
+
+constexpr int64_t kTile = 64;
+
+class Permute : public Op {
+ public:
+  Permute(const Node& node, const Value& x, const int64_t* order)
+      : x_(node.operand("x")), element_bytes_(dtype_bytes(x.dtype)) {
+    int64_t strides[6];
+    int64_t stride = 1;
+    for (int i = x.rank - 1; i >= 0; --i) {
+      strides[i] = stride;
+      stride *= x.dims[i];
+    }
+    elements_ = stride;
+    int count = 0;
+    stride = 1;
+    for (int i = x.rank - 1; i >= 0; --i) {  // the result's axes from the last to the first
+      const Axis axis{x.dims[order[i]], strides[order[i]], stride};
+      stride *= axis.size;
+      if (axis.size == 1) continue;
+      Axis& inner = axes_[count - (count > 0)];
+      if (count > 0 && axis.x_stride == inner.size * inner.x_stride)
+        inner.size *= axis.size;
+      else
+        axes_[count++] = axis;
+    }
+    if (count == 0) axes_[count++] = {1, 1, 1};
+    i_ = axes_[0];
+    outer_count_ = 0;
+    for (int k = 1; k < count; ++k) {
+      if (axes_[k].x_stride == 1)
+        j_ = axes_[k];
+      else
+        axes_[outer_count_++] = axes_[k];
+      if (axes_[k].x_stride != 1) outer_ *= axes_[k].size;
+    }
+  }
+
+  void run(const Run& run) const override {
+    if (elements_ == 0) return;
+    if (i_.x_stride == 1)
+      copy(run);
+    else if (element_bytes_ == 4)
+      transpose_planes<Lanes4, uint32_t>(run);
+    else if (element_bytes_ == 2)
+      transpose_planes<Lanes2, uint16_t>(run);
+    else
+      transpose_planes<Lanes1, uint8_t>(run);
+  }
+
+ private:
+  struct Start {
+    int64_t x, y;
+  };
+  // Where the plane or run of that number starts, in elements.
+  Start start(int64_t number) const {
+    Start at{0, 0};
+    for (int k = 0; k < outer_count_; ++k) {
+      const int64_t index = number % axes_[k].size;
+      at.x += index * axes_[k].x_stride;
+      at.y += index * axes_[k].y_stride;
+      number /= axes_[k].size;
+    }
+    return at;
+  }
+
+  void copy(const Run& run) const {
+    const char* x = run.in<char>(x_);
+    char* y = run.out<char>();
+    each_piece(run.pool, outer_, i_.size * element_bytes_, 1,
+               [&](int64_t number, int64_t begin, int64_t end) {
+                 const Start at = start(number);
+                 memcpy(y + at.y * element_bytes_ + begin, x + at.x * element_bytes_ + begin,
+                        static_cast<size_t>(end - begin));
+               });
+  }
+
+  template <class Lanes, class T>
+  void transpose_planes(const Run& run) const {
+    const T* x = run.in<T>(x_);
+    T* y = run.out<T>();
+    const int64_t i_tiles = divide_up(i_.size, kTile), j_tiles = divide_up(j_.size, kTile);
+    each_block(run.pool, outer_ * i_tiles * j_tiles, 2 * kTile * kTile * element_bytes_,
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t tile = begin; tile < end; ++tile) {
+                   const Start at = start(tile / (i_tiles * j_tiles));
+                   const int64_t i = tile % i_tiles * kTile, j = tile / i_tiles % j_tiles * kTile;
+                   transpose<Lanes>(x + at.x + i * i_.x_stride + j, i_.x_stride,
+                                    y + at.y + j * j_.y_stride + i, j_.y_stride,
+                                    smaller(kTile, i_.size - i), smaller(kTile, j_.size - j));
+                 }
+               });
+  }
+
+  int x_;
+  int64_t element_bytes_, elements_;
+  Axis i_, j_{};    // j_ unused where runs are copied
+  Axis axes_[6]{};  // the others, the result's last first
+  int outer_count_ = 0;
+  int64_t outer_ = 1;  // their product
+};
+
+}  // namespace
+
+Op* compile_permute(const Node& node, Compiler&) {
+  const Value& x = node.value("x");
+  const Value& result = node.result();
+  int64_t order[6];
+  integers(node, "order", x.rank, order);
+  bool seen[6] = {};
+  Value expected = x;
+  for (int i = 0; i < x.rank; ++i) {
+    if (order[i] >= x.rank || seen[order[i]])
+      node.fail("ERR_ARGUMENT", "order: not a permutation of the axes of x");
+    seen[order[i]] = true;
+    expected.dims[i] = x.dims[order[i]];
+  }
+  expect(node, same_shape(result, expected) && result.dtype == x.dtype,
+         "the result's shape or type is not that of x in this order");
+  return new Permute(node, x, order);
+}
+
+}  // namespace hrsam::cpu::HRSAM_ISA
