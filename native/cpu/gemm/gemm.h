@@ -1,0 +1,40 @@
+// out = residual + activation(A·Wᵀ + bias), the engine's matrix product.
+//
+// A (m, k) is read in place, f32 or bf16; W (n, k) is packed once by gemm_pack. Sums are f32. Each
+// result is summed in an order that depends on k alone: neither the number of threads nor the other
+// rows change a bit of it.
+#pragma once
+
+#include "op.h"
+#include "simd.h"
+
+namespace hrsam::cpu::HRSAM_ISA {
+
+struct Gemm {
+  int64_t m = 0, n = 0, k = 0;
+  const void* a = nullptr;
+  DType a_type = DType::f32;  // f32 or bf16; also the arithmetic's
+  int64_t lda = 0;            // elements from row to row
+  const void* packed = nullptr;
+  const float* bias = nullptr;  // (n), or null
+  Activation activation = Activation::none;
+  const void* residual = nullptr;  // (residual_rows, n), or null; row i is added to rows i + j·residual_rows
+  DType residual_type = DType::f32;
+  int64_t residual_rows = 0;
+  void* out = nullptr;  // may be the residual's memory where their types are the same
+  DType out_type = DType::f32;
+  int64_t ldo = 0;
+};
+
+// Bytes of packed weights (n, k) for an A of type a_type.
+size_t gemm_packed_bytes(int64_t n, int64_t k, DType a_type);
+// weights: (n, k) contiguous, f32 or bf16; packed: 64-byte aligned.
+void gemm_pack(Pool& pool, const void* weights, DType weights_type, int64_t n, int64_t k,
+               DType a_type, void* packed);
+// Uses the pool's scratch memory.
+void gemm(Pool& pool, const Gemm& call);
+// What the multiply-add units give, all threads together, in GFLOP/s: the micro-kernel's inner
+// loop on data that stays in the first-level cache. The yardstick for everything else.
+double measure_peak_gflops(Pool& pool, DType a_type);
+
+}  // namespace hrsam::cpu::HRSAM_ISA

@@ -1,0 +1,94 @@
+// The innermost loop: R rows of A times a panel of N vectors' width of W's rows, all sums in
+// registers. Written once on the vector wrapper; what differs is the tile.
+#pragma once
+
+#include "simd.h"
+
+namespace hrsam::cpu::HRSAM_ISA {
+
+#if defined(HRSAM_ISA_avx512bf16) || defined(HRSAM_ISA_avx512) || defined(HRSAM_ISA_neon)
+constexpr int kRows = 8, kVectors = 3;  // 24 sums, 3 of W and a broadcast in 32 registers
+#elif defined(HRSAM_ISA_avx2)
+constexpr int kRows = 6, kVectors = 2;  // 12 sums, 2 of W and a broadcast in 16 registers
+#else
+constexpr int kRows = 4, kVectors = 8;
+#endif
+
+// How an element type is multiplied: kStep neighbours along k at a time. Packed weights hold kStep
+// values in every lane.
+template <class T>
+struct Multiply;
+
+template <>
+struct Multiply<float> {
+  static constexpr int kStep = 1;
+  HRSAM_INLINE V broadcast(const float* a) { return set1(*a); }
+  HRSAM_INLINE V broadcast_last(const float* a) { return set1(*a); }
+  HRSAM_INLINE V add(V sum, V a, V b) { return fma(a, b, sum); }
+};
+
+#if defined(HRSAM_ISA_avx512bf16)
+template <>
+struct Multiply<bf16> {
+  static constexpr int kStep = 2;
+  HRSAM_INLINE V broadcast(const bf16* a) {
+    uint32_t pair;
+    memcpy(&pair, a, 4);
+    return _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(pair)));
+  }
+  HRSAM_INLINE V broadcast_last(const bf16* a) {  // an odd k's last: its neighbour is zero
+    return _mm512_castsi512_ps(_mm512_set1_epi32(*a));
+  }
+  HRSAM_INLINE V add(V sum, V a, V b) {
+    return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+  }
+};
+using Half = bf16;  // what a bf16 A is multiplied as
+#else
+using Half = float;
+#endif
+
+template <int R, int N>
+struct Sums {
+  V v[R][N];
+};
+
+// One step of k.
+template <class T, int R, int N, class Broadcast>
+HRSAM_INLINE void multiply_step(Sums<R, N>& sums, const float* b, Broadcast&& broadcast) {
+  V w[N];
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j) w[j] = load(b + j * kWidth);
+#pragma GCC unroll 8
+  for (int i = 0; i < R; ++i) {
+    const V a = broadcast(i);
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) sums.v[i][j] = Multiply<T>::add(sums.v[i][j], a, w[j]);
+  }
+}
+
+// tile (R, N·kWidth) = or += a (R rows, lda apart, depth long) · panel.
+template <class T, int R, int N>
+void micro_kernel(const T* a, int64_t lda, const float* b, int64_t depth, float* tile,
+                  bool accumulate) {
+  using M = Multiply<T>;
+  Sums<R, N> sums;
+#pragma GCC unroll 8
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) sums.v[i][j] = zero();
+  const T* rows[R];
+#pragma GCC unroll 8
+  for (int i = 0; i < R; ++i) rows[i] = a + i * lda;
+  int64_t k = 0;
+  for (; k + M::kStep <= depth; k += M::kStep, b += N * kWidth)
+    multiply_step<T>(sums, b, [&](int i) { return M::broadcast(rows[i] + k); });
+  if (k < depth) multiply_step<T>(sums, b, [&](int i) { return M::broadcast_last(rows[i] + k); });
+#pragma GCC unroll 8
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j, tile += kWidth)
+      store(tile, accumulate ? sums.v[i][j] + load(tile) : sums.v[i][j]);
+}
+
+}  // namespace hrsam::cpu::HRSAM_ISA

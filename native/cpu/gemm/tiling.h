@@ -1,0 +1,46 @@
+// How a product is cut: by its shape alone.
+#pragma once
+
+#include "micro_kernel.h"
+
+namespace hrsam::cpu::HRSAM_ISA {
+
+HRSAM_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+HRSAM_INLINE int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Part i of `total` things cut into `parts` nearly equal ones begins here.
+HRSAM_INLINE int64_t cut(int64_t total, int64_t parts, int64_t i) { return total * i / parts; }
+
+// Packed weights: chunks of k; in each, panels of kVectors vectors or one less, so that no n is
+// rounded up by more than a vector; in each, for every step of k, one lane per row of W.
+struct Packing {
+  int64_t step;    // values of k in a lane
+  int64_t chunks;  // of k
+  int64_t depth;   // of a chunk but the last, a multiple of step
+  int64_t vectors;
+  int64_t panels;
+};
+
+template <class T>
+HRSAM_INLINE Packing packing_of(int64_t n, int64_t k) {
+  // A chunk of one panel and of kRows rows of A together stay in the second-level cache while many
+  // tiles use them.
+  constexpr int64_t kChunkBytes = 3072;
+  Packing p;
+  p.step = Multiply<T>::kStep;
+  p.chunks = ceil_div(k * static_cast<int64_t>(sizeof(T)), kChunkBytes);
+  p.depth = ceil_div(ceil_div(k, p.chunks), p.step) * p.step;
+  p.chunks = ceil_div(k, p.depth);
+  p.vectors = ceil_div(n, kWidth);
+  p.panels = ceil_div(p.vectors, kVectors);
+  return p;
+}
+
+// Floats before a chunk's panel; panel = panels: the chunk's end.
+HRSAM_INLINE int64_t panel_offset(const Packing& p, int64_t k, int64_t chunk, int64_t panel) {
+  const int64_t begin = chunk * p.depth;
+  const int64_t steps = ceil_div(min_of(p.depth, k - begin), p.step);
+  return (begin / p.step * p.vectors + cut(p.vectors, p.panels, panel) * steps) * kWidth;
+}
+
+}  // namespace hrsam::cpu::HRSAM_ISA
