@@ -1,0 +1,139 @@
+// LayerNorm over the last axis with what follows it: y = act((x − mean) / sqrt(variance + eps) ·
+// weight + bias) · gate.
+//
+// A row is read three times (mean; variance around it; result), the second and third time from the
+// L1 cache, so memory is the bound. The first mean is rounded; the second pass also sums the
+// deviations from it, which corrects mean and variance for the rounding: rows whose mean is far
+// larger than their spread come out right.
+#include <math.h>
+
+#include "expect.h"
+#include "simd.h"
+#include "tasks.h"
+
+namespace hrsam::cpu::HRSAM_ISA {
+
+namespace {
+
+class LayerNorm : public Op {
+ public:
+  LayerNorm(const Node& node)
+      : x_(node.operand("x")),
+        weight_(node.operand("weight")),
+        bias_(node.operand("bias")),
+        gate_(node.operand_or("gate")),
+        rows_(node.value("x").rows()),
+        channels_(static_cast<int>(node.value("x").dim(-1))),
+        x_type_(node.value("x").dtype),
+        y_type_(node.result().dtype),
+        gate_type_(gate_ < 0 ? DType::f32 : node.value("gate").dtype),
+        eps_(static_cast<float>(node.number("eps"))),
+        activation_(static_cast<Activation>(node.integer("activation"))) {}
+
+  void run(const Run& run) const override {
+    if (x_type_ == DType::f32)
+      y_type_ == DType::f32 ? all_rows<float, float>(run) : all_rows<float, bf16>(run);
+    else
+      y_type_ == DType::f32 ? all_rows<bf16, float>(run) : all_rows<bf16, bf16>(run);
+  }
+
+ private:
+  template <class X, class Y>
+  void all_rows(const Run& run) const {
+    const X* x = run.in<X>(x_);
+    Y* y = run.out<Y>();
+    each_block(run.pool, rows_, channels_ * static_cast<int64_t>(sizeof(X) + sizeof(Y)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i)
+                   row(x + i * channels_, y + i * channels_, i * channels_, run);
+               });
+  }
+
+  template <class X, class Y>
+  void row(const X* x, Y* y, int64_t offset, const Run& run) const {
+    const float scale = 1.0f / static_cast<float>(channels_);
+    V sum = zero();
+    each_vector([&](int c, int n) { sum = sum + load_n(x + c, n); },
+                [&](int c) { sum = sum + load(x + c); });
+    const V first = set1(reduce_add(sum) * scale);
+
+    V error = zero(), square = zero();
+    each_vector(
+        [&](int c, int n) {
+          const V d = (load_n(x + c, n) - first) * load_n(kOnes, n);  // none past the end
+          error = error + d;
+          square = fma(d, d, square);
+        },
+        [&](int c) {
+          const V d = load(x + c) - first;
+          error = error + d;
+          square = fma(d, d, square);
+        });
+    const float shift = reduce_add(error) * scale;
+    const float variance = reduce_add(square) * scale - shift * shift;
+    const V second = set1(shift);  // first + second would round the correction away
+    const V factor = set1(1.0f / ::sqrtf((variance > 0 ? variance : 0) + eps_));
+
+    const float* weight = run.in<float>(weight_);
+    const float* bias = run.in<float>(bias_);
+    each_vector(
+        [&](int c, int n) {
+          const V z = fma((load_n(x + c, n) - first - second) * factor, load_n(weight + c, n),
+                          load_n(bias + c, n));
+          store_n(y + c, gated(activate(z, activation_), offset + c, n, run), n);
+        },
+        [&](int c) {
+          const V z =
+              fma((load(x + c) - first - second) * factor, load(weight + c), load(bias + c));
+          store(y + c, gated(activate(z, activation_), offset + c, kWidth, run));
+        });
+  }
+
+  V gated(V z, int64_t at, int n, const Run& run) const {
+    if (gate_ < 0) return z;
+    return z * (gate_type_ == DType::f32 ? load_n(run.in<float>(gate_) + at, n)
+                                         : load_n(run.in<bf16>(gate_) + at, n));
+  }
+
+  template <class Part, class Whole>
+  void each_vector(Part&& part, Whole&& whole) const {
+    int c = 0;
+    for (; c + kWidth <= channels_; c += kWidth) whole(c);
+    if (c < channels_) part(c, channels_ - c);
+  }
+
+  static constexpr float kOnes[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
+  int x_, weight_, bias_, gate_;
+  int64_t rows_;
+  int channels_;
+  DType x_type_, y_type_, gate_type_;
+  float eps_;
+  Activation activation_;
+};
+
+}  // namespace
+
+Op* compile_layer_norm(const Node& node, Compiler&) {
+  const Value& x = node.value("x");
+  expect_floats(node, x, "x");
+  expect(node, x.rank >= 1 && x.dim(-1) > 0 && x.dim(-1) < (1 << 24),
+         "x: no channels, or too many");
+  const int64_t channels[] = {x.dim(-1)};
+  const char* const names[] = {"weight", "bias"};
+  for (const char* name : names) {
+    expect_f32(node, node.value(name), name);
+    expect(node, has_shape(node.value(name), channels), "weight, bias: not one number per channel");
+  }
+  if (node.has("gate")) {
+    expect_floats(node, node.value("gate"), "gate");
+    expect(node, node.value("gate").elements() == x.elements(), "gate: not of x's size");
+  }
+  expect_floats(node, node.result(), "result");
+  expect(node, same_shape(node.result(), x), "result: not of x's shape");
+  const int64_t activation = node.integer("activation");
+  expect(node, activation >= 0 && activation <= 4, "activation: expected 0 to 4");
+  return new LayerNorm(node);
+}
+
+}  // namespace hrsam::cpu::HRSAM_ISA
