@@ -174,12 +174,7 @@ int program_create(hrsam_device* device, const hrsam_plan* plan, hrsam_program**
   });
 }
 
-void program_destroy(hrsam_program* program) {
-  if (program == nullptr) return;
-  for (const Block& block : program->folded)
-    program->device->ledger.remove(program->device->ledger.packed, block.bytes());
-  delete program;
-}
+void program_destroy(hrsam_program* program) { delete program; }
 
 int run_create(hrsam_program* program, hrsam_buffer* const* inputs, hrsam_buffer* const* outputs,
                hrsam_run** run, hrsam_error* error) {

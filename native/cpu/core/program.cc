@@ -28,11 +28,15 @@ void check_value(const hrsam_plan& plan, const hrsam_value& value, int index) {
   if (value.dtype < HRSAM_F32 || value.dtype > HRSAM_U8)
     fail("ERR_INTERNAL", "value %d: dtype %d", index, value.dtype);
   uint64_t bytes = static_cast<uint64_t>(dtype_bytes(static_cast<DType>(value.dtype)));
+  bool empty = false;
   for (int i = 0; i < value.rank; ++i) {
     if (value.dims[i] < 0) fail("ERR_INTERNAL", "value %d: negative size", index);
-    if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(value.dims[i]), &bytes))
-      fail("ERR_OUT_OF_MEMORY", "value %d: its size overflows 64 bits", index);
+    empty |= value.dims[i] == 0;  // its other sides are multiplied all the same, by the ops
+    const uint64_t side = std::max<uint64_t>(1, static_cast<uint64_t>(value.dims[i]));
+    if (__builtin_mul_overflow(bytes, side, &bytes) || bytes > INT64_MAX)
+      fail("ERR_OUT_OF_MEMORY", "value %d: its size overflows 63 bits", index);
   }
+  if (empty) bytes = 0;
   uint64_t end = 0;
   if (__builtin_add_overflow(value.offset, bytes, &end))
     fail("ERR_INTERNAL", "value %d: offset", index);
@@ -120,9 +124,23 @@ class ProgramBuilder {
       fail("ERR_INTERNAL", "%s (%s): value index", node.layer, node.op);
   }
 
+  hrsam_storage storage_of(int32_t value) const {
+    return static_cast<hrsam_storage>(program_->placement[static_cast<size_t>(value)].storage);
+  }
+
   void add_node(const hrsam_node& from) {
     check_index(from.result, from);
-    for (int i = 0; i < from.operand_count; ++i) check_index(from.operands[i].value, from);
+    const hrsam_storage storage = storage_of(from.result);
+    if (storage == HRSAM_INPUT || storage == HRSAM_CONSTANT)
+      fail("ERR_INTERNAL", "%s (%s): writes an input or a constant", from.layer, from.op);
+    for (int i = 0; i < from.operand_count; ++i) {
+      const int32_t value = from.operands[i].value;
+      check_index(value, from);
+      if (storage_of(value) == HRSAM_FOLDED &&
+          program_->constants[static_cast<size_t>(value)] == nullptr)
+        fail("ERR_INTERNAL", "%s (%s): reads a folded value before it is there", from.layer,
+             from.op);
+    }
     const CompileFunction compile = device_->isa.find_op(from.op);
     if (compile == nullptr)
       fail("ERR_INTERNAL", "%s: the CPU backend has no op '%s'", from.layer, from.op);
@@ -134,7 +152,7 @@ class ProgramBuilder {
     step.op.reset(compile(node, compiler_));
     for (int i = 0; i < from.operand_count; ++i) step.operands.push_back(from.operands[i].value);
     step.result = from.result;
-    if (program_->placement[static_cast<size_t>(from.result)].storage == HRSAM_FOLDED)
+    if (storage == HRSAM_FOLDED)
       fold(step, from);
     else
       program_->steps.push_back(std::move(step));
@@ -158,8 +176,8 @@ class ProgramBuilder {
     for (size_t i = 0; i < program_->values.size(); ++i) {
       if (program_->placement[i].storage != HRSAM_FOLDED || program_->placement[i].slot != slot)
         continue;
-      if (program_->values[i].bytes() + static_cast<int64_t>(program_->placement[i].offset) >
-          value.bytes())
+      if (static_cast<uint64_t>(program_->values[i].bytes()) + program_->placement[i].offset >
+          static_cast<uint64_t>(value.bytes()))
         fail("ERR_INTERNAL", "%s (%s): a view of it is larger", node.layer, node.op);
       void* data = block.as<char>() + program_->placement[i].offset;
       program_->values[i].data = data;
@@ -250,6 +268,10 @@ bool step_run(hrsam_run* run) {
 }
 
 }  // namespace hrsam::cpu
+
+hrsam_program::~hrsam_program() {
+  for (const auto& block : folded) device->ledger.remove(device->ledger.packed, block.bytes());
+}
 
 hrsam_run::~hrsam_run() {
   if (arena) program->device->keep_arena(std::move(arena));

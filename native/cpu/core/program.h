@@ -7,6 +7,7 @@
 #include "device.h"
 
 struct hrsam_program {
+  ~hrsam_program();
   struct Step {
     std::unique_ptr<hrsam::cpu::Op> op;
     std::vector<int32_t> operands;
