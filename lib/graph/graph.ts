@@ -1,0 +1,183 @@
+import { HrsamError } from '../errors.js';
+import { byteCount, type DType, elementCount, type Shape } from '../runtime/dtype.js';
+
+/** An attribute of an op: numbers, truth values and lists of numbers. */
+export type Attribute = number | boolean | readonly number[];
+export type Attributes = Record<string, Attribute>;
+
+/** A value of the graph: a tensor that is not computed yet. Row-major. */
+export interface Value {
+  readonly id: number;
+  readonly shape: Shape;
+  readonly dtype: DType;
+  readonly source: Source;
+}
+
+export type Source =
+  | { kind: 'input'; name: string }
+  | { kind: 'constant'; name: string }
+  | { kind: 'node'; node: Node }
+  /** Another shape or a contiguous part of `of`: no memory of its own. `offset` in elements. */
+  | { kind: 'view'; of: Value; offset: number };
+
+export type Operands = Record<string, Value>;
+
+export interface Node {
+  readonly op: OpDefinition;
+  readonly layer: string;
+  readonly operands: Operands;
+  readonly attributes: Attributes;
+  readonly result: Value;
+}
+
+/** What shape and cost rules get to see. */
+export interface OpContext {
+  readonly layer: string;
+  readonly operands: Operands;
+  readonly attributes: Attributes;
+  /** The result's type, where the caller chose one. */
+  readonly dtype?: DType;
+  /** Ends with ERR_SHAPE, naming layer, op and the shapes of all operands. */
+  fail(expected: string): never;
+}
+
+/** One op: its schema, written once. native/<backend>/<name>.* implements it. */
+export interface OpDefinition {
+  readonly name: string;
+  /** Operand names; a trailing `?` marks one that may be absent, `...` a list (x0, x1, …). */
+  readonly operands: readonly string[];
+  /** Shape and type of the result. */
+  infer(context: OpContext): { shape: Shape; dtype: DType };
+  /** Floating-point operations, a multiply-add counting as two. */
+  flops(node: Node): number;
+  /** An operand whose memory the result may take over. */
+  readonly inPlace?: string;
+}
+
+const describe = (operands: Operands): string =>
+  Object.entries(operands)
+    .map(([name, value]) => `${name} ${value.dtype} [${value.shape.join(', ')}]`)
+    .join(', ');
+
+/** A forward pass as data. Values are added in execution order. */
+export class Graph {
+  readonly nodes: Node[] = [];
+  readonly inputs = new Map<string, Value>();
+  readonly constants = new Map<string, Value>();
+  readonly outputs = new Map<string, Value>();
+  /** Values that tests and tools may ask for by name (`compile(..., { trace })`). */
+  readonly marks = new Map<string, Value>();
+  readonly #scopes: string[] = [];
+  #values = 0;
+
+  get layer(): string {
+    return this.#scopes.join('.');
+  }
+
+  /** Everything `build` adds belongs to the layer `name`, inside the current one. */
+  scope<T>(name: string, build: () => T): T {
+    this.#scopes.push(name);
+    try {
+      return build();
+    } finally {
+      this.#scopes.pop();
+    }
+  }
+
+  input(name: string, shape: Shape, dtype: DType = 'f32'): Value {
+    return this.#once(this.inputs, name, () => this.#value(shape, dtype, { kind: 'input', name }));
+  }
+
+  /** A weight by the name it has in the weights file. Its type there may differ: it is read as `dtype`. */
+  constant(name: string, shape: Shape, dtype: DType = 'f32'): Value {
+    const value = this.#once(this.constants, name, () => this.#value(shape, dtype, { kind: 'constant', name }));
+    if (value.shape.join() !== shape.join()) {
+      throw new HrsamError('ERR_SHAPE', `constant '${name}'`, { expected: value.shape, actual: shape });
+    }
+    return value;
+  }
+
+  output(name: string, value: Value): void {
+    this.outputs.set(name, value);
+  }
+
+  mark(name: string, value: Value): Value {
+    this.marks.set(name, value);
+    return value;
+  }
+
+  /** The same elements under another shape; one size may be −1. */
+  reshape(value: Value, shape: Shape): Value {
+    const known = shape.reduce((product, size) => (size < 0 ? product : product * size), 1);
+    const full = shape.map((size) => (size < 0 ? elementCount(value.shape) / known : size));
+    if (elementCount(full) !== elementCount(value.shape) || full.some((size) => !Number.isInteger(size))) {
+      throw new HrsamError('ERR_SHAPE', 'reshape', { where: this.layer, expected: shape, actual: value.shape });
+    }
+    return this.#value(full, value.dtype, { kind: 'view', of: value, offset: 0 });
+  }
+
+  /** Rows start … end of the first axis, without a copy. */
+  rows(value: Value, start: number, end: number): Value {
+    const [first = 0, ...rest] = value.shape;
+    if (!(start >= 0 && start < end && end <= first)) {
+      throw new HrsamError('ERR_SHAPE', `rows ${start} … ${end}`, { where: this.layer, actual: value.shape });
+    }
+    const offset = start * elementCount(rest);
+    return this.#value([end - start, ...rest], value.dtype, { kind: 'view', of: value, offset });
+  }
+
+  /** Adds a node; `dtype` asks for the result's type where the op leaves a choice. */
+  add(op: OpDefinition, operands: Record<string, Value | undefined>, attributes: Attributes = {}, dtype?: DType): Value {
+    const present: Operands = {};
+    for (const [name, value] of Object.entries(operands)) if (value) present[name] = value;
+    const layer = this.layer || op.name;
+    this.#checkOperands(op, present, layer);
+    const fail = (expected: string): never => {
+      throw new HrsamError('ERR_SHAPE', op.name, { where: layer, expected, actual: describe(present) });
+    };
+    const inferred = op.infer({ layer, operands: present, attributes, dtype, fail });
+    const node = { op, layer, operands: present, attributes } as { -readonly [K in keyof Node]: Node[K] };
+    node.result = this.#value(inferred.shape, inferred.dtype, { kind: 'node', node });
+    this.nodes.push(node);
+    return node.result;
+  }
+
+  #checkOperands(op: OpDefinition, present: Operands, layer: string): void {
+    const known = new Set<string>();
+    for (const declared of op.operands) {
+      if (declared.endsWith('...')) {
+        for (let i = 0; present[`x${i}`]; i++) known.add(`x${i}`);
+        continue;
+      }
+      const name = declared.replace('?', '');
+      known.add(name);
+      if (name === declared && !present[name]) {
+        throw new HrsamError('ERR_SHAPE', `${op.name} needs operand '${name}'`, { where: layer, actual: describe(present) });
+      }
+    }
+    for (const name of Object.keys(present)) {
+      if (!known.has(name)) throw new HrsamError('ERR_INTERNAL', `${op.name} has no operand '${name}'`, { where: layer });
+    }
+  }
+
+  #once(map: Map<string, Value>, name: string, make: () => Value): Value {
+    let value = map.get(name);
+    if (!value) map.set(name, (value = make()));
+    return value;
+  }
+
+  #value(shape: Shape, dtype: DType, source: Source): Value {
+    return { id: this.#values++, shape: Object.freeze([...shape]), dtype, source };
+  }
+}
+
+/** The value whose memory a view shows, and where in it, in bytes. */
+export function root(value: Value): { value: Value; offset: number } {
+  let offset = 0;
+  let at = value;
+  while (at.source.kind === 'view') {
+    offset += at.source.offset * byteCount([], at.dtype);
+    at = at.source.of;
+  }
+  return { value: at, offset };
+}

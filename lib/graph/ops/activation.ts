@@ -1,0 +1,20 @@
+import type { DType } from '../../runtime/dtype.js';
+import { elementCount } from '../../runtime/dtype.js';
+import type { Graph, OpDefinition, Value } from '../graph.js';
+
+/** Activations by the number that plans carry. GELU is the erf form. */
+export const ACTIVATIONS = { none: 0, gelu: 1, silu: 2, relu: 3, sigmoid: 4 } as const;
+export type Activation = keyof typeof ACTIVATIONS;
+
+export const activationOp: OpDefinition = {
+  name: 'activation',
+  operands: ['x'],
+  inPlace: 'x',
+  infer: ({ operands, dtype }) => ({ shape: operands.x!.shape, dtype: dtype ?? operands.x!.dtype }),
+  flops: ({ result }) => 8 * elementCount(result.shape),
+};
+
+/** x of any shape → act(x). */
+export function activation(graph: Graph, x: Value, name: Activation, dtype?: DType): Value {
+  return graph.add(activationOp, { x }, { activation: ACTIVATIONS[name] }, dtype);
+}

@@ -1,0 +1,20 @@
+import { elementCount } from '../../runtime/dtype.js';
+import type { Graph, OpDefinition, Value } from '../graph.js';
+
+export const addOp: OpDefinition = {
+  name: 'add',
+  operands: ['a', 'b'],
+  inPlace: 'a',
+  infer({ operands, dtype, fail }) {
+    const { a, b } = operands as Record<string, Value>;
+    const offset = a!.shape.length - b!.shape.length;
+    if (offset < 0 || b!.shape.some((size, i) => size !== 1 && size !== a!.shape[i + offset])) return fail('b that broadcasts to a');
+    return { shape: a!.shape, dtype: dtype ?? a!.dtype };
+  },
+  flops: ({ result }) => elementCount(result.shape),
+};
+
+/** a + b, b broadcast to a's shape. */
+export function add(graph: Graph, a: Value, b: Value): Value {
+  return graph.add(addOp, { a, b });
+}

@@ -1,0 +1,25 @@
+import type { Graph, OpDefinition, Value } from '../graph.js';
+
+export const concatOp: OpDefinition = {
+  name: 'concat',
+  operands: ['x...'],
+  infer({ operands, attributes, fail }) {
+    const parts = Object.values(operands);
+    const axis = attributes.axis as number;
+    const [first] = parts;
+    if (!first || axis >= first.shape.length) return fail(`parts with an axis ${axis}`);
+    const rest = (value: Value) => value.shape.map((size, i) => (i === axis ? '*' : size)).join();
+    if (parts.some((part) => part.dtype !== first.dtype || rest(part) !== rest(first))) {
+      return fail(`parts that differ only along axis ${axis}`);
+    }
+    const total = parts.reduce((sum, part) => sum + part.shape[axis]!, 0);
+    return { shape: first.shape.map((size, i) => (i === axis ? total : size)), dtype: first.dtype };
+  },
+  flops: () => 0,
+};
+
+/** Joins values along an axis. */
+export function concat(graph: Graph, parts: readonly Value[], axis: number): Value {
+  if (parts.length === 1) return parts[0]!;
+  return graph.add(concatOp, Object.fromEntries(parts.map((part, i) => [`x${i}`, part])), { axis });
+}

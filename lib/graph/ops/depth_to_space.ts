@@ -1,0 +1,19 @@
+import type { Graph, OpDefinition, Value } from '../graph.js';
+
+export const depthToSpaceOp: OpDefinition = {
+  name: 'depth_to_space',
+  operands: ['x'],
+  infer({ operands, attributes, fail }) {
+    const { x } = operands as Record<string, Value>;
+    const block = attributes.block as number;
+    const [batch, h, w, channels] = x!.shape as [number, number, number, number];
+    if (x!.shape.length !== 4 || channels % (block * block) !== 0) return fail(`x (B, h, w, ${block * block}·C)`);
+    return { shape: [batch, h * block, w * block, channels / (block * block)], dtype: x!.dtype };
+  },
+  flops: () => 0,
+};
+
+/** x (B, h, w, k²·C), the last axis ordered (row, column, channel) → (B, k·h, k·w, C). */
+export function depthToSpace(graph: Graph, x: Value, block: number): Value {
+  return graph.add(depthToSpaceOp, { x }, { block });
+}

@@ -1,0 +1,21 @@
+import type { DType } from '../../runtime/dtype.js';
+import { elementCount } from '../../runtime/dtype.js';
+import type { Graph, Node, OpDefinition, Value } from '../graph.js';
+
+export const depthwiseConvOp: OpDefinition = {
+  name: 'depthwise_conv',
+  operands: ['x', 'weight'],
+  infer({ operands, dtype, fail }) {
+    const { x, weight } = operands as Record<string, Value>;
+    const [channels, one, kernel, kernelW] = weight!.shape;
+    const odd = kernel !== undefined && kernel % 2 === 1 && kernel === kernelW;
+    if (x!.shape.length !== 4 || one !== 1 || !odd || x!.shape[3] !== channels) return fail('x (B, h, w, C), weight (C, 1, k, k), k odd');
+    return { shape: x!.shape, dtype: dtype ?? x!.dtype };
+  },
+  flops: ({ operands, result }: Node) => 2 * elementCount(result.shape) * operands.weight!.shape[2]! ** 2,
+};
+
+/** x (B, h, w, C) → (B, h, w, C): each channel with its own k×k kernel, stride 1, zero padding. */
+export function depthwiseConv(graph: Graph, x: Value, weight: Value, dtype?: DType): Value {
+  return graph.add(depthwiseConvOp, { x, weight }, {}, dtype);
+}

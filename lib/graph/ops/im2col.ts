@@ -1,0 +1,34 @@
+import type { DType } from '../../runtime/dtype.js';
+import type { Graph, OpDefinition, Value } from '../graph.js';
+
+export const im2colOp: OpDefinition = {
+  name: 'im2col',
+  operands: ['x'],
+  infer({ operands, attributes, dtype, fail }) {
+    const { x } = operands as Record<string, Value>;
+    const { kernel, stride, padding } = attributes as Record<string, number>;
+    if (x!.shape.length !== 4) return fail('x of rank 4');
+    const [batch, a, b, c] = x!.shape as [number, number, number, number];
+    const [h, w, channels] = attributes.channels_last ? [a, b, c] : [b, c, a];
+    const ho = Math.floor((h + 2 * padding! - kernel!) / stride!) + 1;
+    const wo = Math.floor((w + 2 * padding! - kernel!) / stride!) + 1;
+    if (ho < 1 || wo < 1) return fail(`a picture of at least ${kernel} × ${kernel}`);
+    return { shape: [batch, ho, wo, kernel! * kernel! * channels], dtype: dtype ?? x!.dtype };
+  },
+  flops: () => 0,
+};
+
+export interface PatchOptions {
+  kernel: number;
+  stride: number;
+  padding?: number;
+  /** Input (B, h, w, C), patches ordered (row, column, channel); else (B, C, h, w), ordered (channel, row, column). */
+  channelsLast?: boolean;
+  dtype?: DType;
+}
+
+/** The patches that a convolution sees, one row each: → (B, ho, wo, kernel²·C), zero padding. */
+export function im2col(graph: Graph, x: Value, options: PatchOptions): Value {
+  const { kernel, stride, padding = 0, channelsLast = true, dtype } = options;
+  return graph.add(im2colOp, { x }, { kernel, stride, padding, channels_last: channelsLast }, dtype);
+}

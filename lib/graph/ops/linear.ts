@@ -1,0 +1,42 @@
+import type { DType } from '../../runtime/dtype.js';
+import { elementCount } from '../../runtime/dtype.js';
+import type { Graph, OpDefinition, Value } from '../graph.js';
+import { ACTIVATIONS, type Activation } from './activation.js';
+
+export const linearOp: OpDefinition = {
+  name: 'linear',
+  operands: ['x', 'weight', 'bias?', 'residual?'],
+  inPlace: 'residual',
+  infer({ operands, dtype, fail }) {
+    const { x, weight, bias, residual } = operands as Record<string, Value>;
+    const inner = x!.shape.at(-1);
+    const [outer, columns] = weight!.shape;
+    if (weight!.shape.length !== 2 || inner === undefined || columns !== inner) {
+      return fail(`weight (N, ${inner})`);
+    }
+    if (bias && (bias.shape.length !== 1 || bias.shape[0] !== outer)) fail(`bias (${outer})`);
+    const shape = [...x!.shape.slice(0, -1), outer!];
+    if (residual) {
+      const rows = elementCount(shape) / outer!;
+      const residualRows = elementCount(residual.shape) / outer!;
+      if (residual.shape.at(-1) !== outer || rows % residualRows !== 0) fail(`residual (…, ${outer}) with rows dividing ${rows}`);
+    }
+    return { shape, dtype: dtype ?? residual?.dtype ?? x!.dtype };
+  },
+  flops: ({ operands, result }) => 2 * elementCount(result.shape) * operands.x!.shape.at(-1)!,
+};
+
+export interface LinearOptions {
+  bias?: Value;
+  activation?: Activation;
+  /** Added after the activation; its rows repeat over the leading batch. */
+  residual?: Value;
+  /** Type of the result; default: the residual's, else x's. */
+  dtype?: DType;
+}
+
+/** x (…, K) · weight (N, K)ᵀ → (…, N): residual + act(x·Wᵀ + bias). Computed in x's type, accumulated in f32. */
+export function linear(graph: Graph, x: Value, weight: Value, options: LinearOptions = {}): Value {
+  const { bias, residual, activation = 'none', dtype } = options;
+  return graph.add(linearOp, { x, weight, bias, residual }, { activation: ACTIVATIONS[activation] }, dtype);
+}

@@ -1,0 +1,24 @@
+import type { Graph, OpDefinition, Value } from '../graph.js';
+
+export const sliceOp: OpDefinition = {
+  name: 'slice',
+  operands: ['x'],
+  infer({ operands, attributes, fail }) {
+    const { x } = operands as Record<string, Value>;
+    const { axis, start, end } = attributes as Record<string, number>;
+    if (!(start! >= 0 && start! < end! && end! <= (x!.shape[axis!] ?? 0))) return fail(`x with rows ${start} … ${end} along axis ${axis}`);
+    return { shape: x!.shape.map((size, i) => (i === axis ? end! - start! : size)), dtype: x!.dtype };
+  },
+  flops: () => 0,
+};
+
+/** x[start … end] along an axis; a view without a copy where the part is contiguous. */
+export function slice(graph: Graph, x: Value, axis: number, start: number, end: number): Value {
+  if (start === 0 && end === x.shape[axis]) return x;
+  const leading = x.shape.slice(0, axis);
+  if (leading.every((size) => size === 1)) {
+    const rest = x.shape.slice(axis);
+    return graph.reshape(graph.rows(graph.reshape(x, rest), start, end), [...leading, end - start, ...rest.slice(1)]);
+  }
+  return graph.add(sliceOp, { x }, { axis, start, end });
+}

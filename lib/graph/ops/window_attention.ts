@@ -1,0 +1,76 @@
+import { elementCount } from '../../runtime/dtype.js';
+import type { Graph, Node, OpDefinition, Value } from '../graph.js';
+
+/** (height, width) of a token grid. */
+export type Grid = readonly [number, number];
+
+export const gridTokens = (grids: readonly Grid[]): number => grids.reduce((sum, [h, w]) => sum + h * w, 0);
+
+/** RoPE: base of the frequencies, and what positions are multiplied by. */
+export interface Rope {
+  theta: number;
+  scale: number;
+}
+
+export const windowAttentionOp: OpDefinition = {
+  name: 'window_attention',
+  operands: ['qkv', 'pad?', 'rel_h?', 'rel_w?'],
+  infer({ operands, attributes, dtype, fail }) {
+    const { qkv, pad, rel_h: relH, rel_w: relW } = operands as Record<string, Value>;
+    const [batch, tokens, triple] = qkv!.shape;
+    const heads = attributes.heads as number;
+    const window = attributes.window as number;
+    const scales = attributes.scales as number[];
+    let expected = 0;
+    for (let i = 0; i < scales.length; i += 2) expected += scales[i]! * scales[i + 1]!;
+    if (qkv!.shape.length !== 3 || tokens !== expected) return fail(`qkv (B, ${expected}, 3C)`);
+    if (triple! % (3 * heads) !== 0) return fail(`3C a multiple of 3 · ${heads} heads`);
+    if (pad && elementCount(pad.shape) !== triple) return fail(`pad (1, ${triple})`);
+    const dim = triple! / 3 / heads;
+    for (const rel of [relH, relW]) {
+      if (rel && rel.shape.join() !== [window, window, dim].join()) return fail(`rel_h, rel_w (${window}, ${window}, ${dim})`);
+    }
+    return { shape: [batch!, tokens!, triple! / 3], dtype: dtype ?? qkv!.dtype };
+  },
+  // Each token attends to the window² positions of its window, padded ones included.
+  flops: ({ attributes, result }: Node) => 4 * elementCount(result.shape) * (attributes.window as number) ** 2,
+};
+
+export interface WindowAttentionOptions {
+  heads: number;
+  window: number;
+  /** Token grids, one after the other in the token axis. Windows never mix them. */
+  grids: readonly Grid[];
+  /** Rows and columns of padding at the top and left. The bottom and right are padded to whole windows. */
+  before?: number;
+  /** Swin: roll by this much instead, and attend only inside one's own region. */
+  cyclicShift?: number;
+  rope?: Rope;
+  /** The qkv row of every padded position. */
+  pad?: Value;
+  /** SAM's decomposed relative positions of a window: (window, window, d) per axis. */
+  relH?: Value;
+  relW?: Value;
+}
+
+/**
+ * Attention inside windows, qkv (B, L, 3C) → (B, L, C). Partition, shift, padding and their inverses are an index map
+ * inside the kernel. HRSAM (arXiv 2407.02109), section on window attention; Swin (2103.14030); SAM (2304.02643).
+ */
+export function windowAttention(graph: Graph, qkv: Value, options: WindowAttentionOptions): Value {
+  const { heads, window, grids, before = 0, cyclicShift = 0, rope, pad, relH, relW } = options;
+  return graph.add(
+    windowAttentionOp,
+    { qkv, pad, rel_h: relH, rel_w: relW },
+    {
+      heads,
+      window,
+      before,
+      cyclic: cyclicShift > 0,
+      shift: cyclicShift,
+      rope_theta: rope?.theta ?? 0,
+      rope_scale: rope?.scale ?? 0,
+      scales: grids.flat(),
+    },
+  );
+}

@@ -1,0 +1,68 @@
+import type { Graph, Value } from '../graph/graph.js';
+import { concat } from '../graph/ops/concat.js';
+import { im2col, type PatchOptions } from '../graph/ops/im2col.js';
+import { type LayerNormOptions, layerNorm } from '../graph/ops/layer_norm.js';
+import { type LinearOptions, linear } from '../graph/ops/linear.js';
+import { permute } from '../graph/ops/permute.js';
+import type { DType, Shape } from '../runtime/dtype.js';
+
+/** What linears and attention compute in; the residual stream, scans and the decoder stay f32. */
+export type ComputeType = Extract<DType, 'f32' | 'bf16'>;
+
+/** A weight of the current layer, by the end of its official name. */
+export const weight = (graph: Graph, name: string, shape: Shape): Value => graph.constant(`${graph.layer}.${name}`, shape);
+
+/** The linear layer `name`: x (…, K) → (…, outer). */
+export function linearLayer(
+  graph: Graph,
+  name: string,
+  x: Value,
+  outer: number,
+  options: Omit<LinearOptions, 'bias'> & { bias?: boolean } = {},
+): Value {
+  return graph.scope(name, () => {
+    const bias = options.bias === false ? undefined : weight(graph, 'bias', [outer]);
+    return linear(graph, x, weight(graph, 'weight', [outer, x.shape.at(-1)!]), { ...options, bias });
+  });
+}
+
+/** The normalisation layer `name` over the last axis. */
+export function normLayer(graph: Graph, name: string, x: Value, options: LayerNormOptions = {}): Value {
+  const shape = [x.shape.at(-1)!];
+  return graph.scope(name, () => layerNorm(graph, x, weight(graph, 'weight', shape), weight(graph, 'bias', shape), options));
+}
+
+/** A square convolution `name` as patches times weight: x (B, h, w, C), or (B, C, h, w) without channelsLast → (B, ho, wo, outer). */
+export function convolution(
+  graph: Graph,
+  name: string,
+  x: Value,
+  outer: number,
+  patches: PatchOptions,
+  options: Omit<LinearOptions, 'bias'> & { bias?: boolean } = {},
+): Value {
+  return graph.scope(name, () => {
+    const { kernel, channelsLast = true } = patches;
+    const channels = x.shape[channelsLast ? 3 : 1]!;
+    const raw = weight(graph, 'weight', [outer, channels, kernel, kernel]);
+    const ordered = channelsLast && kernel > 1 ? permute(graph, raw, [0, 2, 3, 1]) : raw;
+    const matrix = graph.reshape(ordered, [outer, kernel * kernel * channels]);
+    const bias = options.bias === false ? undefined : weight(graph, 'bias', [outer]);
+    const rows = kernel === 1 ? x : im2col(graph, x, patches);
+    return linear(graph, rows, matrix, { ...options, bias });
+  });
+}
+
+/**
+ * A transposed 2×2 convolution of stride 2 `name`, its four output pixels side by side: x (…, C) → (…, 4·outer), the
+ * last axis ordered (row, column, channel).
+ */
+export function upscaleLayer(graph: Graph, name: string, x: Value, outer: number, options: Omit<LinearOptions, 'bias'> = {}): Value {
+  return graph.scope(name, () => {
+    const inner = x.shape.at(-1)!;
+    const raw = weight(graph, 'weight', [inner, outer, 2, 2]);
+    const matrix = graph.reshape(permute(graph, raw, [2, 3, 1, 0]), [4 * outer, inner]);
+    const bias = weight(graph, 'bias', [outer]);
+    return linear(graph, x, matrix, { ...options, bias: concat(graph, [bias, bias, bias, bias], 0) });
+  });
+}

@@ -1,0 +1,111 @@
+import { HrsamError } from '../errors.js';
+import type { Graph, Value } from '../graph/graph.js';
+import { attention } from '../graph/ops/attention.js';
+import { cast } from '../graph/ops/cast.js';
+import { relPos } from '../graph/ops/rel_pos.js';
+import { type Grid, windowAttention } from '../graph/ops/window_attention.js';
+import type { SamConfig } from '../weights/config.js';
+import { type ComputeType, convolution, linearLayer, normLayer, weight } from './layers.js';
+
+type EncoderConfig = SamConfig['encoder'];
+
+/** Rows of a relative position table, where they differ from what the configuration implies. */
+export type TableRows = (name: string) => number | undefined;
+
+/**
+ * Segment Anything's image encoder (arXiv 2304.02643): image (B, 3, H, W) f32 → embedding (B, h, w, outChans) f32.
+ * Windows are padded at the bottom and right with zeros after norm1, and padded tokens are attended to.
+ */
+export function samEncoder(graph: Graph, image: Value, config: EncoderConfig, compute: ComputeType, rows: TableRows = () => undefined): Value {
+  const [, , height, width] = image.shape;
+  const { patchSize, embedDim, outChans } = config;
+  const grid: Grid = [height! / patchSize, width! / patchSize];
+  return graph.scope('image_encoder', () => {
+    let x = embed(graph, image, grid, config, compute);
+    graph.mark('patch_embed', x);
+    for (let i = 0; i < config.depth; i++) {
+      x = graph.mark(`blocks.${i}`, samBlock(graph, i, x, grid, config, compute, rows));
+    }
+    return graph.scope('neck', () => {
+      const map = graph.reshape(cast(graph, x, compute), [x.shape[0]!, ...grid, embedDim]);
+      const narrow = convolution(graph, '0', map, outChans, { kernel: 1, stride: 1 }, { bias: false, dtype: 'f32' });
+      const normed = normLayer(graph, '1', narrow, { eps: 1e-6, dtype: compute });
+      const patches = { kernel: 3, stride: 1, padding: 1 };
+      return normLayer(graph, '3', convolution(graph, '2', normed, outChans, patches, { bias: false, dtype: 'f32' }), { eps: 1e-6 });
+    });
+  });
+}
+
+function embed(graph: Graph, image: Value, [h, w]: Grid, config: EncoderConfig, compute: ComputeType): Value {
+  const { embedDim, patchSize, imgSize, useAbsPos } = config;
+  const side = imgSize / patchSize;
+  if (useAbsPos && (h !== side || w !== side)) {
+    throw new HrsamError('ERR_SHAPE', 'input of an encoder with absolute positions', {
+      where: graph.layer,
+      expected: `${imgSize} × ${imgSize}`,
+      actual: `${h * patchSize} × ${w * patchSize}`,
+    });
+  }
+  const residual = useAbsPos ? weight(graph, 'pos_embed', [1, side, side, embedDim]) : undefined;
+  const patches = { kernel: patchSize, stride: patchSize, channelsLast: false, dtype: compute };
+  const embedded = graph.scope('patch_embed', () =>
+    convolution(graph, 'proj', image, embedDim, patches, { residual, dtype: 'f32' }),
+  );
+  return graph.reshape(embedded, [image.shape[0]!, h * w, embedDim]);
+}
+
+function samBlock(
+  graph: Graph,
+  index: number,
+  x: Value,
+  grid: Grid,
+  config: EncoderConfig,
+  compute: ComputeType,
+  rows: TableRows,
+): Value {
+  const { embedDim, mlpRatio, normEps: eps, globalBlocks } = config;
+  const window = globalBlocks.includes(index) ? 0 : config.windowSize;
+  return graph.scope(`blocks.${index}`, () => {
+    const y = normLayer(graph, 'norm1', x, { eps, dtype: compute });
+    const attended = graph.scope('attn', () => {
+      const qkv = linearLayer(graph, 'qkv', y, 3 * embedDim, { bias: config.qkvBias });
+      return linearLayer(graph, 'proj', attend(graph, qkv, window, grid, config, compute, rows), embedDim, { residual: x });
+    });
+    const z = normLayer(graph, 'norm2', attended, { eps, dtype: compute });
+    return graph.scope('mlp', () => {
+      const hidden = linearLayer(graph, 'lin1', z, Math.floor(embedDim * mlpRatio), { activation: 'gelu' });
+      return linearLayer(graph, 'lin2', hidden, embedDim, { residual: attended });
+    });
+  });
+}
+
+function attend(
+  graph: Graph,
+  qkv: Value,
+  window: number,
+  grid: Grid,
+  config: EncoderConfig,
+  compute: ComputeType,
+  rows: TableRows,
+): Value {
+  const { heads, embedDim, imgSize, patchSize } = config;
+  const table = (axis: 'h' | 'w', size: number): Value | undefined => {
+    if (!config.useRelPos) return undefined;
+    const name = `rel_pos_${axis}`;
+    const length = rows(`${graph.layer}.${name}`) ?? 2 * (window || imgSize / patchSize) - 1;
+    return relPos(graph, weight(graph, name, [length, embedDim / heads]), size, size);
+  };
+  if (window === 0) {
+    return attention(graph, qkv, undefined, { heads, grids: [grid], relH: table('h', grid[0]), relW: table('w', grid[1]) });
+  }
+  // A padded token is zero before the projection, so its qkv row is the bias.
+  const bias = config.qkvBias ? graph.scope('qkv', () => weight(graph, 'bias', [3 * embedDim])) : undefined;
+  return windowAttention(graph, qkv, {
+    heads,
+    window,
+    grids: [grid],
+    pad: bias && graph.reshape(cast(graph, bias, compute), [1, 3 * embedDim]),
+    relH: table('h', window),
+    relW: table('w', window),
+  });
+}

@@ -1,0 +1,122 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type ErrorCode, ERROR_CODES, HrsamError } from '../errors.js';
+import type { Plan } from './plan.js';
+
+/** The native addon as it is (native/binding/). Everything else in lib/ goes through Device, Tensor and Program. */
+export interface NativeBuffer {
+  write(source: ArrayBufferView, offset: number): void;
+  read(): Submitted<ArrayBuffer>;
+  view(): ArrayBuffer | undefined;
+  dispose(): void;
+}
+
+export interface NativeProgram {
+  run(inputs: NativeBuffer[], outputs: NativeBuffer[], flops: number): Submitted<void>;
+  dispose(): void;
+}
+
+export interface MaskEncoding {
+  /** Pixels set. */
+  area: number;
+  /** Smallest and largest index that is set: x0, y0, x1, y1; zeros for an empty mask. */
+  bbox: [number, number, number, number];
+  /** COCO run lengths, column-major, starting with a run of zeros. */
+  counts: Uint32Array;
+}
+
+export interface NativeDevice {
+  setThreads(threads: number): Submitted<void>;
+  memory(): { buffers: number; packed: number; cached: number; peak: number };
+  trim(): Submitted<void>;
+  peak(dtype: number): Submitted<number>;
+  createBuffer(bytes: number): NativeBuffer;
+  mapFile(path: string): { buffer: NativeBuffer; bytes: number };
+  compile(plan: Plan, constants: NativeBuffer[]): Submitted<NativeProgram>;
+  cancel(id: number): void;
+  encodeMasks(masks: NativeBuffer, count: number, height: number, width: number): Submitted<MaskEncoding[]>;
+}
+
+export interface DeviceInfo {
+  name: string;
+  /** Instruction sets, driver: for people. */
+  detail: string;
+  /** Bytes. */
+  memory: number;
+  /** CPU threads; 0 elsewhere. */
+  threads: number;
+}
+
+/** A promise and the handle that cancels what it waits for. */
+export interface Submitted<T> {
+  promise: Promise<T>;
+  id: number;
+}
+
+export interface Addon {
+  NativeDevice: new (kind: string, ordinal: number) => NativeDevice;
+  devices(kind: string): DeviceInfo[];
+}
+
+let loaded: Addon | undefined;
+
+/** The package's own folder, from dist/ as well as from lib/. */
+export function packageRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package.json')) && folder !== dirname(folder)) folder = dirname(folder);
+  return folder;
+}
+
+/** Loads the addon once: a build in build/Release first, then the prebuilt binary of this platform. */
+export function addon(): Addon {
+  if (loaded) return loaded;
+  const require = createRequire(import.meta.url);
+  const root = packageRoot();
+  try {
+    loaded = require('node-gyp-build')(root) as Addon;
+  } catch (cause) {
+    throw new HrsamError(
+      'ERR_ADDON',
+      `no binary for ${process.platform}-${process.arch} in ${join(root, 'build')} or ${join(root, 'prebuilds')}. ` +
+        'To build it: npm run build:native (needs CMake and a C++20 compiler; Debian/Ubuntu: apt-get install -y cmake g++ make)',
+      { cause },
+    );
+  }
+  return loaded;
+}
+
+const isErrorCode = (code: unknown): code is ErrorCode => typeof code === 'string' && code in ERROR_CODES;
+
+/** Errors of the addon carry a code and a message; this makes them HrsamErrors. */
+export function typed(error: unknown): unknown {
+  const code = (error as { code?: unknown } | null)?.code;
+  return error instanceof Error && !(error instanceof HrsamError) && isErrorCode(code)
+    ? new HrsamError(code, error.message, { cause: error })
+    : error;
+}
+
+/** Calls into the addon. */
+export function native<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw typed(error);
+  }
+}
+
+/** Awaits work of the addon; an abort while it is queued or between two steps ends it with ERR_ABORTED. */
+export async function settled<T>(device: NativeDevice, submit: () => Submitted<T>, signal?: AbortSignal): Promise<T> {
+  if (signal?.aborted) throw new HrsamError('ERR_ABORTED', 'the request was aborted', { cause: signal.reason });
+  const { promise, id } = native(submit);
+  const cancel = () => device.cancel(id);
+  signal?.addEventListener('abort', cancel, { once: true });
+  try {
+    return await promise;
+  } catch (error) {
+    throw typed(error);
+  } finally {
+    signal?.removeEventListener('abort', cancel);
+  }
+}

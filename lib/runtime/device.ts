@@ -1,0 +1,135 @@
+import { HrsamError } from '../errors.js';
+import { addon, type DeviceInfo, type MaskEncoding, type NativeBuffer, type NativeDevice, native, settled } from './addon.js';
+import { byteCount, DTYPES, type DType, type Shape } from './dtype.js';
+import type { Plan } from './plan.js';
+import { Program } from './program.js';
+import { Tensor, type TensorData } from './tensor.js';
+
+export interface MemoryReport {
+  /** Bytes of live tensors. */
+  buffers: number;
+  /** Bytes of weights in kernel order. */
+  packed: number;
+  /** Bytes of working memory kept for the next run; `trim()` frees it. */
+  cached: number;
+  /** Largest sum of the three so far. */
+  peak: number;
+}
+
+const KINDS = ['cpu', 'cuda'] as const;
+const opened = new Map<string, Device>();
+let toldAboutCpu = false;
+
+/**
+ * A processor that holds tensors and runs programs: `cpu`, `cuda` or `cuda:N`. There is one Device object per
+ * processor; work submitted to it is run by a thread of its own, so the event loop never waits.
+ */
+export class Device {
+  private constructor(
+    readonly kind: (typeof KINDS)[number],
+    readonly ordinal: number,
+    /** @internal */ readonly handle: NativeDevice,
+  ) {}
+
+  /**
+   * Opens a device by name. `auto` takes the first CUDA device that answers, else the CPU, and says so once on stderr.
+   * @throws HrsamError ERR_DEVICE for an unknown name, or for `cuda` without a usable driver or backend.
+   */
+  static open(name = 'cpu'): Device {
+    if (name === 'auto') return Device.#auto();
+    const match = /^(cpu|cuda)(?::(\d{1,3}))?$/.exec(name);
+    if (!match) {
+      throw new HrsamError('ERR_DEVICE', 'unknown device', { expected: 'cpu, cuda, cuda:N or auto', actual: name });
+    }
+    const kind = match[1] as (typeof KINDS)[number];
+    const ordinal = Number(match[2] ?? 0);
+    const key = `${kind}:${ordinal}`;
+    let device = opened.get(key);
+    if (!device) {
+      device = new Device(kind, ordinal, native(() => new (addon().NativeDevice)(kind, ordinal)));
+      opened.set(key, device);
+    }
+    return device;
+  }
+
+  static #auto(): Device {
+    try {
+      return Device.open('cuda');
+    } catch (error) {
+      if (!(error instanceof HrsamError) || error.code !== 'ERR_DEVICE') throw error;
+      if (!toldAboutCpu) process.stderr.write(`hrsam: using the CPU (${error.message})\n`);
+      toldAboutCpu = true;
+      return Device.open('cpu');
+    }
+  }
+
+  /** What is installed of a kind. @throws HrsamError ERR_DEVICE where the kind cannot be used, saying why. */
+  static list(kind: (typeof KINDS)[number]): DeviceInfo[] {
+    return native(() => addon().devices(kind));
+  }
+
+  get name(): string {
+    return this.kind === 'cpu' ? 'cpu' : `${this.kind}:${this.ordinal}`;
+  }
+
+  info(): DeviceInfo {
+    return Device.list(this.kind)[this.ordinal]!;
+  }
+
+  memory(): MemoryReport {
+    return native(() => this.handle.memory());
+  }
+
+  /** Sets the number of CPU threads, 1 to 1024. Results do not depend on it. */
+  async setThreads(threads: number): Promise<void> {
+    if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
+      throw new HrsamError('ERR_ARGUMENT', 'threads', { expected: 'an integer from 1 to 1024', actual: threads });
+    }
+    await settled(this.handle, () => this.handle.setThreads(threads));
+  }
+
+  /** Frees working memory kept for the next run. */
+  async trim(): Promise<void> {
+    await settled(this.handle, () => this.handle.trim());
+  }
+
+  /** The arithmetic ceiling measured now, in GFLOP/s: register-resident multiply-adds on all threads. */
+  async measurePeak(dtype: 'f32' | 'bf16'): Promise<number> {
+    return settled(this.handle, () => this.handle.peak(DTYPES.indexOf(dtype)));
+  }
+
+  /**
+   * A tensor on this device; without `data` its content is undefined until written.
+   * @throws HrsamError ERR_SHAPE, ERR_OUT_OF_MEMORY
+   */
+  tensor(shape: Shape, dtype: DType = 'f32', data?: TensorData): Tensor {
+    const bytes = byteCount(shape, dtype);
+    if (shape.some((size) => !Number.isInteger(size) || size < 0)) {
+      throw new HrsamError('ERR_SHAPE', 'tensor shape', { expected: 'whole numbers, 0 or more', actual: shape });
+    }
+    const tensor = new Tensor(this, native(() => this.handle.createBuffer(bytes)), shape, dtype);
+    if (data) tensor.write(data);
+    return tensor;
+  }
+
+  /** @internal Maps a file read-only; on the CPU its pages are used in place. */
+  mapFile(path: string): { buffer: NativeBuffer; bytes: number } {
+    return native(() => this.handle.mapFile(path));
+  }
+
+  /** @internal */
+  async compile(plan: Plan, constants: NativeBuffer[], signal?: AbortSignal): Promise<Program> {
+    const handle = await settled(this.handle, () => this.handle.compile(plan, constants), signal);
+    return new Program(this, handle, plan);
+  }
+
+  /** Area, box and COCO run lengths of 0/1 masks: u8 of shape (..., height, width). */
+  async encodeMasks(masks: Tensor): Promise<MaskEncoding[]> {
+    const [height, width] = masks.shape.slice(-2);
+    if (masks.dtype !== 'u8' || height === undefined || width === undefined) {
+      throw new HrsamError('ERR_SHAPE', 'masks', { expected: 'u8 (…, h, w)', actual: `${masks.dtype} [${masks.shape}]` });
+    }
+    const count = masks.shape.slice(0, -2).reduce((product, size) => product * size, 1);
+    return settled(this.handle, () => this.handle.encodeMasks(masks.buffer, count, height, width));
+  }
+}

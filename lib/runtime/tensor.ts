@@ -1,0 +1,84 @@
+import { HrsamError } from '../errors.js';
+import { type NativeBuffer, native, settled } from './addon.js';
+import type { Device } from './device.js';
+import { byteCount, type DType, elementCount, type Shape } from './dtype.js';
+
+export type TensorData = Float32Array | Uint16Array | Int32Array | Uint8Array;
+
+const ARRAYS = { f32: Float32Array, bf16: Uint16Array, i32: Int32Array, u8: Uint8Array } as const;
+
+type DataOf<T extends DType> = InstanceType<(typeof ARRAYS)[T]>;
+
+/**
+ * A handle to device memory with a shape and a type, row-major. Dispose it (`using`, or `dispose()`) to free the
+ * memory at once; what is forgotten is freed by the garbage collector.
+ */
+export class Tensor<T extends DType = DType> {
+  #buffer: NativeBuffer | undefined;
+  #view: ArrayBuffer | undefined;
+  readonly shape: readonly number[];
+
+  /** @internal Tensors are made by `device.tensor()` and by programs. */
+  constructor(
+    readonly device: Device,
+    buffer: NativeBuffer,
+    shape: Shape,
+    readonly dtype: T,
+  ) {
+    this.#buffer = buffer;
+    this.shape = Object.freeze([...shape]);
+  }
+
+  get size(): number {
+    return elementCount(this.shape);
+  }
+
+  get bytes(): number {
+    return byteCount(this.shape, this.dtype);
+  }
+
+  get disposed(): boolean {
+    return this.#buffer === undefined;
+  }
+
+  /** @internal @throws HrsamError ERR_DISPOSED */
+  get buffer(): NativeBuffer {
+    if (!this.#buffer) throw new HrsamError('ERR_DISPOSED', 'the tensor was disposed', { where: `[${this.shape}]` });
+    return this.#buffer;
+  }
+
+  /**
+   * The elements. On the CPU the array is the memory itself (it stays valid after `dispose()`, which then frees it
+   * once the array is gone); from a GPU it is a copy. bf16 comes as its 16-bit patterns.
+   */
+  async data(): Promise<DataOf<T>> {
+    const buffer = this.buffer;
+    this.#view ??= native(() => buffer.view());
+    const bytes = this.#view ?? (await settled(this.device.handle, () => buffer.read()));
+    return new ARRAYS[this.dtype](bytes, 0, this.size) as DataOf<T>;
+  }
+
+  /** Overwrites the content. @throws HrsamError ERR_SHAPE when type or length differ. */
+  write(data: TensorData): this {
+    if (data.constructor !== ARRAYS[this.dtype] || data.length !== this.size) {
+      throw new HrsamError('ERR_SHAPE', 'data of a tensor', {
+        expected: `${ARRAYS[this.dtype].name} of length ${this.size} for ${this.dtype} [${this.shape}]`,
+        actual: `${data.constructor.name} of length ${data.length}`,
+      });
+    }
+    const buffer = this.buffer;
+    native(() => buffer.write(data, 0));
+    return this;
+  }
+
+  /** Frees the memory. Doing it twice is harmless. */
+  dispose(): void {
+    this.#buffer?.dispose();
+    this.#buffer = undefined;
+    this.#view = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

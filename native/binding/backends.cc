@@ -1,0 +1,68 @@
+#include "backends.h"
+
+#include <dlfcn.h>
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <mutex>
+#include <string>
+
+#include "../cpu/core/backend.h"
+
+namespace hrsam {
+
+void fail(const char* code, const char* format, ...) {
+  BackendError failure{};
+  std::snprintf(failure.error.code, sizeof(failure.error.code), "%s", code);
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(failure.error.message, sizeof(failure.error.message), format, arguments);
+  va_end(arguments);
+  throw failure;
+}
+
+namespace {
+
+std::string cuda_library_path() {
+  Dl_info info{};
+  std::string folder;
+  if (dladdr(reinterpret_cast<void*>(&cuda_library_path), &info) != 0 &&
+      info.dli_fname != nullptr) {
+    folder = info.dli_fname;
+    folder.erase(folder.find_last_of('/') + 1);
+  }
+  return folder + "hrsam_cuda.so";
+}
+
+const hrsam_backend* load_cuda() {
+  const std::string path = cuda_library_path();
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr)
+    fail("ERR_DEVICE",
+         "cuda: this build has no CUDA backend (%s). Build it with the CUDA toolkit 12.8 or newer: "
+         "npm run build",
+         dlerror());
+  const auto entry = reinterpret_cast<hrsam_backend_entry>(dlsym(library, HRSAM_BACKEND_ENTRY));
+  if (entry == nullptr) fail("ERR_DEVICE", "cuda: %s is not a backend of hrsam", path.c_str());
+  const hrsam_backend* found = entry();
+  if (found->abi_version != HRSAM_ABI_VERSION)
+    fail("ERR_DEVICE", "cuda: %s has ABI version %u, expected %u: rebuild it", path.c_str(),
+         found->abi_version, HRSAM_ABI_VERSION);
+  return found;
+}
+
+}  // namespace
+
+const hrsam_backend* backend(const char* kind) {
+  if (std::strcmp(kind, "cpu") == 0) return hrsam_cpu_backend();
+  if (std::strcmp(kind, "cuda") != 0)
+    fail("ERR_DEVICE", "unknown device '%s'; expected cpu or cuda", kind);
+  static std::mutex mutex;
+  static const hrsam_backend* cuda = nullptr;
+  std::lock_guard<std::mutex> lock(mutex);
+  if (cuda == nullptr) cuda = load_cuda();
+  return cuda;
+}
+
+}  // namespace hrsam

@@ -1,0 +1,136 @@
+#include "worker.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <utility>
+
+namespace hrsam {
+
+namespace {
+
+// A job passes the running one when it costs at most this share of it: a decode is about a
+// hundredth of an encode.
+constexpr double kPassingShare = 1.0 / 16;
+// Jobs under way at once: one long, one short. Each has its own arena.
+constexpr size_t kMaxRunning = 2;
+
+const hrsam_error kAborted = {"ERR_ABORTED", "the request was aborted"};
+
+}  // namespace
+
+std::shared_ptr<Worker> Worker::open(const std::string& kind, int32_t ordinal) {
+  static std::mutex mutex;
+  static std::map<std::pair<std::string, int32_t>, std::shared_ptr<Worker>> workers;
+  std::lock_guard<std::mutex> lock(mutex);
+  const auto found = workers.find({kind, ordinal});
+  if (found != workers.end()) return found->second;
+  std::shared_ptr<Worker> worker(new Worker(hrsam::backend(kind.c_str()), ordinal));
+  workers.emplace(std::make_pair(kind, ordinal), worker);
+  return worker;
+}
+
+Worker::Worker(const hrsam_backend* backend, int32_t ordinal) : backend_(backend) {
+  BackendError failure{};
+  if (backend_->device_open(ordinal, &device_, &failure.error) != 0) throw failure;
+  thread_ = std::thread([this] { loop(); });
+}
+
+Worker::~Worker() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+  backend_->device_close(device_);
+}
+
+uint64_t Worker::submit(std::shared_ptr<Job> job) {
+  uint64_t id = 0;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    id = job->id = next_id_++;
+    queue_.push_back(std::move(job));
+  }
+  wake_.notify_one();
+  return id;
+}
+
+void Worker::cancel(uint64_t id) {
+  std::shared_ptr<Job> waiting;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (const auto& job : running_)
+      if (job->id == id) job->cancelled = true;
+    const auto found =
+        std::find_if(queue_.begin(), queue_.end(), [id](const auto& job) { return job->id == id; });
+    if (found != queue_.end()) {
+      waiting = std::move(*found);
+      queue_.erase(found);
+    }
+  }
+  if (waiting) waiting->finished(&kAborted);
+}
+
+void Worker::cancel_owner(const void* owner) {
+  std::vector<std::shared_ptr<Job>> waiting;
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (auto it = queue_.begin(); it != queue_.end();) {
+    if ((*it)->owner == owner) {
+      waiting.push_back(std::move(*it));
+      it = queue_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+  for (const auto& job : running_)
+    if (job->owner == owner) job->cancelled = true;
+  idle_.wait(lock, [&] {
+    return std::none_of(running_.begin(), running_.end(),
+                        [&](const auto& job) { return job->owner == owner; });
+  });
+  lock.unlock();
+  for (const auto& job : waiting) job->finished(&kAborted);
+}
+
+std::shared_ptr<Job> Worker::next() {
+  if (!running_.empty() && running_.size() < kMaxRunning) {
+    const double limit = running_.back()->cost * kPassingShare;
+    const auto found = std::find_if(queue_.begin(), queue_.end(),
+                                    [limit](const auto& job) { return job->cost <= limit; });
+    if (found != queue_.end()) {
+      running_.push_back(std::move(*found));
+      queue_.erase(found);
+    }
+  } else if (running_.empty() && !queue_.empty()) {
+    running_.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+  }
+  return running_.empty() ? nullptr : running_.back();
+}
+
+void Worker::loop() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (true) {
+    std::shared_ptr<Job> job = next();
+    if (!job) {
+      if (stop_) return;
+      wake_.wait(lock);
+      continue;
+    }
+    lock.unlock();
+    hrsam_error error = kAborted;
+    const int state = job->cancelled ? -1 : job->step(&error);
+    lock.lock();
+    if (state == 1) continue;
+    running_.pop_back();
+    idle_.notify_all();
+    lock.unlock();
+    job->finished(state == 0 ? nullptr : &error);
+    job.reset();
+    lock.lock();
+  }
+}
+
+}  // namespace hrsam
