@@ -1,4 +1,5 @@
 // add, cast and activation against loops over elements.
+#include "activation.h"
 #include "harness.h"
 
 using namespace hrsam::test;
@@ -27,21 +28,6 @@ void check_add(const Dims& a_dims, const Dims& b_dims, int a_dtype, int b_dtype,
   CHECK_MAX(Call("add").input("a", a).constant("b", b).result(a_dims, dtype).run(), want, 0);
   if (dtype == a_dtype && !x.empty())
     CHECK_MAX(Call("add").in_place("a", a).input("b", b).result(a_dims, dtype).run(), want, 0);
-}
-
-double activation(int kind, double x) {
-  switch (kind) {
-    case 1:
-      return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
-    case 2:
-      return x / (1 + std::exp(-x));
-    case 3:
-      return x > 0 ? x : 0;
-    case 4:
-      return 1 / (1 + std::exp(-x));
-    default:
-      return x;
-  }
 }
 
 }  // namespace
@@ -132,7 +118,7 @@ TEST(activation_of_every_element) {
           if (n > 100 && from != to) continue;
           const Tensor x = random_tensor({n}, 7, from, 3);
           std::vector<double> want;
-          for (const float value : x.floats()) want.push_back(activation(kind, value));
+          for (const float value : x.floats()) want.push_back(activated(value, kind));
           const std::vector<float> got =
               Call("activation").input("x", x).attribute("activation", kind).result({n}, to).run();
           CHECK_CLOSE(got, want, to == HRSAM_BF16 ? 4e-3 : 1e-6);

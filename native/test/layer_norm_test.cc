@@ -1,24 +1,10 @@
 // layer_norm against double precision.
+#include "activation.h"
 #include "harness.h"
 
 using namespace hrsam::test;
 
 namespace {
-
-double activated(double x, int activation) {
-  switch (activation) {
-    case 1:
-      return 0.5 * x * std::erfc(-x * std::sqrt(0.5));
-    case 2:
-      return x / (1 + std::exp(-x));
-    case 3:
-      return std::max(0.0, x);
-    case 4:
-      return 1 / (1 + std::exp(-x));
-    default:
-      return x;
-  }
-}
 
 std::vector<double> expected(const Tensor& x, const Tensor& weight, const Tensor& bias,
                              const Tensor* gate, double eps, int activation) {

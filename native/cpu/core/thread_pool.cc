@@ -1,5 +1,6 @@
-// A parallel section is open or closed; workers join an open one, take tasks from a counter and leave. The caller closes
-// the section once the counter has run out and waits only for workers that joined: one that still sleeps costs nothing.
+// A parallel section is open or closed; workers join an open one, take tasks from a counter and
+// leave. The caller closes the section once the counter has run out and waits only for workers that
+// joined: one that still sleeps costs nothing.
 #include "thread_pool.h"
 
 #include <atomic>
@@ -17,7 +18,7 @@ namespace hrsam::cpu {
 namespace {
 
 constexpr auto kSpin = std::chrono::microseconds(50);  // the gap between two ops is shorter
-constexpr uint32_t kOpen = 1u << 31;                   // Impl::section; the other bits count workers
+constexpr uint32_t kOpen = 1u << 31;  // Impl::section; the other bits count workers
 
 void pause() {
 #if defined(__x86_64__)

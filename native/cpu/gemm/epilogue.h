@@ -1,5 +1,6 @@
-// What happens to a finished tile of sums on its way out of the first-level cache: bias, activation,
-// residual, conversion. Activation and types are template arguments; a vector costs no branch.
+// What happens to a finished tile of sums on its way out of the first-level cache: bias,
+// activation, residual, conversion. Activation and types are template arguments; a vector costs no
+// branch.
 #pragma once
 
 #include "gemm.h"

@@ -7,27 +7,15 @@ namespace hrsam::cpu::HRSAM_ISA {
 
 namespace {
 
-template <class T>
-using Kernel = void (*)(const T*, int64_t, const float*, int64_t, float*, bool);
-
-template <class T, int R = kRows, int N = kVectors>
-HRSAM_INLINE Kernel<T> kernel_for(int64_t rows, int64_t vectors) {
-  if constexpr (R > 1)
-    if (rows < R) return kernel_for<T, R - 1, N>(rows, vectors);
-  if constexpr (N > 1)
-    if (vectors < N) return kernel_for<T, R, N - 1>(rows, vectors);
-  return micro_kernel<T, R, N>;
-}
-
 constexpr int64_t kTileFloats = kRows * kVectors * kWidth;
 #ifndef TASK_ROWS
 #define TASK_ROWS 64
-#define TASK_BYTES (512*1024)
+#define TASK_BYTES (512 * 1024)
 #define PANEL_OUTER 1
 #endif
 constexpr int64_t kTaskRows = TASK_ROWS / kRows * kRows;
 constexpr int64_t kTaskWeights = TASK_BYTES / sizeof(float);  // floats of packed W
-constexpr int64_t kTaskProducts = 1 << 19;  // not less, to be worth handing out
+constexpr int64_t kTaskProducts = 1 << 19;                    // not less, to be worth handing out
 
 // The grid of tasks; in each, panels and rows.
 struct Cut {
@@ -37,16 +25,16 @@ struct Cut {
 
 Cut cut_of(const Gemm& call, const Packing& p) {
   Cut c;
-  c.row_parts = ceil_div(call.m, kTaskRows);
-  const int64_t panel_floats = min_of(p.depth, call.k) / p.step * kVectors * kWidth;
-  c.panel_parts = ceil_div(p.panels * panel_floats, kTaskWeights);
+  c.row_parts = divide_up(call.m, kTaskRows);
+  const int64_t panel_floats = smaller(p.depth, call.k) / p.step * kVectors * kWidth;
+  c.panel_parts = divide_up(p.panels * panel_floats, kTaskWeights);
   // Few rows: cut n finer, for the threads to share it.
-  const int64_t panel_products = min_of(call.m, kTaskRows) * call.k * kVectors * kWidth;
-  const int64_t fine = ceil_div(p.panels * panel_products, kTaskProducts);
+  const int64_t panel_products = smaller(call.m, kTaskRows) * call.k * kVectors * kWidth;
+  const int64_t fine = divide_up(p.panels * panel_products, kTaskProducts);
   constexpr int64_t kTasks = 16;
   if (c.row_parts * c.panel_parts < kTasks && fine > c.panel_parts)
-    c.panel_parts = min_of(fine, ceil_div(kTasks, c.row_parts));
-  c.panel_parts = min_of(c.panel_parts, p.panels);
+    c.panel_parts = smaller(fine, divide_up(kTasks, c.row_parts));
+  c.panel_parts = smaller(c.panel_parts, p.panels);
   return c;
 }
 
@@ -65,7 +53,8 @@ HRSAM_INLINE const float* rows_of(const Gemm& call, const float*, int64_t row, i
     const bf16* from = static_cast<const bf16*>(call.a) + row * call.lda + k;
     int64_t i = 0;
     for (; i + kWidth <= depth; i += kWidth) store(to + i, load(from + i));
-    if (i < depth) store_n(to + i, load_n(from + i, static_cast<int>(depth - i)), static_cast<int>(depth - i));
+    if (i < depth)
+      store_n(to + i, load_n(from + i, static_cast<int>(depth - i)), static_cast<int>(depth - i));
   }
 }
 
@@ -74,11 +63,12 @@ void multiply(Pool& pool, const Gemm& call) {
   const Packing p = packing_of<T>(call.n, call.k);
   const Cut grid = cut_of(call, p);
   const bool widen = sizeof(T) == 4 && call.a_type == DType::bf16;
-  const int64_t row_groups = ceil_div(call.m, kRows);
-  const int64_t max_rows = ceil_div(row_groups, grid.row_parts) * kRows;
-  const int64_t max_panels = ceil_div(p.panels, grid.panel_parts);
+  const int64_t row_groups = divide_up(call.m, kRows);
+  const int64_t max_rows = divide_up(row_groups, grid.row_parts) * kRows;
+  const int64_t max_panels = divide_up(p.panels, grid.panel_parts);
   // Sums wait here between chunks of k; with one chunk a single tile is enough.
-  const int64_t tile_floats = p.chunks == 1 ? kTileFloats : max_rows / kRows * max_panels * kTileFloats;
+  const int64_t tile_floats =
+      p.chunks == 1 ? kTileFloats : max_rows / kRows * max_panels * kTileFloats;
   const int64_t widened_floats = widen ? max_rows * p.depth : 0;
   pool.reserve(static_cast<size_t>(tile_floats + widened_floats) * sizeof(float));
   const FinishTile finish = finish_for(call);
@@ -87,11 +77,11 @@ void multiply(Pool& pool, const Gemm& call) {
     float* tiles = static_cast<float*>(pool.scratch(thread));
     const int64_t part = task % grid.row_parts, panels = task / grid.row_parts;
     const Part rows{cut(row_groups, grid.row_parts, part) * kRows,
-                    min_of(call.m, cut(row_groups, grid.row_parts, part + 1) * kRows)};
+                    smaller(call.m, cut(row_groups, grid.row_parts, part + 1) * kRows)};
     const Part range{cut(p.panels, grid.panel_parts, panels),
                      cut(p.panels, grid.panel_parts, panels + 1)};
     for (int64_t chunk = 0; chunk < p.chunks; ++chunk) {
-      const int64_t k = chunk * p.depth, depth = min_of(p.depth, call.k - k);
+      const int64_t k = chunk * p.depth, depth = smaller(p.depth, call.k - k);
       const T* a = static_cast<const T*>(call.a) + rows.begin * call.lda + k;
       int64_t lda = call.lda;
       if constexpr (sizeof(T) == 4) {
@@ -107,20 +97,19 @@ void multiply(Pool& pool, const Gemm& call) {
         const int64_t vectors = cut(p.vectors, p.panels, panel + 1) - first;
         const float* w =
             static_cast<const float*>(call.packed) + panel_offset(p, call.k, chunk, panel);
-          const int64_t count = min_of(kRows, rows.end - row);
-          kernel_for<T>(count, vectors)(a + (row - rows.begin) * lda, lda, w, depth, tile,
-                                        chunk > 0);
-          if (chunk + 1 == p.chunks)
-            finish(call, tile, vectors * kWidth, row, count, first * kWidth,
-                   min_of(vectors * kWidth, call.n - first * kWidth));
-          if (p.chunks > 1) tile += kTileFloats;
+        const int64_t count = smaller(kRows, rows.end - row);
+        kernel_for<T>(count, vectors)(a + (row - rows.begin) * lda, lda, w, depth, tile, chunk > 0);
+        if (chunk + 1 == p.chunks)
+          finish(call, tile, vectors * kWidth, row, count, first * kWidth,
+                 smaller(vectors * kWidth, call.n - first * kWidth));
+        if (p.chunks > 1) tile += kTileFloats;
       };
       if (PANEL_OUTER) {
-      for (int64_t panel = range.begin; panel < range.end; ++panel)
-        for (int64_t row = rows.begin; row < rows.end; row += kRows) body(panel,row);
+        for (int64_t panel = range.begin; panel < range.end; ++panel)
+          for (int64_t row = rows.begin; row < rows.end; row += kRows) body(panel, row);
       } else
         for (int64_t row = rows.begin; row < rows.end; row += kRows)
-      for (int64_t panel = range.begin; panel < range.end; ++panel) body(panel,row);
+          for (int64_t panel = range.begin; panel < range.end; ++panel) body(panel, row);
     }
   });
 }

@@ -18,7 +18,8 @@ struct Gemm {
   const void* packed = nullptr;
   const float* bias = nullptr;  // (n), or null
   Activation activation = Activation::none;
-  const void* residual = nullptr;  // (residual_rows, n), or null; row i is added to rows i + j·residual_rows
+  const void* residual =
+      nullptr;  // (residual_rows, n), or null; row i is added to rows i + j·residual_rows
   DType residual_type = DType::f32;
   int64_t residual_rows = 0;
   void* out = nullptr;  // may be the residual's memory where their types are the same
@@ -35,6 +36,6 @@ void gemm_pack(Pool& pool, const void* weights, DType weights_type, int64_t n, i
 void gemm(Pool& pool, const Gemm& call);
 // What the multiply-add units give, all threads together, in GFLOP/s: the micro-kernel's inner
 // loop on data that stays in the first-level cache. The yardstick for everything else.
-double measure_peak_gflops(Pool& pool, DType a_type);
+double peak_gflops(Pool& pool, DType a_type);
 
 }  // namespace hrsam::cpu::HRSAM_ISA

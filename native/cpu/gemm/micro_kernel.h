@@ -91,4 +91,17 @@ void micro_kernel(const T* a, int64_t lda, const float* b, int64_t depth, float*
       store(tile, accumulate ? sums.v[i][j] + load(tile) : sums.v[i][j]);
 }
 
+template <class T>
+using Kernel = void (*)(const T*, int64_t, const float*, int64_t, float*, bool);
+
+// For a tile of up to kRows rows and kVectors vectors.
+template <class T, int R = kRows, int N = kVectors>
+HRSAM_INLINE Kernel<T> kernel_for(int64_t rows, int64_t vectors) {
+  if constexpr (R > 1)
+    if (rows < R) return kernel_for<T, R - 1, N>(rows, vectors);
+  if constexpr (N > 1)
+    if (vectors < N) return kernel_for<T, R, N - 1>(rows, vectors);
+  return micro_kernel<T, R, N>;
+}
+
 }  // namespace hrsam::cpu::HRSAM_ISA

@@ -14,12 +14,12 @@ void pack_panel(const W* weights, int64_t n, int64_t k, int64_t begin, int64_t w
                 int64_t depth, T* panel) {
   constexpr int64_t kStep = Multiply<T>::kStep;
   constexpr int64_t kBlock = 16;  // a cache line of W at a time, as its rows may share a cache set
-  const int64_t padded = ceil_div(depth, kStep) * kStep;
+  const int64_t padded = divide_up(depth, kStep) * kStep;
   for (int64_t block = 0; block < padded; block += kBlock) {
-    const int64_t end = min_of(padded, block + kBlock);
+    const int64_t end = smaller(padded, block + kBlock);
     for (int64_t column = 0; column < width; ++column) {
       const W* row = weights + (begin + column) * k + k0;
-      const int64_t valid = begin + column < n ? min_of(end, depth) : block;
+      const int64_t valid = begin + column < n ? smaller(end, depth) : block;
       for (int64_t i = block; i < end; ++i) {
         T* to = panel + (i / kStep * width + column) * kStep + i % kStep;
         if (i < valid)
@@ -39,7 +39,7 @@ void pack(Pool& pool, const W* weights, int64_t n, int64_t k, float* packed) {
     const int64_t begin = cut(p.vectors, p.panels, panel) * kWidth;
     const int64_t width = cut(p.vectors, p.panels, panel + 1) * kWidth - begin;
     const int64_t k0 = chunk * p.depth;
-    pack_panel(weights, n, k, begin, width, k0, min_of(p.depth, k - k0),
+    pack_panel(weights, n, k, begin, width, k0, smaller(p.depth, k - k0),
                reinterpret_cast<T*>(packed + panel_offset(p, k, chunk, panel)));
   });
 }

@@ -28,9 +28,8 @@ void spin(float* data, int64_t repeats) {
     for (int j = 0; j < kVectors; ++j) sums.v[i][j] = zero();
   for (int64_t repeat = 0; repeat < repeats; ++repeat)
     for (int64_t k = 0; k < kDepth; ++k)
-      multiply_step<T>(sums, b + k * kVectors * kWidth, [&](int i) {
-        return M::broadcast(a + (i * kDepth + k) * M::kStep);
-      });
+      multiply_step<T>(sums, b + k * kVectors * kWidth,
+                       [&](int i) { return M::broadcast(a + (i * kDepth + k) * M::kStep); });
   for (int i = 0; i < kRows; ++i)
     for (int j = 0; j < kVectors; ++j) store(data + (i * kVectors + j) * kWidth, sums.v[i][j]);
 }
@@ -64,7 +63,7 @@ double measure(Pool& pool) {
 
 }  // namespace
 
-double measure_peak_gflops(Pool& pool, DType a_type) {
+double peak_gflops(Pool& pool, DType a_type) {
   return a_type == DType::f32 ? measure<float>(pool) : measure<Half>(pool);
 }
 

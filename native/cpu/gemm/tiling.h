@@ -2,11 +2,9 @@
 #pragma once
 
 #include "micro_kernel.h"
+#include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
-
-HRSAM_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-HRSAM_INLINE int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Part i of `total` things cut into `parts` nearly equal ones begins here.
 HRSAM_INLINE int64_t cut(int64_t total, int64_t parts, int64_t i) { return total * i / parts; }
@@ -28,18 +26,18 @@ HRSAM_INLINE Packing packing_of(int64_t n, int64_t k) {
   constexpr int64_t kChunkBytes = 3072;
   Packing p;
   p.step = Multiply<T>::kStep;
-  p.chunks = ceil_div(k * static_cast<int64_t>(sizeof(T)), kChunkBytes);
-  p.depth = ceil_div(ceil_div(k, p.chunks), p.step) * p.step;
-  p.chunks = ceil_div(k, p.depth);
-  p.vectors = ceil_div(n, kWidth);
-  p.panels = ceil_div(p.vectors, kVectors);
+  p.chunks = divide_up(k * static_cast<int64_t>(sizeof(T)), kChunkBytes);
+  p.depth = divide_up(divide_up(k, p.chunks), p.step) * p.step;
+  p.chunks = divide_up(k, p.depth);
+  p.vectors = divide_up(n, kWidth);
+  p.panels = divide_up(p.vectors, kVectors);
   return p;
 }
 
 // Floats before a chunk's panel; panel = panels: the chunk's end.
 HRSAM_INLINE int64_t panel_offset(const Packing& p, int64_t k, int64_t chunk, int64_t panel) {
   const int64_t begin = chunk * p.depth;
-  const int64_t steps = ceil_div(min_of(p.depth, k - begin), p.step);
+  const int64_t steps = divide_up(smaller(p.depth, k - begin), p.step);
   return (begin / p.step * p.vectors + cut(p.vectors, p.panels, panel) * steps) * kWidth;
 }
 

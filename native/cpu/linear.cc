@@ -1,0 +1,109 @@
+// residual + activation(x·Wᵀ + bias).
+#include <stdio.h>
+
+#include "expect.h"
+#include "gemm.h"
+
+namespace hrsam::cpu::HRSAM_ISA {
+
+namespace {
+
+class Linear : public Op {
+ public:
+  Linear(const Node& node, Compiler& compiler) : x_(node.operand("x")) {
+    const Value& x = node.value("x");
+    const Value& weight = node.value("weight");
+    const Value& result = node.result();
+    call_.m = x.rows();
+    call_.n = weight.dim(0);
+    call_.k = call_.lda = weight.dim(1);
+    call_.a_type = x.dtype;
+    call_.activation = static_cast<Activation>(node.integer("activation"));
+    call_.out_type = result.dtype;
+    call_.ldo = call_.n;
+    bias_ = node.operand_or("bias");
+    residual_ = node.operand_or("residual");
+    if (residual_ >= 0) {
+      call_.residual_type = node.value("residual").dtype;
+      call_.residual_rows = node.value("residual").rows();
+    }
+    const size_t bytes = gemm_packed_bytes(call_.n, call_.k, x.dtype);
+    if (weight.data == nullptr) {
+      weight_ = node.operand("weight");
+      weight_type_ = weight.dtype;
+      packed_ = Block(bytes);
+      call_.packed = packed_.as<void>();
+      return;
+    }
+    char layout[96];
+    snprintf(layout, sizeof(layout), "gemm %d %lld %lld", static_cast<int>(x.dtype),
+             static_cast<long long>(call_.n), static_cast<long long>(call_.k));
+    void* packed = nullptr;
+    bool fresh = false;
+    shared_ = compiler.share(weight, layout, bytes, &packed, &fresh);
+    if (fresh)
+      gemm_pack(compiler.pool, weight.data, weight.dtype, call_.n, call_.k, x.dtype, packed);
+    call_.packed = packed;
+  }
+  ~Linear() override {
+    if (shared_ != nullptr) Compiler::release(shared_);
+  }
+
+  void run(const Run& run) const override {
+    if (shared_ == nullptr)
+      gemm_pack(run.pool, run.in<void>(weight_), weight_type_, call_.n, call_.k, call_.a_type,
+                packed_.as<void>());
+    Gemm call = call_;
+    call.a = run.in<void>(x_);
+    call.bias = bias_ >= 0 ? run.in<float>(bias_) : nullptr;
+    call.residual = residual_ >= 0 ? run.in<void>(residual_) : nullptr;
+    call.out = run.result;
+    gemm(run.pool, call);
+  }
+
+ private:
+  Gemm call_;  // but for the addresses known when it runs
+  int x_, bias_, residual_;
+  int weight_ = -1;  // packed in every run: not a constant
+  DType weight_type_ = DType::f32;
+  Block packed_;
+  Compiler::Shared* shared_ = nullptr;
+};
+
+}  // namespace
+
+Op* compile_linear(const Node& node, Compiler& compiler) {
+  const Value& x = node.value("x");
+  const Value& weight = node.value("weight");
+  const Value& result = node.result();
+  expect_floats(node, x, "x");
+  expect_floats(node, weight, "weight");
+  expect_floats(node, result, "the result");
+  expect_rank(node, weight, "weight", 2);
+  expect(node, x.rank >= 1 && weight.dim(1) >= 1 && x.dim(-1) == weight.dim(1),
+         "x: its last dimension is not the weight's");
+  expect(node,
+         result.rank == x.rank && result.dim(-1) == weight.dim(0) &&
+             result.elements() == x.rows() * weight.dim(0),
+         "the result's shape is not (..., rows of the weight)");
+  if (node.has("bias")) {
+    const Value& bias = node.value("bias");
+    expect_f32(node, bias, "bias");
+    expect(node, has_shape(bias, {weight.dim(0)}),
+           "bias: expected one number per row of the weight");
+  }
+  if (node.has("residual")) {
+    const Value& residual = node.value("residual");
+    expect_floats(node, residual, "residual");
+    expect(node, residual.rank >= 1 && residual.dim(-1) == weight.dim(0),
+           "residual: its last dimension is not the result's");
+    expect(node, residual.rows() > 0 ? x.rows() % residual.rows() == 0 : result.elements() == 0,
+           "residual: its rows do not divide the result's");
+  }
+  const int64_t activation = node.integer("activation");
+  if (activation < 0 || activation > static_cast<int64_t>(Activation::sigmoid))
+    node.fail("ERR_ARGUMENT", "activation: unknown");
+  return new Linear(node, compiler);
+}
+
+}  // namespace hrsam::cpu::HRSAM_ISA
