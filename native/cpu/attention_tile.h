@@ -1,0 +1,306 @@
+// The core of both attention ops: a block of packed queries of one head against a block of packed
+// keys and values.
+//
+// Both products, logits = Q·Kᵀ and P·V, are the same micro-kernel: kRows rows of the left matrix
+// are broadcast number by number against kVectors vectors of the right one, whose sums stay in
+// registers (6 x 4 vectors leave 8 of AVX-512's 32 registers for operands: 24 multiply-adds for 10
+// loads a step, so the multiply-add units are the bound). Keys are packed transposed, in panels of
+// kVectors vectors (a panel of 64 keys x 64 channels is 16 KB and stays in the L1 cache while
+// kGroup queries pass); values stay row by row. With native bf16 dot products, right-hand sides are
+// interleaved in pairs along the summed axis and probabilities are rounded to bf16; sums and
+// softmax are f32.
+//
+// Logits are in units of log 2 (the scale and log2(e) are folded into Q), so that the softmax takes
+// 2^x.
+#pragma once
+
+#include "rope.h"
+
+namespace hrsam::cpu::HRSAM_ISA {
+
+#if defined(HRSAM_ISA_avx2) || defined(HRSAM_ISA_scalar)
+constexpr int kVectors = 2;  // 16 registers
+#else
+constexpr int kVectors = 4;
+#endif
+constexpr int kRows = 6;
+constexpr int kGroup = 4 * kRows;  // queries that share a key panel while it is in L1
+constexpr int kPanel = kVectors * kWidth;
+constexpr int kMaxHead = 512;  // channels of a head
+constexpr float kLog2E = 1.442695041f;
+constexpr float kMasked = -1e30f;  // finite, so that no difference of two of them is undefined
+
+// The type in which products are computed: E is float, or bf16 where the processor multiplies it.
+#if defined(HRSAM_ISA_avx512bf16)
+template <class T>
+struct ComputeType {
+  using E = T;
+};
+#else
+template <class T>
+struct ComputeType {
+  using E = float;
+};
+#endif
+
+constexpr int round_up(int n, int unit) { return (n + unit - 1) / unit * unit; }
+// Numbers along a summed axis: bf16 works in pairs.
+template <class E>
+constexpr int depth_of(int n) {
+  return sizeof(E) == 2 ? round_up(n, 2) : n;
+}
+
+// c[kRows][kCount vectors] = a · b, or c · scale[row] + a · b. b's rows are ldb numbers apart.
+template <int kCount>
+void multiply_tile(const float* a, int lda, const float* b, int ldb, int depth, float* c, int ldc,
+                   const float* scale) {
+  V sum[kRows][kCount];
+  for (auto& row : sum)
+    for (V& x : row) x = zero();
+  for (int k = 0; k < depth; ++k, b += ldb) {
+    V right[kCount];
+    for (int v = 0; v < kCount; ++v) right[v] = load(b + v * kWidth);
+    for (int r = 0; r < kRows; ++r) {
+      const V left = set1(a[r * lda + k]);
+      for (int v = 0; v < kCount; ++v) sum[r][v] = fma(left, right[v], sum[r][v]);
+    }
+  }
+  for (int r = 0; r < kRows; ++r)
+    for (int v = 0; v < kCount; ++v) {
+      float* at = c + r * ldc + v * kWidth;
+      store(at, scale == nullptr ? sum[r][v] : fma(load(at), set1(scale[r]), sum[r][v]));
+    }
+}
+
+#if defined(HRSAM_ISA_avx512bf16)
+template <int kCount>
+void multiply_tile(const bf16* a, int lda, const bf16* b, int ldb, int depth, float* c, int ldc,
+                   const float* scale) {
+  V sum[kRows][kCount];
+  for (auto& row : sum)
+    for (V& x : row) x = zero();
+  for (int k = 0; k < depth; k += 2, b += 2 * ldb) {
+    __m512bh right[kCount];
+    for (int v = 0; v < kCount; ++v)
+      right[v] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(b + 2 * v * kWidth));
+    for (int r = 0; r < kRows; ++r) {
+      int pair;
+      memcpy(&pair, a + r * lda + k, 4);
+      const __m512bh left = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+      for (int v = 0; v < kCount; ++v) sum[r][v] = _mm512_dpbf16_ps(sum[r][v], left, right[v]);
+    }
+  }
+  for (int r = 0; r < kRows; ++r)
+    for (int v = 0; v < kCount; ++v) {
+      float* at = c + r * ldc + v * kWidth;
+      store(at, scale == nullptr ? sum[r][v] : fma(load(at), set1(scale[r]), sum[r][v]));
+    }
+}
+#endif
+
+// multiply_tile for a number of vectors known at run time, at most kVectors.
+template <class E>
+HRSAM_INLINE void multiply(int vectors, const E* a, int lda, const E* b, int ldb, int depth,
+                           float* c, int ldc, const float* scale) {
+  switch (vectors) {
+    case 1:
+      return multiply_tile<1>(a, lda, b, ldb, depth, c, ldc, scale);
+    case 2:
+      return multiply_tile<2>(a, lda, b, ldb, depth, c, ldc, scale);
+#if !defined(HRSAM_ISA_avx2) && !defined(HRSAM_ISA_scalar)
+    case 3:
+      return multiply_tile<3>(a, lda, b, ldb, depth, c, ldc, scale);
+    default:
+      return multiply_tile<4>(a, lda, b, ldb, depth, c, ldc, scale);
+#endif
+  }
+}
+
+// Two rows of a right-hand side, at the place of the first.
+HRSAM_INLINE void store_rows(float* to, int ld, V first, V second) {
+  store(to, first);
+  store(to + ld, second);
+}
+#if defined(HRSAM_ISA_avx512bf16)
+HRSAM_INLINE void store_rows(bf16* to, int, V first, V second) {
+  const __m512i low = _mm512_cvtepu16_epi32(narrow(first));
+  const __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(narrow(second)), 16);
+  _mm512_storeu_si512(to, _mm512_or_si512(low, high));
+}
+#endif
+
+// Where the rows of a head are, and which rotation they need.
+template <class T>
+struct HeadRow {
+  const T* data;                        // the head's first channel
+  const float *rope_row, *rope_column;  // or null
+};
+
+// Sizes of one head's blocks, in numbers of type E unless said.
+template <class E>
+struct HeadLayout {
+  int d;
+  int depth() const { return depth_of<E>(d); }
+  int width() const { return round_up(d, kWidth); }  // of a value or an output row
+  // Keys are summed over in the second product, and are lanes in the first.
+  static int padded_keys(int keys) { return round_up(keys, kWidth > 2 ? kWidth : 2); }
+  static int padded_queries(int queries) { return round_up(queries, kRows); }
+  int64_t query_numbers(int queries) const {
+    return static_cast<int64_t>(padded_queries(queries)) * depth();
+  }
+  int64_t key_numbers(int keys) const { return static_cast<int64_t>(padded_keys(keys)) * depth(); }
+  int64_t value_numbers(int keys) const {
+    return static_cast<int64_t>(padded_keys(keys)) * width();
+  }
+};
+
+// Keys as panels [depth][vectors of the panel]. rows(j) is a HeadRow; missing keys are zero.
+template <class E, class Rows>
+void pack_keys(const HeadLayout<E>& head, int keys, Rows&& rows, E* to) {
+  alignas(64) float block[kWidth][kMaxHead + kWidth];
+  const int padded = HeadLayout<E>::padded_keys(keys);
+  const int width = head.width();
+  for (int j0 = 0; j0 < padded; j0 += kWidth) {
+    for (int i = 0; i < kWidth; ++i) {
+      int filled = 0;
+      if (j0 + i < keys) {
+        const auto row = rows(j0 + i);
+        load_head(row.data, head.d, row.rope_row, row.rope_column, block[i]);
+        filled = head.d;
+      }
+      for (; filled < width + 1; ++filled) block[i][filled] = 0;
+    }
+    const int panel = j0 / kPanel * kPanel;
+    const int panel_width = padded - panel < kPanel ? padded - panel : kPanel;
+    E* at = to + static_cast<int64_t>(panel) * head.depth();
+    for (int c0 = 0; c0 < width; c0 += kWidth) {
+      V rows_of[kWidth + 1];
+      for (int i = 0; i < kWidth; ++i) rows_of[i] = load(block[i] + c0);
+      rows_of[kWidth] = zero();
+      transpose(rows_of);
+      for (int i = 0; i < kWidth && c0 + i < head.depth(); i += 2) {
+        E* here = at + static_cast<int64_t>(c0 + i) * panel_width +
+                  (j0 - panel) * (sizeof(E) == 2 ? 2 : 1);
+        if (sizeof(E) == 4 && (kWidth == 1 || c0 + i + 1 >= head.depth()))
+          store(here, rows_of[i]);
+        else
+          store_rows(here, panel_width, rows_of[i], rows_of[i + 1]);
+      }
+    }
+  }
+}
+
+// Values as [keys][width]; channels past d and keys past the last are zero.
+template <class E, class Rows>
+void pack_values(const HeadLayout<E>& head, int keys, Rows&& rows, E* to) {
+  const int width = head.width();
+  for (int j = 0; j < HeadLayout<E>::padded_keys(keys); j += 2) {
+    const auto first = rows(j < keys ? j : 0), second = rows(j + 1 < keys ? j + 1 : 0);
+    for (int c = 0; c < width; c += kWidth) {
+      const int n = head.d - c < kWidth ? head.d - c : kWidth;
+      store_rows(to + static_cast<int64_t>(j) * width + (sizeof(E) == 2 ? 2 : 1) * c, width,
+                 j < keys ? load_n(first.data + c, n) : zero(),
+                 j + 1 < keys ? load_n(second.data + c, n) : zero());
+    }
+  }
+}
+
+// A query, scaled to the logits' unit.
+template <class E>
+void pack_query(const HeadLayout<E>& head, const float* query, float scale, E* to) {
+  const V factor = set1(scale);
+  for (int c = 0; c < head.depth(); c += kWidth) {
+    const int n = head.d - c < kWidth ? head.d - c : kWidth;
+    const int stored = head.depth() - c < kWidth ? head.depth() - c : kWidth;
+    store_n(to + c, load_n(query + c, n) * factor, stored);
+  }
+}
+
+// Online softmax of a group of queries: the largest logit so far and the sum of 2^(logit −
+// largest).
+struct Statistics {
+  float largest = kMasked;
+  float sum = 0;
+};
+
+// logits[padded] -> probabilities[padded]; returns what earlier sums are to be multiplied with.
+template <class E>
+HRSAM_INLINE float softmax_row(float* logits, const float* bias, int keys, int padded,
+                               Statistics& statistics, E* probabilities) {
+  const int whole = keys / kWidth * kWidth;
+  V largest = set1(statistics.largest);
+  if (bias != nullptr)
+    for (int j = 0; j < keys; j += kWidth)
+      store(logits + j, load(logits + j) + load_n(bias + j, keys - j < kWidth ? keys - j : kWidth));
+  if (whole < padded)
+    for (int j = keys; j < padded; ++j) logits[j] = kMasked;
+  for (int j = 0; j < padded; j += kWidth) largest = max(largest, load(logits + j));
+  const float new_largest = reduce_max(largest);
+  const V shift = set1(new_largest);
+  V sum = zero();
+  for (int j = 0; j < padded; j += kWidth) {
+    const V p = exp2_fast(load(logits + j) - shift);
+    sum = sum + p;
+    store(probabilities + j, p);
+  }
+  const float difference = statistics.largest - new_largest;
+  const float old_scale = difference == 0 ? 1 : ::exp2f(difference);
+  statistics.sum = statistics.sum * old_scale + reduce_add(sum);
+  statistics.largest = new_largest;
+  return old_scale;
+}
+
+// Scratch of attend(), for one thread.
+template <class E>
+struct GroupScratch {
+  float* logits;     // kGroup x padded keys
+  E* probabilities;  // kGroup x padded keys
+};
+
+// Queries [0, queries) against one block of keys. out: f32 [padded queries][width], the sums of
+// probability · value, not yet divided by Statistics::sum. first: out and statistics hold nothing
+// yet. bias(i): the i-th query's additions to its logits, or null.
+template <class E, class Bias>
+void attend(const HeadLayout<E>& head, const E* query, int queries, const E* keys, const E* values,
+            int key_count, bool first, Bias&& bias, Statistics* statistics, float* out,
+            const GroupScratch<E>& scratch) {
+  const int padded = HeadLayout<E>::padded_keys(key_count);
+  const int width = head.width(), depth = head.depth();
+  for (int begin = 0; begin < queries; begin += kGroup) {
+    const int count = queries - begin < kGroup ? queries - begin : kGroup;
+    for (int panel = 0; panel < padded; panel += kPanel) {
+      const int panel_width = padded - panel < kPanel ? padded - panel : kPanel;
+      for (int r = 0; r < count; r += kRows)
+        multiply<E>(panel_width / kWidth, query + static_cast<int64_t>(begin + r) * depth, depth,
+                    keys + static_cast<int64_t>(panel) * depth, panel_width, depth,
+                    scratch.logits + static_cast<int64_t>(r) * padded + panel, padded, nullptr);
+    }
+    float scale[kGroup] = {};
+    for (int r = 0; r < count; ++r) {
+      if (first) statistics[begin + r] = Statistics();
+      scale[r] = softmax_row<E>(scratch.logits + static_cast<int64_t>(r) * padded, bias(begin + r),
+                                key_count, padded, statistics[begin + r],
+                                scratch.probabilities + static_cast<int64_t>(r) * padded);
+    }
+    for (int r = count; r < round_up(count, kRows); ++r)
+      memset(scratch.probabilities + static_cast<int64_t>(r) * padded, 0, sizeof(E) * padded);
+    for (int c = 0; c < width; c += kPanel) {
+      const int vectors = (width - c < kPanel ? width - c : kPanel) / kWidth;
+      for (int r = 0; r < count; r += kRows)
+        multiply<E>(vectors, scratch.probabilities + static_cast<int64_t>(r) * padded, padded,
+                    values + (sizeof(E) == 2 ? 2 : 1) * c, width, depth_of<E>(key_count),
+                    out + static_cast<int64_t>(begin + r) * width + c, width,
+                    first ? nullptr : scale + r);
+    }
+  }
+}
+
+// One query's result.
+template <class T>
+HRSAM_INLINE void store_output(const float* sums, float sum, int d, T* to) {
+  const V factor = set1(sum > 0 ? 1 / sum : 0);
+  for (int c = 0; c < d; c += kWidth)
+    store_n(to + c, load(sums + c) * factor, d - c < kWidth ? d - c : kWidth);
+}
+
+}  // namespace hrsam::cpu::HRSAM_ISA

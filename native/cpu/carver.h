@@ -1,0 +1,26 @@
+// Cuts one block of scratch memory into aligned arrays.
+#pragma once
+
+#include "op.h"
+
+namespace hrsam::cpu::HRSAM_ISA {
+
+class Carver {
+ public:
+  // With null it only adds up sizes.
+  explicit Carver(void* memory) : base_(reinterpret_cast<uintptr_t>(memory)) {}
+
+  template <class T>
+  T* take(int64_t count) {
+    const uintptr_t at = base_ + bytes_;
+    bytes_ += (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
+    return reinterpret_cast<T*>(at);
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  uintptr_t base_;
+  size_t bytes_ = 0;
+};
+
+}  // namespace hrsam::cpu::HRSAM_ISA
