@@ -272,10 +272,14 @@ const parseAuthors = <T extends z.ZodType>(schema: T, json: unknown, where: stri
   const unknown = result.error.issues.find((issue) => issue.code === 'unrecognized_keys');
   if (unknown) {
     const place = unknown.path.length ? ` in ${unknown.path.join('.')}` : '';
-    throw new HrsamError('ERR_CONFIG', `unknown keyword ${unknown.keys.join(', ')}${place}`, {
-      where,
-      expected: knownNames(schema, unknown.path),
-    });
+    const known = knownNames(schema, unknown.path);
+    throw new HrsamError(
+      'ERR_CONFIG',
+      `unknown keyword ${unknown.keys.join(', ')}${place}; known are ${known}`,
+      {
+        where,
+      },
+    );
   }
   throw new HrsamError('ERR_CONFIG', describeIssues(result.error), { where });
 };
