@@ -1,0 +1,118 @@
+import { open } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { HrsamError } from '../errors.js';
+import { checkPixels, type Pixels } from './pixels.js';
+import { loadSharp } from './sharp.js';
+
+/** A file's path or `file:` URL, an encoded picture (JPEG, PNG, WebP, TIFF, GIF, AVIF), or pixels. */
+export type ImageSource = string | URL | Uint8Array | Pixels;
+
+export interface DecodeLimits {
+  /** Most pixels (width · height) that are accepted. Default 268,402,689 (16,383²). */
+  maxPixels?: number;
+  /** Largest file that is read, in bytes. Default 2³⁰. */
+  maxBytes?: number;
+}
+
+const DEFAULT_LIMITS = { maxPixels: 0x3fff * 0x3fff, maxBytes: 2 ** 30 };
+
+/** Formats that describe drawings: their size in pixels is arbitrary. */
+const VECTOR_FORMATS = new Set(['svg', 'pdf']);
+
+/**
+ * Reads a picture as 8-bit RGB, as Pillow's `convert('RGB')` does: alpha is dropped, palettes are looked up, grey is
+ * repeated, 16 bits are cut to the upper 8, colour profiles are ignored. The orientation in EXIF data is applied, and
+ * of an animation the first frame is taken. Pixels are checked and passed on as they are.
+ *
+ * @throws HrsamError ERR_FILE when the file cannot be read, ERR_IMAGE when it is no picture, truncated or too large,
+ * ERR_ARGUMENT for a source of another type.
+ */
+export async function decodeImage(source: ImageSource, limits: DecodeLimits = {}): Promise<Pixels> {
+  const { maxPixels = DEFAULT_LIMITS.maxPixels, maxBytes = DEFAULT_LIMITS.maxBytes } = limits;
+  if (typeof source === 'string' || source instanceof URL) {
+    const path = filePath(source);
+    return decodeBytes(await readBytes(path, maxBytes), path, maxPixels);
+  }
+  if (source instanceof Uint8Array) return decodeBytes(source, 'picture', maxPixels);
+  if (source !== null && typeof source === 'object' && 'data' in source) {
+    const pixels = checkPixels(source);
+    checkSize(pixels.width, pixels.height, maxPixels, 'pixels');
+    return pixels;
+  }
+  throw new HrsamError('ERR_ARGUMENT', 'not a picture', {
+    expected: 'a path, a Buffer or Uint8Array of an encoded picture, or { data, width, height, channels }',
+    actual: source === null ? 'null' : typeof source,
+  });
+}
+
+function filePath(source: string | URL): string {
+  if (typeof source === 'string') return source;
+  if (source.protocol === 'file:') return fileURLToPath(source);
+  throw new HrsamError('ERR_ARGUMENT', 'pictures are not fetched', {
+    where: source.href,
+    expected: 'a path or a file: URL',
+  });
+}
+
+// Read here and not by libvips, which would interpret options in the name and keep the picture cached by name.
+async function readBytes(path: string, maxBytes: number): Promise<Uint8Array> {
+  try {
+    const file = await open(path);
+    try {
+      const status = await file.stat();
+      if (!status.isFile()) throw new HrsamError('ERR_FILE', 'not a regular file', { where: path });
+      if (status.size > maxBytes) {
+        throw new HrsamError('ERR_IMAGE', 'the file is too large', {
+          where: path,
+          expected: `at most ${maxBytes} bytes`,
+          actual: `${status.size}`,
+        });
+      }
+      return await file.readFile();
+    } finally {
+      await file.close();
+    }
+  } catch (cause) {
+    if (cause instanceof HrsamError) throw cause;
+    const reason = (cause as NodeJS.ErrnoException).code ?? String(cause);
+    const why = reason === 'ENOENT' ? 'there is no such file' : `cannot be read (${reason})`;
+    throw new HrsamError('ERR_FILE', why, { where: path, cause });
+  }
+}
+
+async function decodeBytes(bytes: Uint8Array, where: string, maxPixels: number): Promise<Pixels> {
+  if (bytes.length === 0) throw new HrsamError('ERR_IMAGE', 'the picture is empty (0 bytes)', { where });
+  const sharp = await loadSharp();
+  const options = {
+    failOn: 'truncated',
+    ignoreIcc: true,
+    autoOrient: true,
+    limitInputPixels: false,
+  } as const;
+  try {
+    const { format, width, height } = await sharp(bytes, options).metadata();
+    if (VECTOR_FORMATS.has(format)) {
+      throw new HrsamError('ERR_IMAGE', `a drawing (${format}) has no pixels: convert it first`, { where });
+    }
+    checkSize(width, height, maxPixels, where);
+    const { data, info } = await sharp(bytes, options)
+      .removeAlpha()
+      .toColourspace('srgb')
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true });
+    return checkPixels({ data, width: info.width, height: info.height, channels: info.channels as 3 }, where);
+  } catch (cause) {
+    if (cause instanceof HrsamError) throw cause;
+    const reason = (cause as Error).message.split('\n', 1)[0];
+    throw new HrsamError('ERR_IMAGE', `not a readable picture: ${reason}`, { where, cause });
+  }
+}
+
+function checkSize(width: number, height: number, maxPixels: number, where: string): void {
+  if (width * height <= maxPixels) return;
+  throw new HrsamError('ERR_IMAGE', 'the picture is too large', {
+    where,
+    expected: `at most ${maxPixels} pixels`,
+    actual: `${width} x ${height}`,
+  });
+}

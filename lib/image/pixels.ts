@@ -1,0 +1,73 @@
+import { HrsamError } from '../errors.js';
+
+/** A picture in memory: rows from the top, pixels from the left, channels interleaved, 8 bits each. */
+export interface Pixels {
+  /** height · width · channels bytes. */
+  readonly data: Uint8Array;
+  readonly width: number;
+  readonly height: number;
+  /** 1: grey, 3: RGB, 4: RGBA (alpha is ignored everywhere). */
+  readonly channels: 1 | 3 | 4;
+}
+
+const isBytes = (value: unknown): value is Uint8Array | Uint8ClampedArray =>
+  value instanceof Uint8Array || value instanceof Uint8ClampedArray;
+
+const isSide = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value > 0;
+
+/**
+ * Checks a picture that came from outside.
+ * @throws HrsamError ERR_IMAGE when its parts do not fit together.
+ */
+export function checkPixels(pixels: { [key in keyof Pixels]?: unknown }, where = 'pixels'): Pixels {
+  const { data, width, height, channels } = pixels;
+  if (!isBytes(data)) {
+    throw new HrsamError('ERR_IMAGE', 'data of the wrong type', {
+      where,
+      expected: 'a Uint8Array or Uint8ClampedArray',
+      actual: data === null ? 'null' : typeof data,
+    });
+  }
+  if (!isSide(width) || !isSide(height)) {
+    throw new HrsamError('ERR_IMAGE', 'width and height of a picture are whole numbers from 1', {
+      where,
+      actual: [width, height],
+    });
+  }
+  if (channels !== 1 && channels !== 3 && channels !== 4) {
+    throw new HrsamError('ERR_IMAGE', 'unsupported number of channels', {
+      where,
+      expected: '1 (grey), 3 (RGB) or 4 (RGBA)',
+      actual: channels,
+    });
+  }
+  if (data.length !== width * height * channels) {
+    throw new HrsamError('ERR_IMAGE', `data does not fit ${width} x ${height} x ${channels}`, {
+      where,
+      expected: `${width * height * channels} bytes`,
+      actual: `${data.length}`,
+    });
+  }
+  return { data: new Uint8Array(data.buffer, data.byteOffset, data.length), width, height, channels };
+}
+
+/**
+ * Checks that a mask has one byte per pixel.
+ * @throws HrsamError ERR_SHAPE
+ */
+export function checkMask(mask: Uint8Array, height: number, width: number, where = 'mask'): void {
+  if (!Number.isSafeInteger(height) || !Number.isSafeInteger(width) || height < 0 || width < 0) {
+    throw new HrsamError('ERR_SHAPE', 'height and width are whole numbers from 0', {
+      where,
+      actual: [height, width],
+    });
+  }
+  if (mask.length !== height * width) {
+    throw new HrsamError('ERR_SHAPE', `not a mask of ${height} x ${width}`, {
+      where,
+      expected: `${height * width} bytes`,
+      actual: `${mask.length}`,
+    });
+  }
+}

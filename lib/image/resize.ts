@@ -1,0 +1,56 @@
+import { HrsamError } from '../errors.js';
+
+/** Height and width in pixels. */
+export interface Size {
+  readonly height: number;
+  readonly width: number;
+}
+
+/**
+ * The official size rule of SAM (ResizeLongestSide.get_preprocess_shape) and of HRSAM: the longest side becomes
+ * `target`, the other int(side · (target / longest) + 0.5), in float64. The result may be 0: 1 x 3000 becomes
+ * 0 x 1024. Rounding is part of the rule: 45 x 320 becomes 31 x 224, although 45 · 224 / 320 is exactly 31.5.
+ */
+export function officialLongestSide(height: number, width: number, target: number): Size {
+  checkSides(height, width, target);
+  const scale = target / Math.max(height, width);
+  return { height: Math.trunc(height * scale + 0.5), width: Math.trunc(width * scale + 0.5) };
+}
+
+/** The official rule with sides of at least 1, so that a line of pixels remains a picture. */
+export function longestSide(height: number, width: number, target: number): Size {
+  const size = officialLongestSide(height, width, target);
+  return { height: Math.max(1, size.height), width: Math.max(1, size.width) };
+}
+
+/**
+ * The rule of SAM's ONNX wrapper (resize_longest_image_size): the same in float32, as
+ * floor(side · ((1 / longest) · target) + 0.5). It parts from the official one on some sizes: 45 x 320 becomes
+ * 32 x 224. The result may be 0.
+ */
+export function onnxLongestSide(height: number, width: number, target: number): Size {
+  checkSides(height, width, target);
+  const round = Math.fround;
+  const scale = round(round(1 / Math.max(height, width)) * target);
+  const side = (length: number) => Math.floor(round(round(scale * length) + 0.5));
+  return { height: side(height), width: side(width) };
+}
+
+/**
+ * Maps coordinates (x0, y0, x1, y1, …; points and boxes alike) of a picture of size `from` to one of size `to`, each
+ * axis by its own ratio of the rounded sizes, in float64, as both official predictors do. With the arguments swapped
+ * it is the inverse.
+ */
+export function scaleCoordinates(xy: ArrayLike<number>, from: Size, to: Size): Float64Array {
+  const ratio = [to.width / from.width, to.height / from.height] as const;
+  return Float64Array.from(xy, (value, i) => value * ratio[(i & 1) as 0 | 1]);
+}
+
+function checkSides(height: number, width: number, target: number): void {
+  const good = (side: number) => Number.isSafeInteger(side) && side > 0;
+  if (good(height) && good(width) && good(target)) return;
+  throw new HrsamError('ERR_ARGUMENT', 'sizes are whole numbers from 1', {
+    where: 'resize',
+    actual: [height, width, target],
+  });
+}
