@@ -67,7 +67,7 @@ function drawing(width: number, height: number, options: OverlayOptions): string
       actual: alpha,
     });
   }
-  const line = Math.max(1, Math.max(width, height) / 500);
+  const line = Math.max(1.5, Math.max(width, height) / 500);
   const parts = masks.map((mask, i) => {
     checkMask(mask, height, width, `mask ${i}`);
     const color = rgb(colors[i % colors.length] ?? COLORS[0]!);
