@@ -36,7 +36,8 @@ export async function compile(
   const outputs = new Map<string, Value>(graph.outputs);
   for (const name of options.trace ?? []) {
     const value = graph.marks.get(name);
-    if (!value) throw new HrsamError('ERR_ARGUMENT', `trace '${name}'`, { expected: [...graph.marks.keys()] });
+    if (!value)
+      throw new HrsamError('ERR_ARGUMENT', `trace '${name}'`, { expected: [...graph.marks.keys()] });
     outputs.set(name, value);
   }
   const made = plan(graph, outputs);
@@ -47,7 +48,8 @@ export async function compile(
     const wanted = graph.constants.get(name)!;
     const expected = `${wanted.dtype} [${wanted.shape}]`;
     const actual = place ? `${place.dtype} [${place.shape}]` : 'nothing';
-    if (!place || actual !== expected) throw new HrsamError('ERR_WEIGHTS', `tensor '${name}'`, { expected, actual });
+    if (!place || actual !== expected)
+      throw new HrsamError('ERR_WEIGHTS', `tensor '${name}'`, { expected, actual });
     if (!slots.has(place.buffer)) slots.set(place.buffer, buffers.push(place.buffer) - 1);
     return { slot: slots.get(place.buffer)!, offset: place.offset };
   });

@@ -25,4 +25,5 @@ export function costs(graph: Graph, depth = Number.POSITIVE_INFINITY): LayerCost
   return [...byLayer.values()];
 }
 
-export const totalFlops = (graph: Graph): number => graph.nodes.reduce((sum, node) => sum + node.op.flops(node), 0);
+export const totalFlops = (graph: Graph): number =>
+  graph.nodes.reduce((sum, node) => sum + node.op.flops(node), 0);

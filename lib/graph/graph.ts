@@ -90,7 +90,9 @@ export class Graph {
 
   /** A weight by the name it has in the weights file. Its type there may differ: it is read as `dtype`. */
   constant(name: string, shape: Shape, dtype: DType = 'f32'): Value {
-    const value = this.#once(this.constants, name, () => this.#value(shape, dtype, { kind: 'constant', name }));
+    const value = this.#once(this.constants, name, () =>
+      this.#value(shape, dtype, { kind: 'constant', name }),
+    );
     if (value.shape.join() !== shape.join()) {
       throw new HrsamError('ERR_SHAPE', `constant '${name}'`, { expected: value.shape, actual: shape });
     }
@@ -111,7 +113,11 @@ export class Graph {
     const known = shape.reduce((product, size) => (size < 0 ? product : product * size), 1);
     const full = shape.map((size) => (size < 0 ? elementCount(value.shape) / known : size));
     if (elementCount(full) !== elementCount(value.shape) || full.some((size) => !Number.isInteger(size))) {
-      throw new HrsamError('ERR_SHAPE', 'reshape', { where: this.layer, expected: shape, actual: value.shape });
+      throw new HrsamError('ERR_SHAPE', 'reshape', {
+        where: this.layer,
+        expected: shape,
+        actual: value.shape,
+      });
     }
     return this.#value(full, value.dtype, { kind: 'view', of: value, offset: 0 });
   }
@@ -127,7 +133,12 @@ export class Graph {
   }
 
   /** Adds a node; `dtype` asks for the result's type where the op leaves a choice. */
-  add(op: OpDefinition, operands: Record<string, Value | undefined>, attributes: Attributes = {}, dtype?: DType): Value {
+  add(
+    op: OpDefinition,
+    operands: Record<string, Value | undefined>,
+    attributes: Attributes = {},
+    dtype?: DType,
+  ): Value {
     const present: Operands = {};
     for (const [name, value] of Object.entries(operands)) if (value) present[name] = value;
     const layer = this.layer || op.name;
@@ -152,11 +163,15 @@ export class Graph {
       const name = declared.replace('?', '');
       known.add(name);
       if (name === declared && !present[name]) {
-        throw new HrsamError('ERR_SHAPE', `${op.name} needs operand '${name}'`, { where: layer, actual: describe(present) });
+        throw new HrsamError('ERR_SHAPE', `${op.name} needs operand '${name}'`, {
+          where: layer,
+          actual: describe(present),
+        });
       }
     }
     for (const name of Object.keys(present)) {
-      if (!known.has(name)) throw new HrsamError('ERR_INTERNAL', `${op.name} has no operand '${name}'`, { where: layer });
+      if (!known.has(name))
+        throw new HrsamError('ERR_INTERNAL', `${op.name} has no operand '${name}'`, { where: layer });
     }
   }
 

@@ -49,14 +49,22 @@ function lastUses(nodes: readonly Node[]): Map<Value, number> {
 }
 
 /** The operand whose memory the node's result may take over: it dies here, is as large, and nobody else reads it. */
-function takenOver(node: Node, at: number, lastUse: Map<Value, number>, inArena: (value: Value) => boolean): Value | undefined {
+function takenOver(
+  node: Node,
+  at: number,
+  lastUse: Map<Value, number>,
+  inArena: (value: Value) => boolean,
+): Value | undefined {
   const operand = node.op.inPlace ? node.operands[node.op.inPlace] : undefined;
   if (!operand) return undefined;
   const owner = root(operand);
   const shared = Object.entries(node.operands).some(
     ([name, other]) => name !== node.op.inPlace && root(other).value === owner.value,
   );
-  const fits = owner.offset === 0 && bytesOf(owner.value) === bytesOf(node.result) && operand.dtype === node.result.dtype;
+  const fits =
+    owner.offset === 0 &&
+    bytesOf(owner.value) === bytesOf(node.result) &&
+    operand.dtype === node.result.dtype;
   return fits && !shared && inArena(owner.value) && lastUse.get(owner.value) === at ? owner.value : undefined;
 }
 
@@ -97,22 +105,38 @@ class Planner {
 
   plan(): Plan {
     const inputs = [...this.graph.inputs].map(([name, { shape, dtype }]) => ({ name, shape, dtype }));
-    [...this.graph.inputs.values()].forEach((value, slot) => this.#place.set(value, { storage: STORAGE.input, slot, offset: 0 }));
+    [...this.graph.inputs.values()].forEach((value, slot) =>
+      this.#place.set(value, { storage: STORAGE.input, slot, offset: 0 }),
+    );
     [...this.outputs.values()].forEach((value, slot) =>
       this.#place.set(root(value).value, { storage: STORAGE.output, slot, offset: 0 }),
     );
-    [...this.folded].forEach((value, slot) => this.#place.set(value, { storage: STORAGE.folded, slot, offset: 0 }));
+    [...this.folded].forEach((value, slot) =>
+      this.#place.set(value, { storage: STORAGE.folded, slot, offset: 0 }),
+    );
     const arenaBytes = this.#placeArena();
     // Folded nodes first: compiling a later node may need their result.
-    const ordered = [...this.nodes.filter((n) => this.folded.has(n.result)), ...this.nodes.filter((n) => !this.folded.has(n.result))];
+    const ordered = [
+      ...this.nodes.filter((n) => this.folded.has(n.result)),
+      ...this.nodes.filter((n) => !this.folded.has(n.result)),
+    ];
     const nodes = ordered.map((node) => ({
       op: node.op.name,
       layer: node.layer,
-      operands: Object.entries(node.operands).map(([name, value]) => ({ name, value: this.#valueIndex(value) })),
-      attributes: Object.entries(node.attributes).map(([name, attribute]) => ({ name, values: numbers(attribute) })),
+      operands: Object.entries(node.operands).map(([name, value]) => ({
+        name,
+        value: this.#valueIndex(value),
+      })),
+      attributes: Object.entries(node.attributes).map(([name, attribute]) => ({
+        name,
+        values: numbers(attribute),
+      })),
       result: this.#valueIndex(node.result),
     }));
-    const flops = this.nodes.reduce((sum, node) => (this.folded.has(node.result) ? sum : sum + node.op.flops(node)), 0);
+    const flops = this.nodes.reduce(
+      (sum, node) => (this.folded.has(node.result) ? sum : sum + node.op.flops(node)),
+      0,
+    );
     return {
       values: this.#values,
       nodes,
@@ -136,7 +160,8 @@ class Planner {
       spans.set(node.result, span);
     });
     const bytes = layOut([...new Set(spans.values())]);
-    for (const [value, { offset }] of spans) this.#place.set(value, { storage: STORAGE.arena, slot: 0, offset });
+    for (const [value, { offset }] of spans)
+      this.#place.set(value, { storage: STORAGE.arena, slot: 0, offset });
     return bytes;
   }
 
@@ -153,7 +178,8 @@ class Planner {
   }
 
   #placeConstant(value: Value): { storage: number; slot: number; offset: number } {
-    if (value.source.kind !== 'constant') throw new HrsamError('ERR_INTERNAL', 'a value of the plan has no place');
+    if (value.source.kind !== 'constant')
+      throw new HrsamError('ERR_INTERNAL', 'a value of the plan has no place');
     const place = { storage: STORAGE.constant, slot: this.#constants.length, offset: 0 };
     this.#constants.push(value.source.name);
     this.#place.set(value, place);

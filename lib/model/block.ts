@@ -34,7 +34,11 @@ function attentionLayer(graph: Graph, x: Value, options: BlockOptions): Value {
   });
 }
 
-function attend(graph: Graph, qkv: Value, { kind, heads, window, rope, grids, compute }: BlockOptions): Value {
+function attend(
+  graph: Graph,
+  qkv: Value,
+  { kind, heads, window, rope, grids, compute }: BlockOptions,
+): Value {
   if (kind === 'global') return attention(graph, qkv, undefined, { heads, grids, rope });
   const half = Math.floor(window / 2);
   return windowAttention(graph, qkv, {
@@ -53,7 +57,9 @@ function padRow(graph: Graph, width: number, compute: ComputeType): Value {
   const channels = width / 3;
   const padding = cast(graph, weight(graph, 'padding', [1, channels]), compute);
   return graph.scope('qkv', () =>
-    linear(graph, padding, weight(graph, 'weight', [width, channels]), { bias: weight(graph, 'bias', [width]) }),
+    linear(graph, padding, weight(graph, 'weight', [width, channels]), {
+      bias: weight(graph, 'bias', [width]),
+    }),
   );
 }
 

@@ -29,11 +29,23 @@ export function hrsamEncoder(graph: Graph, image: Value, config: EncoderConfig, 
     for (let i = 0; i < config.depth; i++) {
       const stage = config.stageEnds.indexOf(i);
       const scanBlock = (name: string, segments: readonly number[]) => {
-        x = graph.mark(`${name}.${stage}`, cycleScanBlock(graph, `${name}.${stage}`, x, { ...scan, segments }));
+        x = graph.mark(
+          `${name}.${stage}`,
+          cycleScanBlock(graph, `${name}.${stage}`, x, { ...scan, segments }),
+        );
       };
       // The scales on their own before the stage's last block; in HRSAM++ all of them as one sequence after it.
       if (stage >= 0) scanBlock(multiScale ? 'ss_mamba_blocks' : 'mamba_blocks', scales);
-      x = graph.mark(`blocks.${i}`, block(graph, `blocks.${i}`, x, { ...config, window: config.windowSize, kind: config.attention[i]!, grids, compute }));
+      x = graph.mark(
+        `blocks.${i}`,
+        block(graph, `blocks.${i}`, x, {
+          ...config,
+          window: config.windowSize,
+          kind: config.attention[i]!,
+          grids,
+          compute,
+        }),
+      );
       if (stage >= 0 && multiScale) scanBlock('ms_mamba_blocks', [gridTokens(grids)]);
       if (stage >= 0) {
         const tap = lateral(graph, stage, fuseScales(graph, stage, x, grids), config, compute);
@@ -48,7 +60,12 @@ export function hrsamEncoder(graph: Graph, image: Value, config: EncoderConfig, 
 }
 
 /** Patch and position embedding of the image and, in HRSAM++, of its resized copies, one after the other. */
-function embedScales(graph: Graph, image: Value, config: EncoderConfig, compute: ComputeType): { tokens: Value; grids: Grid[] } {
+function embedScales(
+  graph: Graph,
+  image: Value,
+  config: EncoderConfig,
+  compute: ComputeType,
+): { tokens: Value; grids: Grid[] } {
   const copies = config.downsampleSizes.map((size) => bilinearResize(graph, image, size, false));
   const grids: Grid[] = [];
   const parts = [image, ...copies].map((scale) => {
@@ -60,11 +77,22 @@ function embedScales(graph: Graph, image: Value, config: EncoderConfig, compute:
   return { tokens: concat(graph, parts, 1), grids };
 }
 
-function patchEmbedding(graph: Graph, image: Value, [h, w]: Grid, config: EncoderConfig, compute: ComputeType): Value {
+function patchEmbedding(
+  graph: Graph,
+  image: Value,
+  [h, w]: Grid,
+  config: EncoderConfig,
+  compute: ComputeType,
+): Value {
   const { embedDim, patchSize, posGrid } = config;
   const table = weight(graph, 'pos_embed', [1, 1 + posGrid * posGrid, embedDim]);
   // Row 0 belonged to the class token of the pre-trained network.
-  const cells = graph.reshape(slice(graph, table, 1, 1, 1 + posGrid * posGrid), [1, posGrid, posGrid, embedDim]);
+  const cells = graph.reshape(slice(graph, table, 1, 1, 1 + posGrid * posGrid), [
+    1,
+    posGrid,
+    posGrid,
+    embedDim,
+  ]);
   const position = h === posGrid && w === posGrid ? cells : bilinearResize(graph, cells, [h, w]);
   const embedded = graph.scope('patch_embed', () =>
     convolution(
@@ -94,9 +122,18 @@ function fuseScales(graph: Graph, stage: number, x: Value, grids: readonly Grid[
   return graph.mark(`multi_scale_fusion.${stage}`, concat(graph, maps, 3));
 }
 
-function lateral(graph: Graph, stage: number, map: Value, config: EncoderConfig, compute: ComputeType): Value {
+function lateral(
+  graph: Graph,
+  stage: number,
+  map: Value,
+  config: EncoderConfig,
+  compute: ComputeType,
+): Value {
   return graph.scope(`lateral_convs.${stage}`, () => {
-    const projected = linearLayer(graph, '0', cast(graph, map, compute), config.outDim, { bias: false, dtype: 'f32' });
+    const projected = linearLayer(graph, '0', cast(graph, map, compute), config.outDim, {
+      bias: false,
+      dtype: 'f32',
+    });
     return graph.mark(`lateral_convs.${stage}`, normLayer(graph, '1', projected));
   });
 }

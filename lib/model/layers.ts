@@ -10,7 +10,8 @@ import type { DType, Shape } from '../runtime/dtype.js';
 export type ComputeType = Extract<DType, 'f32' | 'bf16'>;
 
 /** A weight of the current layer, by the end of its official name. */
-export const weight = (graph: Graph, name: string, shape: Shape): Value => graph.constant(`${graph.layer}.${name}`, shape);
+export const weight = (graph: Graph, name: string, shape: Shape): Value =>
+  graph.constant(`${graph.layer}.${name}`, shape);
 
 /** The linear layer `name`: x (…, K) → (…, outer). */
 export function linearLayer(
@@ -29,7 +30,9 @@ export function linearLayer(
 /** The normalisation layer `name` over the last axis. */
 export function normLayer(graph: Graph, name: string, x: Value, options: LayerNormOptions = {}): Value {
   const shape = [x.shape.at(-1)!];
-  return graph.scope(name, () => layerNorm(graph, x, weight(graph, 'weight', shape), weight(graph, 'bias', shape), options));
+  return graph.scope(name, () =>
+    layerNorm(graph, x, weight(graph, 'weight', shape), weight(graph, 'bias', shape), options),
+  );
 }
 
 /** A square convolution `name` as patches times weight: x (B, h, w, C), or (B, C, h, w) without channelsLast → (B, ho, wo, outer). */
@@ -57,7 +60,13 @@ export function convolution(
  * A transposed 2×2 convolution of stride 2 `name`, its four output pixels side by side: x (…, C) → (…, 4·outer), the
  * last axis ordered (row, column, channel).
  */
-export function upscaleLayer(graph: Graph, name: string, x: Value, outer: number, options: Omit<LinearOptions, 'bias'> = {}): Value {
+export function upscaleLayer(
+  graph: Graph,
+  name: string,
+  x: Value,
+  outer: number,
+  options: Omit<LinearOptions, 'bias'> = {},
+): Value {
   return graph.scope(name, () => {
     const inner = x.shape.at(-1)!;
     const raw = weight(graph, 'weight', [inner, outer, 2, 2]);

@@ -22,25 +22,42 @@ export interface Decoded {
  * @param embedding (P or 1, h, w, E): one image for all prompts, or one each.
  * @param lengths Number of tokens of each item that count, i32 (P): 1 + masks + its points. Absent: all.
  */
-export function maskDecoder(graph: Graph, embedding: Value, prompts: EncodedPrompts, config: DecoderConfig, lengths?: Value): Decoded {
+export function maskDecoder(
+  graph: Graph,
+  embedding: Value,
+  prompts: EncodedPrompts,
+  config: DecoderConfig,
+  lengths?: Value,
+): Decoded {
   const { dim, multimaskOutputs } = config;
   const batch = prompts.sparse.shape[0]!;
   const masks = multimaskOutputs + 1;
   const [, h, w] = embedding.shape;
   return graph.scope('decode_head', () => {
-    const own = [weight(graph, 'iou_token.weight', [1, dim]), weight(graph, 'mask_tokens.weight', [masks, dim])];
+    const own = [
+      weight(graph, 'iou_token.weight', [1, dim]),
+      weight(graph, 'mask_tokens.weight', [masks, dim]),
+    ];
     const outputTokens = graph.reshape(concat(graph, own, 0), [1, 1 + masks, dim]);
     const tokens = concat(graph, [expand(graph, outputTokens, batch), prompts.sparse], 1);
     const larger = embedding.shape[0]! >= prompts.dense.shape[0]!;
     const source = larger ? add(graph, embedding, prompts.dense) : add(graph, prompts.dense, embedding);
     const image = graph.reshape(expand(graph, source, batch), [batch, h! * w!, dim]);
     const positions = graph.reshape(prompts.imagePositions, [1, h! * w!, dim]);
-    const { queries, keys } = graph.scope('transformer', () => twoWayTransformer(graph, tokens, image, positions, config, lengths));
+    const { queries, keys } = graph.scope('transformer', () =>
+      twoWayTransformer(graph, tokens, image, positions, config, lengths),
+    );
     const kernels = Array.from({ length: masks }, (_, i) =>
-      mlp(graph, `output_hypernetworks_mlps.${i}`, slice(graph, queries, 1, 1 + i, 2 + i), [dim, dim, dim / 8]),
+      mlp(graph, `output_hypernetworks_mlps.${i}`, slice(graph, queries, 1, 1 + i, 2 + i), [
+        dim,
+        dim,
+        dim / 8,
+      ]),
     );
     const map = upscale(graph, graph.reshape(keys, [batch, h!, w!, dim]), dim);
-    const iouWidths = Array.from({ length: config.iouDepth }, (_, i) => (i === config.iouDepth - 1 ? masks : config.iouHiddenDim));
+    const iouWidths = Array.from({ length: config.iouDepth }, (_, i) =>
+      i === config.iouDepth - 1 ? masks : config.iouHiddenDim,
+    );
     const ious = mlp(graph, 'iou_prediction_head', slice(graph, queries, 1, 0, 1), iouWidths);
     return {
       masks: assemble(graph, concat(graph, kernels, 1), map),
@@ -87,8 +104,15 @@ function twoWayTransformer(
   const { dim, depth, heads, mlpDim, downsampleRate } = config;
   const inner = dim / downsampleRate;
   // Tokens beyond an item's length are never keys; as queries they change nothing but themselves.
-  const attend = (name: string, q: Value, k: Value, v: Value, width: number, residual?: Value, limit?: Value) =>
-    attentionLayer(graph, name, { q, k, v, width, residual, lengths: limit }, heads);
+  const attend = (
+    name: string,
+    q: Value,
+    k: Value,
+    v: Value,
+    width: number,
+    residual?: Value,
+    limit?: Value,
+  ) => attentionLayer(graph, name, { q, k, v, width, residual, lengths: limit }, heads);
   let queries = tokens;
   let keys = image;
   for (let i = 0; i < depth; i++) {
@@ -103,18 +127,38 @@ function twoWayTransformer(
         'norm2',
         attend('cross_attn_token_to_image', add(graph, queries, tokens), placed, keys, inner, queries),
       );
-      const hidden = graph.scope('mlp', () => linearLayer(graph, 'lin1', queries, mlpDim, { activation: 'relu' }));
+      const hidden = graph.scope('mlp', () =>
+        linearLayer(graph, 'lin1', queries, mlpDim, { activation: 'relu' }),
+      );
       const residual = queries;
-      queries = normLayer(graph, 'norm3', graph.scope('mlp', () => linearLayer(graph, 'lin2', hidden, dim, { residual })));
+      queries = normLayer(
+        graph,
+        'norm3',
+        graph.scope('mlp', () => linearLayer(graph, 'lin2', hidden, dim, { residual })),
+      );
       const answer = add(graph, queries, tokens);
-      keys = normLayer(graph, 'norm4', attend('cross_attn_image_to_token', placed, answer, queries, inner, keys, lengths));
+      keys = normLayer(
+        graph,
+        'norm4',
+        attend('cross_attn_image_to_token', placed, answer, queries, inner, keys, lengths),
+      );
       graph.mark(`layers.${i}.queries`, queries);
       graph.mark(`layers.${i}.keys`, keys);
     });
   }
   const placed = add(graph, keys, positions);
-  const final = attend('final_attn_token_to_image', add(graph, queries, tokens), placed, keys, inner, queries);
-  return { queries: graph.mark('queries', normLayer(graph, 'norm_final_attn', final)), keys: graph.mark('keys', keys) };
+  const final = attend(
+    'final_attn_token_to_image',
+    add(graph, queries, tokens),
+    placed,
+    keys,
+    inner,
+    queries,
+  );
+  return {
+    queries: graph.mark('queries', normLayer(graph, 'norm_final_attn', final)),
+    keys: graph.mark('keys', keys),
+  };
 }
 
 interface AttentionInputs {
@@ -126,9 +170,17 @@ interface AttentionInputs {
   lengths?: Value;
 }
 
-function attentionLayer(graph: Graph, name: string, { q, k, v, width, residual, lengths }: AttentionInputs, heads: number): Value {
+function attentionLayer(
+  graph: Graph,
+  name: string,
+  { q, k, v, width, residual, lengths }: AttentionInputs,
+  heads: number,
+): Value {
   return graph.scope(name, () => {
-    const projected = { k: linearLayer(graph, 'k_proj', k, width), v: linearLayer(graph, 'v_proj', v, width) };
+    const projected = {
+      k: linearLayer(graph, 'k_proj', k, width),
+      v: linearLayer(graph, 'v_proj', v, width),
+    };
     const attended = attention(graph, linearLayer(graph, 'q_proj', q, width), projected, { heads, lengths });
     return graph.mark(graph.layer, linearLayer(graph, 'out_proj', attended, q.shape[2]!, { residual }));
   });

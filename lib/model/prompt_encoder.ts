@@ -8,7 +8,14 @@ import type { PromptConfig } from '../weights/config.js';
 import { convolution, normLayer, weight } from './layers.js';
 
 /** Labels of prompt points. Corners of a box are points with labels of their own. */
-export const LABEL = { padding: -1, background: 0, foreground: 1, boxStart: 2, boxEnd: 3, unknown: 4 } as const;
+export const LABEL = {
+  padding: -1,
+  background: 0,
+  foreground: 1,
+  boxStart: 2,
+  boxEnd: 3,
+  unknown: 4,
+} as const;
 
 export interface PromptValues {
   /** (P, n, 2): pixels x, y of the model's input. */
@@ -29,16 +36,27 @@ export interface EncodedPrompts {
 }
 
 /** Segment Anything's prompt encoder (arXiv 2304.02643) for an embedding of `grid` cells. Weights under `neck`. */
-export function promptEncoder(graph: Graph, prompts: PromptValues, grid: Grid, config: PromptConfig): EncodedPrompts {
+export function promptEncoder(
+  graph: Graph,
+  prompts: PromptValues,
+  grid: Grid,
+  config: PromptConfig,
+): EncodedPrompts {
   const { embedDim, imageEmbedSize, inputImageSize, resizePositions } = config;
   return graph.scope('neck', () => {
-    const gaussian = graph.scope('pos_embed_layer', () => weight(graph, 'positional_encoding_gaussian_matrix', [2, embedDim / 2]));
+    const gaussian = graph.scope('pos_embed_layer', () =>
+      weight(graph, 'positional_encoding_gaussian_matrix', [2, embedDim / 2]),
+    );
     const embeddings = concat(
       graph,
       [0, 1, 2, 3].map((i) => weight(graph, `point_embeds.${i}.weight`, [1, embedDim])),
       0,
     );
-    const tables = { gaussian, embeddings, notAPoint: weight(graph, 'not_a_point_embed.weight', [1, embedDim]) };
+    const tables = {
+      gaussian,
+      embeddings,
+      notAPoint: weight(graph, 'not_a_point_embed.weight', [1, embedDim]),
+    };
     // HRSAM's code divides by the size of the picture at hand and stretches the trained grid's codes; SAM has one size.
     const size: Grid = resizePositions ? [16 * grid[0], 16 * grid[1]] : inputImageSize;
     const codes = positionEncoding(graph, gaussian, resizePositions ? imageEmbedSize : grid);
@@ -53,7 +71,12 @@ export function promptEncoder(graph: Graph, prompts: PromptValues, grid: Grid, c
 const resized = (graph: Graph, map: Value, grid: Grid): Value =>
   map.shape[1] === grid[0] && map.shape[2] === grid[1] ? map : bilinearResize(graph, map, grid);
 
-function densePrompt(graph: Graph, mask: Value | undefined, grid: Grid, { embedDim, maskInDim }: PromptConfig): Value {
+function densePrompt(
+  graph: Graph,
+  mask: Value | undefined,
+  grid: Grid,
+  { embedDim, maskInDim }: PromptConfig,
+): Value {
   if (!mask) return graph.reshape(weight(graph, 'no_mask_embed.weight', [1, embedDim]), [1, 1, 1, embedDim]);
   return graph.scope('mask_downscaling', () => {
     const halve = { kernel: 2, stride: 2 };

@@ -9,14 +9,11 @@ import { type ComputeType, convolution, linearLayer, normLayer, weight } from '.
 
 type EncoderConfig = SamConfig['encoder'];
 
-/** Rows of a relative position table, where they differ from what the configuration implies. */
-export type TableRows = (name: string) => number | undefined;
-
 /**
  * Segment Anything's image encoder (arXiv 2304.02643): image (B, 3, H, W) f32 → embedding (B, h, w, outChans) f32.
  * Windows are padded at the bottom and right with zeros after norm1, and padded tokens are attended to.
  */
-export function samEncoder(graph: Graph, image: Value, config: EncoderConfig, compute: ComputeType, rows: TableRows = () => undefined): Value {
+export function samEncoder(graph: Graph, image: Value, config: EncoderConfig, compute: ComputeType): Value {
   const [, , height, width] = image.shape;
   const { patchSize, embedDim, outChans } = config;
   const grid: Grid = [height! / patchSize, width! / patchSize];
@@ -24,14 +21,26 @@ export function samEncoder(graph: Graph, image: Value, config: EncoderConfig, co
     let x = embed(graph, image, grid, config, compute);
     graph.mark('patch_embed', x);
     for (let i = 0; i < config.depth; i++) {
-      x = graph.mark(`blocks.${i}`, samBlock(graph, i, x, grid, config, compute, rows));
+      x = graph.mark(`blocks.${i}`, samBlock(graph, i, x, grid, config, compute));
     }
     return graph.scope('neck', () => {
       const map = graph.reshape(cast(graph, x, compute), [x.shape[0]!, ...grid, embedDim]);
-      const narrow = convolution(graph, '0', map, outChans, { kernel: 1, stride: 1 }, { bias: false, dtype: 'f32' });
+      const narrow = convolution(
+        graph,
+        '0',
+        map,
+        outChans,
+        { kernel: 1, stride: 1 },
+        { bias: false, dtype: 'f32' },
+      );
       const normed = normLayer(graph, '1', narrow, { eps: 1e-6, dtype: compute });
       const patches = { kernel: 3, stride: 1, padding: 1 };
-      return normLayer(graph, '3', convolution(graph, '2', normed, outChans, patches, { bias: false, dtype: 'f32' }), { eps: 1e-6 });
+      return normLayer(
+        graph,
+        '3',
+        convolution(graph, '2', normed, outChans, patches, { bias: false, dtype: 'f32' }),
+        { eps: 1e-6 },
+      );
     });
   });
 }
@@ -61,7 +70,6 @@ function samBlock(
   grid: Grid,
   config: EncoderConfig,
   compute: ComputeType,
-  rows: TableRows,
 ): Value {
   const { embedDim, mlpRatio, normEps: eps, globalBlocks } = config;
   const window = globalBlocks.includes(index) ? 0 : config.windowSize;
@@ -69,7 +77,9 @@ function samBlock(
     const y = normLayer(graph, 'norm1', x, { eps, dtype: compute });
     const attended = graph.scope('attn', () => {
       const qkv = linearLayer(graph, 'qkv', y, 3 * embedDim, { bias: config.qkvBias });
-      return linearLayer(graph, 'proj', attend(graph, qkv, window, grid, config, compute, rows), embedDim, { residual: x });
+      return linearLayer(graph, 'proj', attend(graph, qkv, window, grid, config, compute), embedDim, {
+        residual: x,
+      });
     });
     const z = normLayer(graph, 'norm2', attended, { eps, dtype: compute });
     return graph.scope('mlp', () => {
@@ -86,17 +96,21 @@ function attend(
   grid: Grid,
   config: EncoderConfig,
   compute: ComputeType,
-  rows: TableRows,
 ): Value {
   const { heads, embedDim, imgSize, patchSize } = config;
   const table = (axis: 'h' | 'w', size: number): Value | undefined => {
     if (!config.useRelPos) return undefined;
-    const name = `rel_pos_${axis}`;
-    const length = rows(`${graph.layer}.${name}`) ?? 2 * (window || imgSize / patchSize) - 1;
-    return relPos(graph, weight(graph, name, [length, embedDim / heads]), size, size);
+    const given = config.relPosRows?.[window ? 'windowed' : 'global'][axis === 'h' ? 0 : 1];
+    const length = given ?? 2 * (window || imgSize / patchSize) - 1;
+    return relPos(graph, weight(graph, `rel_pos_${axis}`, [length, embedDim / heads]), size, size);
   };
   if (window === 0) {
-    return attention(graph, qkv, undefined, { heads, grids: [grid], relH: table('h', grid[0]), relW: table('w', grid[1]) });
+    return attention(graph, qkv, undefined, {
+      heads,
+      grids: [grid],
+      relH: table('h', grid[0]),
+      relW: table('w', grid[1]),
+    });
   }
   // A padded token is zero before the projection, so its qkv row is the bias.
   const bias = config.qkvBias ? graph.scope('qkv', () => weight(graph, 'bias', [3 * embedDim])) : undefined;

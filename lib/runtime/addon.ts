@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type ErrorCode, ERROR_CODES, HrsamError } from '../errors.js';
+import { ERROR_CODES, type ErrorCode, HrsamError } from '../errors.js';
 import type { Plan } from './plan.js';
 
 /** The native addon as it is (native/binding/). Everything else in lib/ goes through Device, Tensor and Program. */
@@ -77,6 +77,9 @@ export function addon(): Addon {
   try {
     loaded = require('node-gyp-build')(root) as Addon;
   } catch (cause) {
+    if ((cause as { code?: unknown }).code === 'ERR_DLOPEN_FAILED') {
+      throw new HrsamError('ERR_ADDON', `the binary does not load: ${(cause as Error).message}`, { cause });
+    }
     throw new HrsamError(
       'ERR_ADDON',
       `no binary for ${process.platform}-${process.arch} in ${join(root, 'build')} or ${join(root, 'prebuilds')}. ` +
@@ -107,8 +110,13 @@ export function native<T>(call: () => T): T {
 }
 
 /** Awaits work of the addon; an abort while it is queued or between two steps ends it with ERR_ABORTED. */
-export async function settled<T>(device: NativeDevice, submit: () => Submitted<T>, signal?: AbortSignal): Promise<T> {
-  if (signal?.aborted) throw new HrsamError('ERR_ABORTED', 'the request was aborted', { cause: signal.reason });
+export async function settled<T>(
+  device: NativeDevice,
+  submit: () => Submitted<T>,
+  signal?: AbortSignal,
+): Promise<T> {
+  if (signal?.aborted)
+    throw new HrsamError('ERR_ABORTED', 'the request was aborted', { cause: signal.reason });
   const { promise, id } = native(submit);
   const cancel = () => device.cancel(id);
   signal?.addEventListener('abort', cancel, { once: true });

@@ -1,5 +1,13 @@
 import { HrsamError } from '../errors.js';
-import { addon, type DeviceInfo, type MaskEncoding, type NativeBuffer, type NativeDevice, native, settled } from './addon.js';
+import {
+  addon,
+  type DeviceInfo,
+  type MaskEncoding,
+  type NativeBuffer,
+  type NativeDevice,
+  native,
+  settled,
+} from './addon.js';
 import { byteCount, DTYPES, type DType, type Shape } from './dtype.js';
 import type { Plan } from './plan.js';
 import { Program } from './program.js';
@@ -39,14 +47,21 @@ export class Device {
     if (name === 'auto') return Device.#auto();
     const match = /^(cpu|cuda)(?::(\d{1,3}))?$/.exec(name);
     if (!match) {
-      throw new HrsamError('ERR_DEVICE', 'unknown device', { expected: 'cpu, cuda, cuda:N or auto', actual: name });
+      throw new HrsamError('ERR_DEVICE', 'unknown device', {
+        expected: 'cpu, cuda, cuda:N or auto',
+        actual: name,
+      });
     }
     const kind = match[1] as (typeof KINDS)[number];
     const ordinal = Number(match[2] ?? 0);
     const key = `${kind}:${ordinal}`;
     let device = opened.get(key);
     if (!device) {
-      device = new Device(kind, ordinal, native(() => new (addon().NativeDevice)(kind, ordinal)));
+      device = new Device(
+        kind,
+        ordinal,
+        native(() => new (addon().NativeDevice)(kind, ordinal)),
+      );
       opened.set(key, device);
     }
     return device;
@@ -83,7 +98,10 @@ export class Device {
   /** Sets the number of CPU threads, 1 to 1024. Results do not depend on it. */
   async setThreads(threads: number): Promise<void> {
     if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
-      throw new HrsamError('ERR_ARGUMENT', 'threads', { expected: 'an integer from 1 to 1024', actual: threads });
+      throw new HrsamError('ERR_ARGUMENT', 'threads', {
+        expected: 'an integer from 1 to 1024',
+        actual: threads,
+      });
     }
     await settled(this.handle, () => this.handle.setThreads(threads));
   }
@@ -105,9 +123,17 @@ export class Device {
   tensor(shape: Shape, dtype: DType = 'f32', data?: TensorData): Tensor {
     const bytes = byteCount(shape, dtype);
     if (shape.some((size) => !Number.isInteger(size) || size < 0)) {
-      throw new HrsamError('ERR_SHAPE', 'tensor shape', { expected: 'whole numbers, 0 or more', actual: shape });
+      throw new HrsamError('ERR_SHAPE', 'tensor shape', {
+        expected: 'whole numbers, 0 or more',
+        actual: shape,
+      });
     }
-    const tensor = new Tensor(this, native(() => this.handle.createBuffer(bytes)), shape, dtype);
+    const tensor = new Tensor(
+      this,
+      native(() => this.handle.createBuffer(bytes)),
+      shape,
+      dtype,
+    );
     if (data) tensor.write(data);
     return tensor;
   }
@@ -127,7 +153,10 @@ export class Device {
   async encodeMasks(masks: Tensor): Promise<MaskEncoding[]> {
     const [height, width] = masks.shape.slice(-2);
     if (masks.dtype !== 'u8' || height === undefined || width === undefined) {
-      throw new HrsamError('ERR_SHAPE', 'masks', { expected: 'u8 (…, h, w)', actual: `${masks.dtype} [${masks.shape}]` });
+      throw new HrsamError('ERR_SHAPE', 'masks', {
+        expected: 'u8 (…, h, w)',
+        actual: `${masks.dtype} [${masks.shape}]`,
+      });
     }
     const count = masks.shape.slice(0, -2).reduce((product, size) => product * size, 1);
     return settled(this.handle, () => this.handle.encodeMasks(masks.buffer, count, height, width));

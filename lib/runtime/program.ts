@@ -2,7 +2,7 @@ import { HrsamError } from '../errors.js';
 import { type NativeProgram, settled } from './addon.js';
 import type { Device } from './device.js';
 import type { Plan } from './plan.js';
-import { Tensor } from './tensor.js';
+import type { Tensor } from './tensor.js';
 
 export type Tensors = Record<string, Tensor>;
 

@@ -43,7 +43,8 @@ export class Tensor<T extends DType = DType> {
 
   /** @internal @throws HrsamError ERR_DISPOSED */
   get buffer(): NativeBuffer {
-    if (!this.#buffer) throw new HrsamError('ERR_DISPOSED', 'the tensor was disposed', { where: `[${this.shape}]` });
+    if (!this.#buffer)
+      throw new HrsamError('ERR_DISPOSED', 'the tensor was disposed', { where: `[${this.shape}]` });
     return this.#buffer;
   }
 

@@ -8,7 +8,8 @@ export const addOp: OpDefinition = {
   infer({ operands, dtype, fail }) {
     const { a, b } = operands as Record<string, Value>;
     const offset = a!.shape.length - b!.shape.length;
-    if (offset < 0 || b!.shape.some((size, i) => size !== 1 && size !== a!.shape[i + offset])) return fail('b that broadcasts to a');
+    if (offset < 0 || b!.shape.some((size, i) => size !== 1 && size !== a!.shape[i + offset]))
+      return fail('b that broadcasts to a');
     return { shape: a!.shape, dtype: dtype ?? a!.dtype };
   },
   flops: ({ result }) => elementCount(result.shape),

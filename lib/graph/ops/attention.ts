@@ -16,7 +16,8 @@ export const attentionOp: OpDefinition = {
     const [batch, tokens, width] = q!.shape;
     const heads = attributes.heads as number;
     if (q!.shape.length !== 3) return fail('q (B, L, C)');
-    if (lengths && (lengths.dtype !== 'i32' || lengths.shape.join() !== `${batch}`)) return fail(`lengths i32 (${batch})`);
+    if (lengths && (lengths.dtype !== 'i32' || lengths.shape.join() !== `${batch}`))
+      return fail(`lengths i32 (${batch})`);
     if (!k !== !v) return fail('k and v, or neither');
     if (!k) {
       const grids = pairs(attributes.grids as number[]);
@@ -26,14 +27,16 @@ export const attentionOp: OpDefinition = {
     }
     const [batchK, keys, widthK] = k.shape;
     const same = k.shape.join() === v!.shape.join() && (batchK === batch || batchK === 1);
-    if (!same || widthK !== width || keys === 0 || width! % heads !== 0) return fail(`k, v (${batch} or 1, Lk, ${width})`);
+    if (!same || widthK !== width || keys === 0 || width! % heads !== 0)
+      return fail(`k, v (${batch} or 1, Lk, ${width})`);
     return { shape: q!.shape, dtype: dtype ?? q!.dtype };
   },
   flops({ operands, attributes, result }: Node) {
     const { q, k } = operands;
     if (k) return 4 * elementCount(result.shape) * k.shape[1]!;
     const grids = pairs(attributes.grids as number[]);
-    const squares = grids.length > 0 ? grids.reduce((sum, [h, w]) => sum + (h * w) ** 2, 0) : q!.shape[1]! ** 2;
+    const squares =
+      grids.length > 0 ? grids.reduce((sum, [h, w]) => sum + (h * w) ** 2, 0) : q!.shape[1]! ** 2;
     return 4 * q!.shape[0]! * squares * result.shape.at(-1)!;
   },
 };
@@ -57,7 +60,12 @@ export interface AttentionOptions {
  * Flash attention: q (B, Lq, C), k and v (B or 1, Lk, C) → (B, Lq, C); or packed, q alone being qkv (B, L, 3C).
  * Online softmax; the logits are never stored.
  */
-export function attention(graph: Graph, q: Value, keys: { k: Value; v: Value } | undefined, options: AttentionOptions): Value {
+export function attention(
+  graph: Graph,
+  q: Value,
+  keys: { k: Value; v: Value } | undefined,
+  options: AttentionOptions,
+): Value {
   const { heads, lengths, grids = [], rope, relH, relW, queryGrid = [], keyGrid = [] } = options;
   return graph.add(
     attentionOp,

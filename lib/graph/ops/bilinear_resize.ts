@@ -7,14 +7,23 @@ export const bilinearResizeOp: OpDefinition = {
   infer({ operands, attributes, dtype, fail }) {
     const { x } = operands as Record<string, Value>;
     const [h, w] = attributes.size as number[];
-    if (x!.shape.length !== 4 || !(h! >= 1) || !(w! >= 1)) return fail('x of rank 4 and a size of at least 1 × 1');
+    if (x!.shape.length !== 4 || !(h! >= 1) || !(w! >= 1))
+      return fail('x of rank 4 and a size of at least 1 × 1');
     const [a, b, , d] = x!.shape;
-    return { shape: attributes.channels_last ? [a!, h!, w!, d!] : [a!, b!, h!, w!], dtype: dtype ?? x!.dtype };
+    return {
+      shape: attributes.channels_last ? [a!, h!, w!, d!] : [a!, b!, h!, w!],
+      dtype: dtype ?? x!.dtype,
+    };
   },
   flops: ({ result }) => 8 * elementCount(result.shape),
 };
 
 /** Bilinear resize with half-pixel centres and no antialiasing: (B, h, w, C), or (B, C, h, w) with `channelsLast` false. */
-export function bilinearResize(graph: Graph, x: Value, size: readonly [number, number], channelsLast = true): Value {
+export function bilinearResize(
+  graph: Graph,
+  x: Value,
+  size: readonly [number, number],
+  channelsLast = true,
+): Value {
   return graph.add(bilinearResizeOp, { x }, { size, channels_last: channelsLast });
 }

@@ -8,10 +8,14 @@ export const cycleScanOp: OpDefinition = {
     const { u, ssm, a_log: aLog, dt_bias: dtBias, d, gamma } = operands as Record<string, Value>;
     const [batch, tokens, channels] = u!.shape;
     const states = aLog!.shape[1];
-    if (u!.shape.length !== 3 || aLog!.shape.length !== 2 || aLog!.shape[0] !== channels) return fail(`u (B, L, C), a_log (C, N)`);
-    if (ssm!.shape.join() !== [batch, tokens, channels! + 2 * states!].join()) return fail(`ssm (${batch}, ${tokens}, C + 2N)`);
-    for (const vector of [dtBias, d]) if (vector && vector.shape.join() !== `${channels}`) return fail(`dt_bias, d (${channels})`);
-    if (gamma && (gamma.shape[0] !== channels || gamma.shape.length !== 3 || gamma.shape[2] !== 1)) return fail(`gamma (${channels}, R, 1)`);
+    if (u!.shape.length !== 3 || aLog!.shape.length !== 2 || aLog!.shape[0] !== channels)
+      return fail(`u (B, L, C), a_log (C, N)`);
+    if (ssm!.shape.join() !== [batch, tokens, channels! + 2 * states!].join())
+      return fail(`ssm (${batch}, ${tokens}, C + 2N)`);
+    for (const vector of [dtBias, d])
+      if (vector && vector.shape.join() !== `${channels}`) return fail(`dt_bias, d (${channels})`);
+    if (gamma && (gamma.shape[0] !== channels || gamma.shape.length !== 3 || gamma.shape[2] !== 1))
+      return fail(`gamma (${channels}, R, 1)`);
     const total = (attributes.segments as number[]).reduce((sum, length) => sum + length, 0);
     if (total !== tokens) return fail(`segments that sum to ${tokens}`);
     return { shape: u!.shape, dtype: dtype ?? u!.dtype };

@@ -9,7 +9,8 @@ export const depthwiseConvOp: OpDefinition = {
     const { x, weight } = operands as Record<string, Value>;
     const [channels, one, kernel, kernelW] = weight!.shape;
     const odd = kernel !== undefined && kernel % 2 === 1 && kernel === kernelW;
-    if (x!.shape.length !== 4 || one !== 1 || !odd || x!.shape[3] !== channels) return fail('x (B, h, w, C), weight (C, 1, k, k), k odd');
+    if (x!.shape.length !== 4 || one !== 1 || !odd || x!.shape[3] !== channels)
+      return fail('x (B, h, w, C), weight (C, 1, k, k), k odd');
     return { shape: x!.shape, dtype: dtype ?? x!.dtype };
   },
   flops: ({ operands, result }: Node) => 2 * elementCount(result.shape) * operands.weight!.shape[2]! ** 2,

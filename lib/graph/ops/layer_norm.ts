@@ -10,7 +10,8 @@ export const layerNormOp: OpDefinition = {
   infer({ operands, dtype, fail }) {
     const { x, weight, bias, gate } = operands as Record<string, Value>;
     const channels = x!.shape.at(-1);
-    if (weight!.shape.join() !== `${channels}` || bias!.shape.join() !== `${channels}`) return fail(`weight and bias (${channels})`);
+    if (weight!.shape.join() !== `${channels}` || bias!.shape.join() !== `${channels}`)
+      return fail(`weight and bias (${channels})`);
     if (gate && gate.shape.join() !== x!.shape.join()) return fail('gate of the shape of x');
     return { shape: x!.shape, dtype: dtype ?? x!.dtype };
   },
@@ -26,7 +27,18 @@ export interface LayerNormOptions {
 }
 
 /** LayerNorm over the last axis (channels): act((x − mean) / √(var + eps) · weight + bias) · gate. */
-export function layerNorm(graph: Graph, x: Value, weight: Value, bias: Value, options: LayerNormOptions = {}): Value {
+export function layerNorm(
+  graph: Graph,
+  x: Value,
+  weight: Value,
+  bias: Value,
+  options: LayerNormOptions = {},
+): Value {
   const { eps = 1e-5, activation = 'none', gate, dtype } = options;
-  return graph.add(layerNormOp, { x, weight, bias, gate }, { eps, activation: ACTIVATIONS[activation] }, dtype);
+  return graph.add(
+    layerNormOp,
+    { x, weight, bias, gate },
+    { eps, activation: ACTIVATIONS[activation] },
+    dtype,
+  );
 }

@@ -19,7 +19,8 @@ export const linearOp: OpDefinition = {
     if (residual) {
       const rows = elementCount(shape) / outer!;
       const residualRows = elementCount(residual.shape) / outer!;
-      if (residual.shape.at(-1) !== outer || rows % residualRows !== 0) fail(`residual (…, ${outer}) with rows dividing ${rows}`);
+      if (residual.shape.at(-1) !== outer || rows % residualRows !== 0)
+        fail(`residual (…, ${outer}) with rows dividing ${rows}`);
     }
     return { shape, dtype: dtype ?? residual?.dtype ?? x!.dtype };
   },

@@ -10,7 +10,8 @@ export const maskThresholdOp: OpDefinition = {
     const [cropH, cropW] = attributes.crop as number[];
     const [inputH, inputW] = attributes.input as number[];
     if (logits!.shape.length !== 4 || logits!.dtype !== 'f32') return fail('logits f32 (B, M, h, w)');
-    if (!(cropH! >= 1 && cropH! <= inputH! && cropW! >= 1 && cropW! <= inputW!)) return fail('a crop inside the input');
+    if (!(cropH! >= 1 && cropH! <= inputH! && cropW! >= 1 && cropW! <= inputW!))
+      return fail('a crop inside the input');
     return { shape: [logits!.shape[0]!, logits!.shape[1]!, h!, w!], dtype: 'u8' };
   },
   flops: ({ result }) => 16 * elementCount(result.shape),

@@ -6,7 +6,8 @@ export const permuteOp: OpDefinition = {
   infer({ operands, attributes, fail }) {
     const { x } = operands as Record<string, Value>;
     const order = attributes.order as number[];
-    if ([...order].sort().join() !== x!.shape.map((_, i) => i).join()) return fail(`x of rank ${order.length}`);
+    if ([...order].sort().join() !== x!.shape.map((_, i) => i).join())
+      return fail(`x of rank ${order.length}`);
     return { shape: order.map((axis) => x!.shape[axis]!), dtype: x!.dtype };
   },
   flops: () => 0,

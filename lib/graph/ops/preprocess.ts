@@ -8,8 +8,10 @@ export const preprocessOp: OpDefinition = {
     const { pixels } = operands as Record<string, Value>;
     const [h, w] = attributes.size as number[];
     const [padH, padW] = attributes.padded as number[];
-    if (pixels!.shape.length !== 3 || pixels!.dtype !== 'u8' || ![1, 3, 4].includes(pixels!.shape[2]!)) return fail('pixels u8 (H, W, 1, 3 or 4)');
-    if (!(h! >= 1 && w! >= 1 && padH! >= h! && padW! >= w!)) return fail('a size of at least 1 × 1, padded to no less');
+    if (pixels!.shape.length !== 3 || pixels!.dtype !== 'u8' || ![1, 3, 4].includes(pixels!.shape[2]!))
+      return fail('pixels u8 (H, W, 1, 3 or 4)');
+    if (!(h! >= 1 && w! >= 1 && padH! >= h! && padW! >= w!))
+      return fail('a size of at least 1 × 1, padded to no less');
     return { shape: [1, 3, padH!, padW!], dtype: 'f32' };
   },
   flops: ({ result }) => 10 * elementCount(result.shape),

@@ -8,8 +8,10 @@ export const promptPointsOp: OpDefinition = {
     const { points, labels, gaussian, embeddings, not_a_point: none } = operands as Record<string, Value>;
     const [batch, count, two] = points!.shape;
     const width = 2 * gaussian!.shape[1]!;
-    if (points!.shape.length !== 3 || two !== 2 || labels!.shape.join() !== `${batch},${count}`) return fail('points (B, n, 2), labels (B, n)');
-    if (embeddings!.shape.join() !== `4,${width}` || elementCount(none!.shape) !== width) return fail(`embeddings (4, ${width}), not_a_point (1, ${width})`);
+    if (points!.shape.length !== 3 || two !== 2 || labels!.shape.join() !== `${batch},${count}`)
+      return fail('points (B, n, 2), labels (B, n)');
+    if (embeddings!.shape.join() !== `4,${width}` || elementCount(none!.shape) !== width)
+      return fail(`embeddings (4, ${width}), not_a_point (1, ${width})`);
     return { shape: [batch!, count!, width], dtype: 'f32' };
   },
   flops: ({ result }) => 20 * elementCount(result.shape),
@@ -25,7 +27,17 @@ export interface PointTables {
 }
 
 /** Sparse prompts: points (B, n, 2) in pixels of an input of `size` (h, w), labels (B, n) → (B, n, E). SAM, arXiv 2304.02643. */
-export function promptPoints(graph: Graph, points: Value, labels: Value, tables: PointTables, size: readonly [number, number]): Value {
+export function promptPoints(
+  graph: Graph,
+  points: Value,
+  labels: Value,
+  tables: PointTables,
+  size: readonly [number, number],
+): Value {
   const { gaussian, embeddings, notAPoint } = tables;
-  return graph.add(promptPointsOp, { points, labels, gaussian, embeddings, not_a_point: notAPoint }, { size });
+  return graph.add(
+    promptPointsOp,
+    { points, labels, gaussian, embeddings, not_a_point: notAPoint },
+    { size },
+  );
 }

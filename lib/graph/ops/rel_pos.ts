@@ -5,7 +5,10 @@ export const relPosOp: OpDefinition = {
   operands: ['table'],
   infer({ operands, attributes, fail }) {
     if (operands.table!.shape.length !== 2) return fail('table (L, d)');
-    return { shape: [attributes.q_size as number, attributes.k_size as number, operands.table!.shape[1]!], dtype: 'f32' };
+    return {
+      shape: [attributes.q_size as number, attributes.k_size as number, operands.table!.shape[1]!],
+      dtype: 'f32',
+    };
   },
   flops: () => 0,
 };

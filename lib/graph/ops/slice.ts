@@ -6,7 +6,8 @@ export const sliceOp: OpDefinition = {
   infer({ operands, attributes, fail }) {
     const { x } = operands as Record<string, Value>;
     const { axis, start, end } = attributes as Record<string, number>;
-    if (!(start! >= 0 && start! < end! && end! <= (x!.shape[axis!] ?? 0))) return fail(`x with rows ${start} … ${end} along axis ${axis}`);
+    if (!(start! >= 0 && start! < end! && end! <= (x!.shape[axis!] ?? 0)))
+      return fail(`x with rows ${start} … ${end} along axis ${axis}`);
     return { shape: x!.shape.map((size, i) => (i === axis ? end! - start! : size)), dtype: x!.dtype };
   },
   flops: () => 0,
@@ -18,7 +19,11 @@ export function slice(graph: Graph, x: Value, axis: number, start: number, end: 
   const leading = x.shape.slice(0, axis);
   if (leading.every((size) => size === 1)) {
     const rest = x.shape.slice(axis);
-    return graph.reshape(graph.rows(graph.reshape(x, rest), start, end), [...leading, end - start, ...rest.slice(1)]);
+    return graph.reshape(graph.rows(graph.reshape(x, rest), start, end), [
+      ...leading,
+      end - start,
+      ...rest.slice(1),
+    ]);
   }
   return graph.add(sliceOp, { x }, { axis, start, end });
 }

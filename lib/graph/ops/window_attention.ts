@@ -28,12 +28,14 @@ export const windowAttentionOp: OpDefinition = {
     if (pad && elementCount(pad.shape) !== triple) return fail(`pad (1, ${triple})`);
     const dim = triple! / 3 / heads;
     for (const rel of [relH, relW]) {
-      if (rel && rel.shape.join() !== [window, window, dim].join()) return fail(`rel_h, rel_w (${window}, ${window}, ${dim})`);
+      if (rel && rel.shape.join() !== [window, window, dim].join())
+        return fail(`rel_h, rel_w (${window}, ${window}, ${dim})`);
     }
     return { shape: [batch!, tokens!, triple! / 3], dtype: dtype ?? qkv!.dtype };
   },
   // Each token attends to the window² positions of its window, padded ones included.
-  flops: ({ attributes, result }: Node) => 4 * elementCount(result.shape) * (attributes.window as number) ** 2,
+  flops: ({ attributes, result }: Node) =>
+    4 * elementCount(result.shape) * (attributes.window as number) ** 2,
 };
 
 export interface WindowAttentionOptions {

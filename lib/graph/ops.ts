@@ -1,0 +1,23 @@
+/** Every op, to be used inside a graph: `(graph, …values, options) → value`. */
+export { activation } from './ops/activation.js';
+export { add } from './ops/add.js';
+export { attention } from './ops/attention.js';
+export { bilinearResize } from './ops/bilinear_resize.js';
+export { cast, copy } from './ops/cast.js';
+export { concat } from './ops/concat.js';
+export { cycleScan } from './ops/cycle_scan.js';
+export { depthToSpace } from './ops/depth_to_space.js';
+export { depthwiseConv } from './ops/depthwise_conv.js';
+export { expand } from './ops/expand.js';
+export { im2col } from './ops/im2col.js';
+export { layerNorm } from './ops/layer_norm.js';
+export { linear } from './ops/linear.js';
+export { maskThreshold } from './ops/mask_threshold.js';
+export { matmul } from './ops/matmul.js';
+export { permute } from './ops/permute.js';
+export { positionEncoding } from './ops/position_encoding.js';
+export { preprocess } from './ops/preprocess.js';
+export { promptPoints } from './ops/prompt_points.js';
+export { relPos } from './ops/rel_pos.js';
+export { slice } from './ops/slice.js';
+export { windowAttention } from './ops/window_attention.js';

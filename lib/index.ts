@@ -1,0 +1,30 @@
+/** hrsam: segment anything at full resolution, from Node. Everything that is public, and nothing else. */
+export { type ErrorCode, HrsamError } from './errors.js';
+export { type EvaluateOptions, evaluate, program } from './graph/evaluate.js';
+export { Graph, type Value } from './graph/graph.js';
+export * as ops from './graph/ops.js';
+export { type DecodeLimits, decodeImage, type ImageSource } from './image/decode.js';
+export { type OverlayOptions, renderOverlay } from './image/overlay.js';
+export { embeddingToRgb } from './image/pca.js';
+export type { Pixels } from './image/pixels.js';
+export type { Polygon, PolygonOptions } from './image/polygons.js';
+export {
+  type CompressedRle,
+  compressRle,
+  decodeRle,
+  decompressRle,
+  encodeRle,
+  type Rle,
+} from './image/rle.js';
+export { type EncodeOptions, HRSAM, type LoadOptions } from './predictor/hrsam.js';
+export { EncodedImage, type SegmentOptions, type SegmentRequest } from './predictor/image.js';
+export { Mask } from './predictor/mask.js';
+export type { MaskLogits, Prompt } from './predictor/prompts.js';
+export type { Multimask } from './predictor/select.js';
+export { type Click, ClickSession } from './predictor/session.js';
+export { Device, type MemoryReport } from './runtime/device.js';
+export type { DType, Shape } from './runtime/dtype.js';
+export { Program, type Tensors } from './runtime/program.js';
+export { Tensor, type TensorData } from './runtime/tensor.js';
+export { type ConvertOptions, convert } from './weights/checkpoint.js';
+export type { HrsamConfig, ModelConfig, SamConfig } from './weights/config.js';

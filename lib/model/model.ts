@@ -1,0 +1,32 @@
+import type { Graph, Value } from '../graph/graph.js';
+import type { Grid } from '../graph/ops/window_attention.js';
+import type { ModelConfig } from '../weights/config.js';
+import { hrsamEncoder } from './hrsam_encoder.js';
+import type { ComputeType } from './layers.js';
+import { type Decoded, maskDecoder } from './mask_decoder.js';
+import { type PromptValues, promptEncoder } from './prompt_encoder.js';
+import { samEncoder } from './sam_encoder.js';
+
+/** The encoder of either family: image (B, 3, H, W), normalised → embedding (B, h, w, E) f32. */
+export function encoder(graph: Graph, image: Value, config: ModelConfig, compute: ComputeType): Value {
+  return config.family === 'hrsam'
+    ? hrsamEncoder(graph, image, config.encoder, compute)
+    : samEncoder(graph, image, config.encoder, compute);
+}
+
+/** Prompt encoder and mask decoder: an embedding (P or 1, h, w, E) and P prompts → logits and predicted IoUs. */
+export function maskLogits(
+  graph: Graph,
+  inputs: PromptValues & { embedding: Value; lengths?: Value },
+  config: ModelConfig,
+): Decoded {
+  const { embedding, lengths, ...prompts } = inputs;
+  const grid: Grid = [embedding.shape[1]!, embedding.shape[2]!];
+  return maskDecoder(
+    graph,
+    embedding,
+    promptEncoder(graph, prompts, grid, config.prompt),
+    config.decoder,
+    lengths,
+  );
+}

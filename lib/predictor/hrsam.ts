@@ -1,0 +1,171 @@
+import { HrsamError } from '../errors.js';
+import { decodeImage, type ImageSource } from '../image/decode.js';
+import type { Pixels } from '../image/pixels.js';
+import { longestSide } from '../image/resize.js';
+import { Device } from '../runtime/device.js';
+import { Owned } from '../runtime/owned.js';
+import type { Tensor } from '../runtime/tensor.js';
+import type { ModelConfig } from '../weights/config.js';
+import { readEmbedding, type SavedEmbedding, writeEmbedding } from './embedding_file.js';
+import { EncodedImage } from './image.js';
+import { loadNetwork } from './load.js';
+import type { Network, PreprocessSizes } from './network.js';
+
+export interface LoadOptions {
+  /** `cpu`, `cuda`, `cuda:N` or `auto` (CUDA if there is any, else the CPU). Default `auto`. */
+  device?: string | Device;
+  /** What linears and attention compute in. Default `f32`. bf16 is about twice as fast where the processor has it. */
+  dtype?: 'f32' | 'bf16';
+  /** The model's settings where the weights do not carry them, as an object in the authors' keywords or in ours. */
+  config?: unknown;
+  /** CPU threads. Default: all. */
+  threads?: number;
+  /** Called while weights are read: tensors done, tensors in all. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+export interface EncodeOptions {
+  /** Longest side in pixels that the picture is resized to, a multiple of the patch (16). Default: the model's. */
+  size?: number;
+  signal?: AbortSignal;
+}
+
+/** Pictures are padded to whole patches; a larger side than this is taken for a mistake. */
+const MAX_SIZE = 32768;
+
+/**
+ * A model ready for pictures: HRSAM, HRSAM++ or SAM.
+ *
+ *     const model = await HRSAM.load('weights.safetensors');
+ *     using image = await model.encode('photo.jpg', { size: 2048 });
+ *     const [mask] = await image.segment({ points: [[640, 480]] });
+ */
+export class HRSAM {
+  private constructor(
+    /** @internal Tensors in, tensors out. */
+    readonly network: Network,
+  ) {}
+
+  /**
+   * Loads weights: a .safetensors file or a PyTorch checkpoint (.pth, .pt; read without executing anything). A name
+   * like `random:hrsam-b` gives a preset with random values instead: untrained, for benches and tests.
+   * @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_CONFIG, ERR_DEVICE, ERR_OUT_OF_MEMORY
+   */
+  static async load(weights: string, options: LoadOptions = {}): Promise<HRSAM> {
+    const { device: wanted = 'auto', dtype = 'f32', threads } = options;
+    if (dtype !== 'f32' && dtype !== 'bf16') {
+      throw new HrsamError('ERR_ARGUMENT', 'dtype', { expected: 'f32 or bf16', actual: dtype });
+    }
+    const device = typeof wanted === 'string' ? Device.open(wanted) : wanted;
+    if (threads !== undefined) await device.setThreads(threads);
+    return new HRSAM(await loadNetwork(weights, device, dtype, options));
+  }
+
+  get config(): ModelConfig {
+    return this.network.config;
+  }
+
+  get device(): Device {
+    return this.network.device;
+  }
+
+  /**
+   * Encodes a picture: a path, the bytes of a file, or raw pixels. Prompt the result as often as you like.
+   * @throws HrsamError ERR_FILE, ERR_IMAGE, ERR_ARGUMENT, ERR_OUT_OF_MEMORY, ERR_ABORTED
+   */
+  async encode(picture: ImageSource, options: EncodeOptions = {}): Promise<EncodedImage> {
+    return (await this.encodeBatch([picture], options))[0]!;
+  }
+
+  /** Encodes pictures together, in one run of the encoder; all are brought to the same size. */
+  async encodeBatch(pictures: readonly ImageSource[], options: EncodeOptions = {}): Promise<EncodedImage[]> {
+    const { signal } = options;
+    this.#checkOpen();
+    if (pictures.length === 0) throw new HrsamError('ERR_ARGUMENT', 'pictures', { expected: 'at least one' });
+    const size = this.#size(options.size);
+    const decoded = await Promise.all(pictures.map((picture) => decodeImage(picture)));
+    using owned = new Owned();
+    const images: Tensor[] = [];
+    const sizes = decoded.map((pixels) => this.#sizes(pixels, size));
+    for (const [i, pixels] of decoded.entries())
+      images.push(owned.add(await this.#input(pixels, sizes[i]!, signal)));
+    const embeddings = await this.network.encode(images, signal);
+    return embeddings.map(
+      (embedding, i) => new EncodedImage(this.network, embedding, sizes[i]!, decoded[i]!),
+    );
+  }
+
+  /** Keeps an encoded picture in a .safetensors file. */
+  async saveEmbedding(image: EncodedImage, path: string): Promise<void> {
+    await writeEmbedding(path, image.embedding, {
+      original: image.original,
+      resized: image.resized,
+      input: image.input,
+    });
+  }
+
+  /** Brings back an encoded picture that this model saved. @throws HrsamError ERR_WEIGHTS, ERR_FILE, ERR_SHAPE */
+  async loadEmbedding(path: string): Promise<EncodedImage> {
+    this.#checkOpen();
+    const { embedding, sizes } = await readEmbedding(path, this.device);
+    return this.#restored(path, embedding, sizes);
+  }
+
+  #restored(path: string, embedding: Tensor, sizes: SavedEmbedding | undefined): EncodedImage {
+    const channels = this.config.prompt.embedDim;
+    const [batch, , , found] = embedding.shape;
+    if (!sizes || batch !== 1 || found !== channels) {
+      const shape = embedding.shape;
+      embedding.dispose();
+      throw new HrsamError('ERR_SHAPE', 'not a saved picture of this model', {
+        where: path,
+        expected: `one embedding of ${channels} channels and the sizes of its picture`,
+        actual: sizes ? `[${shape}]` : 'no sizes',
+      });
+    }
+    const { original, resized, input } = sizes;
+    return new EncodedImage(
+      this.network,
+      embedding,
+      { resized: [resized.height, resized.width], input: [input.height, input.width] },
+      original,
+    );
+  }
+
+  /** Frees weights and programs once work under way has ended; encoded pictures cannot be prompted any more. */
+  dispose(): void {
+    this.network.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #checkOpen(): void {
+    if (this.network.disposed) throw new HrsamError('ERR_DISPOSED', 'the model was disposed');
+  }
+
+  #size(size = this.config.image.size): number {
+    const patch = this.config.encoder.patchSize;
+    if (!Number.isInteger(size) || size < patch || size > MAX_SIZE || size % patch !== 0) {
+      throw new HrsamError('ERR_ARGUMENT', 'size', {
+        expected: `a multiple of ${patch} from ${patch} to ${MAX_SIZE}`,
+        actual: size,
+      });
+    }
+    return size;
+  }
+
+  #sizes({ height, width }: Pixels, size: number): PreprocessSizes {
+    const resized = longestSide(height, width, size);
+    return { resized: [resized.height, resized.width], input: [size, size] };
+  }
+
+  async #input(pixels: Pixels, sizes: PreprocessSizes, signal?: AbortSignal): Promise<Tensor> {
+    const { height, width, channels, data } = pixels;
+    const bytes =
+      data.constructor === Uint8Array ? data : new Uint8Array(data.buffer, data.byteOffset, data.length);
+    using raw = this.device.tensor([height, width, channels], 'u8', bytes);
+    return await this.network.preprocess(raw, sizes, signal);
+  }
+}

@@ -1,0 +1,182 @@
+import { HrsamError } from '../errors.js';
+import type { Size } from '../image/resize.js';
+import { Owned } from '../runtime/owned.js';
+import type { Tensor } from '../runtime/tensor.js';
+import { Mask } from './mask.js';
+import type { Network, PreprocessSizes } from './network.js';
+import { checkPrompt, layOutPrompts, type MaskLogits, type Prompt } from './prompts.js';
+import { chooseMasks, type Multimask } from './select.js';
+import { ClickSession } from './session.js';
+
+export interface SegmentOptions {
+  /** Which masks to return; default `false`: one per prompt. */
+  multimask?: Multimask;
+  signal?: AbortSignal;
+}
+
+/** Everything about one picture in one argument: a prompt, several boxes, and options. */
+export interface SegmentRequest extends Prompt, SegmentOptions {
+  /** Several boxes, one mask each; not together with points, `box` or `mask`. */
+  boxes?: readonly NonNullable<Prompt['box']>[];
+}
+
+/** A picture after the encoder: prompt it as often as you like. Dispose it to free its embedding. */
+export class EncodedImage {
+  readonly #network: Network;
+  readonly original: Size;
+  readonly resized: Size;
+  /** The model's input, padding included. */
+  readonly input: Size;
+
+  /** @internal Made by `model.encode()`. */
+  constructor(
+    network: Network,
+    /** (1, h, w, E) f32 */
+    readonly embedding: Tensor,
+    sizes: PreprocessSizes,
+    original: Size,
+  ) {
+    this.#network = network;
+    this.original = original;
+    this.resized = { height: sizes.resized[0], width: sizes.resized[1] };
+    this.input = { height: sizes.input[0], width: sizes.input[1] };
+  }
+
+  /** Bytes of device memory it holds. */
+  get bytes(): number {
+    return this.embedding.bytes;
+  }
+
+  get disposed(): boolean {
+    return this.embedding.disposed;
+  }
+
+  /**
+   * Masks for one prompt, for several boxes, or for a list of prompts (answered together, in order).
+   * @throws HrsamError ERR_PROMPT, ERR_DISPOSED, ERR_ABORTED
+   */
+  async segment(request: SegmentRequest): Promise<Mask[]>;
+  async segment(prompts: readonly Prompt[], options?: SegmentOptions): Promise<Mask[][]>;
+  async segment(
+    request: SegmentRequest | readonly Prompt[],
+    options: SegmentOptions = {},
+  ): Promise<Mask[] | Mask[][]> {
+    if (Array.isArray(request)) return this.#segmentAll(request as readonly Prompt[], options);
+    const { boxes, multimask, signal, ...prompt } = request as SegmentRequest;
+    if (!boxes) return (await this.#segmentAll([prompt], { multimask, signal }, () => 'prompt'))[0]!;
+    if (prompt.points || prompt.box || prompt.mask) {
+      throw new HrsamError('ERR_PROMPT', 'several boxes are prompts of their own', {
+        expected: 'boxes alone, or a list of prompts',
+        actual: Object.keys(prompt),
+      });
+    }
+    const prompts = boxes.map((box) => ({ box }));
+    return (await this.#segmentAll(prompts, { multimask, signal }, (i) => `boxes[${i}]`)).flat();
+  }
+
+  /** Interactive clicks: each is decoded with all earlier ones and the last logits. */
+  session(): ClickSession {
+    return new ClickSession(this);
+  }
+
+  async #segmentAll(
+    prompts: readonly Prompt[],
+    { multimask = false, signal }: SegmentOptions,
+    where = (i: number) => `prompts[${i}]`,
+  ): Promise<Mask[][]> {
+    if (this.disposed) throw new HrsamError('ERR_DISPOSED', 'the encoded image was disposed');
+    if (prompts.length === 0) throw new HrsamError('ERR_PROMPT', 'no prompts', { expected: 'at least one' });
+    prompts.forEach((prompt, i) => checkPrompt(prompt, this.original, where(i)));
+    // One program takes prompts with a mask or prompts without: the two kinds are decoded apart and put back in order.
+    const kinds = [
+      prompts.map((_, i) => i).filter((i) => !prompts[i]!.mask),
+      prompts.map((_, i) => i).filter((i) => prompts[i]!.mask),
+    ];
+    const results: Mask[][] = new Array(prompts.length);
+    for (const indices of kinds.filter((kind) => kind.length > 0)) {
+      const masks = await this.#decode(
+        indices.map((i) => prompts[i]!),
+        multimask,
+        signal,
+      );
+      indices.forEach((i, k) => {
+        results[i] = masks[k]!;
+      });
+    }
+    return results;
+  }
+
+  async #decode(prompts: readonly Prompt[], multimask: Multimask, signal?: AbortSignal): Promise<Mask[][]> {
+    const { device, config } = this.#network;
+    const ownTokens = 2 + config.decoder.multimaskOutputs;
+    const { count, tokens, points, labels, lengths } = layOutPrompts(
+      prompts,
+      this.original,
+      this.resized,
+      ownTokens,
+    );
+    using owned = new Owned();
+    const own = <T extends Tensor>(tensor: T): T => owned.add(tensor);
+    const inputs = {
+      embedding: this.embedding,
+      points: own(device.tensor([count, tokens, 2], 'f32', points)),
+      labels: own(device.tensor([count, tokens], 'f32', labels)),
+      lengths: own(device.tensor([count], 'i32', lengths)),
+      mask: prompts[0]!.mask && own(this.#maskTensor(prompts.map((prompt) => prompt.mask!))),
+    };
+    const decoded = await this.#network.decode(inputs, signal);
+    const logits = own(decoded.masks);
+    const ious = (await own(decoded.ious).data()) as Float32Array;
+    const low = (await logits.data()) as Float32Array;
+    const perPrompt = ious.length / count;
+    const ranges = prompts.map((_, p) =>
+      chooseMasks(ious.subarray(p * perPrompt, (p + 1) * perPrompt), multimask, lengths[p]! - ownTokens),
+    );
+    const first = Math.min(...ranges.map(([begin]) => begin));
+    const last = Math.max(...ranges.map(([, end]) => end));
+    const full = own(await this.#network.threshold(logits, [first, last], this.#thresholdOptions(), signal));
+    const encodings = await device.encodeMasks(full);
+    const [, , height, width] = logits.shape as [number, number, number, number];
+    return ranges.map(([begin, end], p) =>
+      Array.from({ length: end - begin }, (_, k) => {
+        const index = begin + k;
+        const { area, bbox, counts } = encodings[p * (last - first) + index - first]!;
+        const at = (p * perPrompt + index) * height * width;
+        const data = low.slice(at, at + height * width);
+        const rle = {
+          size: [this.original.height, this.original.width] as [number, number],
+          counts: [...counts],
+        };
+        return new Mask(index, ious[p * perPrompt + index]!, area, bbox, rle, { data, height, width });
+      }),
+    );
+  }
+
+  #maskTensor(masks: readonly MaskLogits[]): Tensor {
+    const [{ height, width }] = masks as [MaskLogits];
+    const data = new Float32Array(masks.length * height * width);
+    masks.forEach((mask, i) => {
+      if (mask.height !== height || mask.width !== width) {
+        throw new HrsamError('ERR_PROMPT', 'masks of one call', {
+          expected: [height, width],
+          actual: [mask.height, mask.width],
+        });
+      }
+      data.set(mask.data, i * height * width);
+    });
+    return this.#network.device.tensor([masks.length, height, width], 'f32', data);
+  }
+
+  #thresholdOptions() {
+    const pair = ({ height, width }: Size) => [height, width] as const;
+    return { input: pair(this.input), crop: pair(this.resized), original: pair(this.original), threshold: 0 };
+  }
+
+  dispose(): void {
+    this.embedding.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

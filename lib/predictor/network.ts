@@ -1,0 +1,142 @@
+import { HrsamError } from '../errors.js';
+import { compile } from '../graph/compile.js';
+import { Graph, type Value } from '../graph/graph.js';
+import { concat } from '../graph/ops/concat.js';
+import { type MaskThresholdOptions, maskThreshold } from '../graph/ops/mask_threshold.js';
+import { preprocess } from '../graph/ops/preprocess.js';
+import { slice } from '../graph/ops/slice.js';
+import type { ComputeType } from '../model/layers.js';
+import { encoder, maskLogits } from '../model/model.js';
+import type { Device } from '../runtime/device.js';
+import type { Program } from '../runtime/program.js';
+import type { Tensor } from '../runtime/tensor.js';
+import type { ModelConfig } from '../weights/config.js';
+import type { WeightStore } from '../weights/store.js';
+import { ProgramCache } from './programs.js';
+
+/** Encoders hold nothing but a folded position table each, decoders are small: this many shapes stay compiled. */
+const KEPT_PROGRAMS = 24;
+
+/** How many tokens programs are compiled for: multiples of this; what is left over is masked out exactly. */
+export const TOKEN_BUCKET = 8;
+
+export interface PreprocessSizes {
+  /** (h, w) after resizing. */
+  resized: readonly [number, number];
+  /** (h, w) after padding. */
+  input: readonly [number, number];
+}
+
+export interface DecodeInputs {
+  /** (P or 1, h, w, E) */
+  embedding: Tensor;
+  /** (P, n, 2) */
+  points: Tensor;
+  /** (P, n) */
+  labels: Tensor;
+  /** i32 (P): tokens that count, 1 + masks + points. */
+  lengths: Tensor;
+  /** (P or 1, H, W): logits of an earlier mask. */
+  mask?: Tensor;
+}
+
+/** A model's weights on a device and its programs: tensors in, tensors out. */
+export class Network {
+  readonly #programs = new ProgramCache(KEPT_PROGRAMS);
+  #disposed = false;
+
+  constructor(
+    readonly device: Device,
+    readonly config: ModelConfig,
+    readonly compute: ComputeType,
+    readonly weights: WeightStore,
+  ) {}
+
+  /** A picture, u8 (H, W, channels) → (1, 3, h, w), resized, normalised and padded as the model's family does. */
+  async preprocess(
+    pixels: Tensor,
+    { resized, input }: PreprocessSizes,
+    signal?: AbortSignal,
+  ): Promise<Tensor> {
+    const { mean, std, resize, channelOrder } = this.config.image;
+    const options = {
+      size: resized,
+      padded: input,
+      mean,
+      std,
+      antialias: resize === 'antialias',
+      swap: channelOrder === 'bgr',
+    };
+    const program = await this.#program(`preprocess ${pixels.shape} ${resized} ${input}`, (graph) => {
+      graph.output('image', preprocess(graph, graph.input('pixels', pixels.shape, 'u8'), options));
+    });
+    return (await program.run({ pixels }, { signal })).image!;
+  }
+
+  /** Normalised images (1, 3, H, W) of one size → their embeddings (1, h, w, E). */
+  async encode(images: readonly Tensor[], signal?: AbortSignal): Promise<Tensor[]> {
+    const shape = images[0]!.shape;
+    const program = await this.#program(`encode ${images.length} × ${shape}`, (graph) => {
+      const inputs = images.map((_, i) => graph.input(`image${i}`, shape));
+      const embedding = encoder(graph, concat(graph, inputs, 0), this.config, this.compute);
+      images.forEach((_, i) => graph.output(`embedding${i}`, slice(graph, embedding, 0, i, i + 1)));
+    });
+    const outputs = await program.run(Object.fromEntries(images.map((image, i) => [`image${i}`, image])), {
+      signal,
+    });
+    return images.map((_, i) => outputs[`embedding${i}`]!);
+  }
+
+  /** Prompts → logits of all masks (P, masks, 4h, 4w) and predicted IoUs (P, masks). */
+  async decode(inputs: DecodeInputs, signal?: AbortSignal): Promise<{ masks: Tensor; ious: Tensor }> {
+    const { embedding, points, labels, lengths, mask } = inputs;
+    const tensors = { embedding, points, labels, lengths, ...(mask && { mask }) };
+    const key = Object.values(tensors).map(({ shape }) => shape);
+    const program = await this.#program(`decode ${key.join(' ')} ${mask !== undefined}`, (graph) => {
+      const values = Object.fromEntries(
+        Object.entries(tensors).map(([name, { shape, dtype }]) => [name, graph.input(name, shape, dtype)]),
+      ) as Record<keyof DecodeInputs, Value>;
+      const { masks, ious } = maskLogits(graph, values, this.config);
+      graph.output('masks', masks);
+      graph.output('ious', ious);
+    });
+    const { masks, ious } = await program.run(tensors, { signal });
+    return { masks: masks!, ious: ious! };
+  }
+
+  /** Masks first … last of each prompt at the picture's size, u8 (P, last − first, H, W). */
+  async threshold(
+    logits: Tensor,
+    [first, last]: readonly [number, number],
+    options: MaskThresholdOptions,
+    signal?: AbortSignal,
+  ): Promise<Tensor> {
+    const { input, crop, original, threshold } = options;
+    const key = [logits.shape, first, last, input, crop, original, threshold].join(' ');
+    const program = await this.#program(`threshold ${key}`, (graph) => {
+      const chosen = slice(graph, graph.input('logits', logits.shape), 1, first, last);
+      graph.output('masks', maskThreshold(graph, chosen, options));
+    });
+    return (await program.run({ logits }, { signal })).masks!;
+  }
+
+  #program(key: string, build: (graph: Graph) => void): Promise<Program> {
+    if (this.#disposed) throw new HrsamError('ERR_DISPOSED', 'the model was disposed');
+    return this.#programs.get(key, () => {
+      const graph = new Graph();
+      build(graph);
+      return compile(graph, this.device, this.weights);
+    });
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#programs.clear();
+    this.weights.dispose();
+  }
+}

@@ -1,0 +1,142 @@
+import { HrsamError } from '../errors.js';
+import type { Size } from '../image/resize.js';
+import { scaleCoordinates } from '../image/resize.js';
+import { LABEL } from '../model/prompt_encoder.js';
+import { TOKEN_BUCKET } from './network.js';
+
+/** One prompt: clicks, a box, an earlier mask, in any combination. Coordinates in pixels of the original picture. */
+export interface Prompt {
+  /** Clicks [x, y], 0 ≤ x ≤ width, 0 ≤ y ≤ height. */
+  points?: readonly (readonly [number, number])[];
+  /** One per click: 1 object, 0 background. Default: all 1. */
+  labels?: readonly number[];
+  /** [x0, y0, x1, y1] */
+  box?: readonly [number, number, number, number];
+  /** Low-resolution logits of an earlier mask of the same picture (`mask.logits`). */
+  mask?: MaskLogits;
+}
+
+/** Logits of a mask as the decoder gives them, at a quarter of the model's input. */
+export interface MaskLogits {
+  /** height · width values, row-major. */
+  data: Float32Array;
+  height: number;
+  width: number;
+}
+
+/** Prompts laid out as the decoder takes them. */
+export interface PromptArrays {
+  count: number;
+  /** Points per prompt: the longest one's, up to the bucket. */
+  tokens: number;
+  points: Float32Array;
+  labels: Float32Array;
+  /** Tokens that count. */
+  lengths: Int32Array;
+}
+
+const fail = (where: string, summary: string, expected: unknown, actual: unknown): never => {
+  throw new HrsamError('ERR_PROMPT', summary, { where, expected, actual });
+};
+
+/** @throws HrsamError ERR_PROMPT */
+export function checkPrompt(prompt: Prompt, { height, width }: Size, where = 'prompt'): void {
+  const { points, labels, box, mask } = prompt;
+  const inside = (name: string, x: unknown, y: unknown) => {
+    const good =
+      typeof x === 'number' && typeof y === 'number' && x >= 0 && x <= width && y >= 0 && y <= height;
+    if (!good)
+      fail(`${where}.${name}`, 'not a place in the picture', `0 ≤ x ≤ ${width}, 0 ≤ y ≤ ${height}`, [x, y]);
+  };
+  if (points !== undefined && !Array.isArray(points))
+    fail(where, 'points', 'a list of [x, y]', typeof points);
+  points?.forEach((point, i) => {
+    if (!Array.isArray(point) || point.length !== 2)
+      fail(`${where}.points[${i}]`, 'a point', '[x, y]', point);
+    inside(`points[${i}]`, point[0], point[1]);
+  });
+  if (labels !== undefined) {
+    const wanted = points?.length ?? 0;
+    if (!Array.isArray(labels) || labels.length !== wanted)
+      fail(`${where}.labels`, 'one label per point', wanted, labels);
+    labels.forEach((label, i) => {
+      if (label !== 0 && label !== 1 && label !== -1)
+        fail(`${where}.labels[${i}]`, 'a label', '1, 0 or -1', label);
+    });
+  }
+  if (box !== undefined) {
+    if (!Array.isArray(box) || box.length !== 4)
+      return fail(`${where}.box`, 'a box', '[x0, y0, x1, y1]', box);
+    inside('box', box[0], box[1]);
+    inside('box', box[2], box[3]);
+    if (box[0] > box[2] || box[1] > box[3])
+      fail(`${where}.box`, 'its corners are swapped', 'x0 ≤ x1, y0 ≤ y1', box);
+  }
+  if (mask !== undefined) checkLogits(mask, `${where}.mask`);
+  if (!points?.length && box === undefined && mask === undefined)
+    fail(where, 'empty', 'points, a box or a mask', 'nothing');
+}
+
+function checkLogits(mask: MaskLogits, where: string): void {
+  const { data, height, width } = mask;
+  if (!(data instanceof Float32Array) || data.length !== height * width || data.length === 0) {
+    fail(
+      where,
+      'logits',
+      'a Float32Array of height · width values',
+      `${data?.length} for ${height} × ${width}`,
+    );
+  }
+  if (height % 4 !== 0 || width % 4 !== 0)
+    fail(where, 'logits', 'sides that are multiples of 4', [height, width]);
+  if (!data.every(Number.isFinite)) fail(where, 'logits', 'finite values', 'NaN or infinity');
+}
+
+/** The two token-wise halves of a prompt: its points, and what is appended to them. SAM's PromptEncoder. */
+export function layOutPrompts(
+  prompts: readonly Prompt[],
+  original: Size,
+  resized: Size,
+  ownTokens: number,
+): PromptArrays {
+  const lists = prompts.map(({ points = [], labels, box }) => {
+    const tokens: { x: number; y: number; label: number }[] = [];
+    const push = (xy: readonly number[], label: number) => {
+      const [x, y] = scaleCoordinates(xy, original, resized);
+      tokens.push({ x: x!, y: y!, label });
+    };
+    points.forEach((point, i) => push(point, labels?.[i] ?? LABEL.foreground));
+    // Trained so: without a box, the points are followed by one that is none.
+    if (!box && points.length > 0) tokens.push({ x: 0, y: 0, label: LABEL.padding });
+    if (box) {
+      push(box.slice(0, 2), LABEL.boxStart);
+      push(box.slice(2), LABEL.boxEnd);
+    }
+    return tokens;
+  });
+  return arrange(lists, ownTokens);
+}
+
+/** Token lists of any lengths side by side, filled up to a bucket with padding that the decoder masks out. */
+export function arrange(
+  lists: readonly (readonly { x: number; y: number; label: number }[])[],
+  ownTokens: number,
+): PromptArrays {
+  const longest = Math.max(1, ...lists.map((list) => list.length));
+  const tokens = Math.ceil(longest / TOKEN_BUCKET) * TOKEN_BUCKET;
+  const points = new Float32Array(lists.length * tokens * 2);
+  const labels = new Float32Array(lists.length * tokens).fill(LABEL.padding);
+  lists.forEach((list, p) => {
+    list.forEach(({ x, y, label }, i) => {
+      points.set([x, y], (p * tokens + i) * 2);
+      labels[p * tokens + i] = label;
+    });
+  });
+  return {
+    count: lists.length,
+    tokens,
+    points,
+    labels,
+    lengths: Int32Array.from(lists, (list) => ownTokens + list.length),
+  };
+}

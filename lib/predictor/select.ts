@@ -1,0 +1,35 @@
+/**
+ * Which of the decoder's masks are returned:
+ * - `false`: mask 0, trained for prompts that leave no doubt, and for refining clicks;
+ * - `true`: masks 1 … n, the alternatives for an ambiguous prompt (whole, part, subpart);
+ * - `'best'`: of all masks the one with the highest predicted IoU;
+ * - `'auto'`: SAM's ONNX rule: the best of masks 1 … n for a single click or a lone box, mask 0 beyond.
+ */
+export type Multimask = boolean | 'best' | 'auto';
+
+/** Index of the largest value, the first on ties. */
+export function indexOfLargest(values: ArrayLike<number>, from = 0): number {
+  let best = from;
+  for (let i = from + 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
+  return best;
+}
+
+/**
+ * SAM's ONNX wrapper, select_masks. It weighs by how many sparse entries there are, padding point and box corners
+ * included: two or fewer take the best alternative.
+ */
+export function selectAsOnnx(ious: ArrayLike<number>, sparseEntries: number): number {
+  return sparseEntries <= 2 ? indexOfLargest(ious, 1) : 0;
+}
+
+/** First and last + 1 of the masks to return. */
+export function chooseMasks(
+  ious: ArrayLike<number>,
+  multimask: Multimask,
+  sparseEntries: number,
+): [number, number] {
+  if (multimask === false) return [0, 1];
+  if (multimask === true) return ious.length > 1 ? [1, ious.length] : [0, 1];
+  const index = multimask === 'best' ? indexOfLargest(ious) : selectAsOnnx(ious, sparseEntries);
+  return [index, index + 1];
+}

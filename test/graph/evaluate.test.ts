@@ -1,0 +1,25 @@
+import { describe, expect, it } from 'vitest';
+import { evaluate } from '../../lib/graph/evaluate.js';
+import { activation } from '../../lib/graph/ops/activation.js';
+import { add } from '../../lib/graph/ops/add.js';
+import { linear } from '../../lib/graph/ops/linear.js';
+import { Device } from '../../lib/runtime/device.js';
+
+describe('evaluate', () => {
+  const device = Device.open('cpu');
+
+  it('runs a few ops on tensors', async () => {
+    const x = device.tensor([2, 3], 'f32', new Float32Array([1, 2, 3, 4, 5, 6]));
+    const w = device.tensor([2, 3], 'f32', new Float32Array([1, 0, 0, 0, 1, -1]));
+    const { y, z } = await evaluate(
+      { x },
+      (graph, v) => {
+        const product = linear(graph, v.x!, v.w!);
+        return { y: product, z: activation(graph, add(graph, product, product), 'relu') };
+      },
+      { constants: { w } },
+    );
+    expect([...(await y!.data())]).toEqual([1, -1, 4, -1]);
+    expect([...(await z!.data())]).toEqual([2, 0, 8, 0]);
+  });
+});

@@ -1,0 +1,11 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    testTimeout: 60_000,
+    // Tests share two cores with the backend's own threads.
+    maxWorkers: 2,
+    pool: 'forks',
+  },
+});
