@@ -45,7 +45,8 @@ export interface ErrorDetails {
 
 const show = (value: unknown): string => {
   if (typeof value === 'string') return value.length > 200 ? `${value.slice(0, 200)}…` : value;
-  if (Array.isArray(value)) return `[${value.slice(0, 16).map(show).join(', ')}${value.length > 16 ? ', …' : ''}]`;
+  if (Array.isArray(value))
+    return `[${value.slice(0, 16).map(show).join(', ')}${value.length > 16 ? ', …' : ''}]`;
   return String(value);
 };
 

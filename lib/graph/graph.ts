@@ -176,8 +176,8 @@ export class Graph {
   }
 
   #once(map: Map<string, Value>, name: string, make: () => Value): Value {
-    let value = map.get(name);
-    if (!value) map.set(name, (value = make()));
+    const value = map.get(name) ?? make();
+    map.set(name, value);
     return value;
   }
 

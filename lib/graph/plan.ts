@@ -105,15 +105,10 @@ class Planner {
 
   plan(): Plan {
     const inputs = [...this.graph.inputs].map(([name, { shape, dtype }]) => ({ name, shape, dtype }));
-    [...this.graph.inputs.values()].forEach((value, slot) =>
-      this.#place.set(value, { storage: STORAGE.input, slot, offset: 0 }),
-    );
-    [...this.outputs.values()].forEach((value, slot) =>
-      this.#place.set(root(value).value, { storage: STORAGE.output, slot, offset: 0 }),
-    );
-    [...this.folded].forEach((value, slot) =>
-      this.#place.set(value, { storage: STORAGE.folded, slot, offset: 0 }),
-    );
+    const outputs = [...this.outputs.values()].map((value) => root(value).value);
+    this.#placeInOrder(this.graph.inputs.values(), STORAGE.input);
+    this.#placeInOrder(outputs, STORAGE.output);
+    this.#placeInOrder(this.folded, STORAGE.folded);
     const arenaBytes = this.#placeArena();
     // Folded nodes first: compiling a later node may need their result.
     const ordered = [
@@ -146,6 +141,11 @@ class Planner {
       arenaBytes,
       flops,
     };
+  }
+
+  #placeInOrder(values: Iterable<Value>, storage: number): void {
+    let slot = 0;
+    for (const value of values) this.#place.set(value, { storage, slot: slot++, offset: 0 });
   }
 
   #placeArena(): number {

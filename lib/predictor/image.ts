@@ -86,7 +86,7 @@ export class EncodedImage {
   ): Promise<Mask[][]> {
     if (this.disposed) throw new HrsamError('ERR_DISPOSED', 'the encoded image was disposed');
     if (prompts.length === 0) throw new HrsamError('ERR_PROMPT', 'no prompts', { expected: 'at least one' });
-    prompts.forEach((prompt, i) => checkPrompt(prompt, this.original, where(i)));
+    for (const [i, prompt] of prompts.entries()) checkPrompt(prompt, this.original, where(i));
     // One program takes prompts with a mask or prompts without: the two kinds are decoded apart and put back in order.
     const kinds = [
       prompts.map((_, i) => i).filter((i) => !prompts[i]!.mask),

@@ -79,7 +79,7 @@ export class Network {
     const program = await this.#program(`encode ${images.length} × ${shape}`, (graph) => {
       const inputs = images.map((_, i) => graph.input(`image${i}`, shape));
       const embedding = encoder(graph, concat(graph, inputs, 0), this.config, this.compute);
-      images.forEach((_, i) => graph.output(`embedding${i}`, slice(graph, embedding, 0, i, i + 1)));
+      for (const i of images.keys()) graph.output(`embedding${i}`, slice(graph, embedding, 0, i, i + 1));
     });
     const outputs = await program.run(Object.fromEntries(images.map((image, i) => [`image${i}`, image])), {
       signal,

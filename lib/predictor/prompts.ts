@@ -65,8 +65,7 @@ export function checkPrompt(prompt: Prompt, { height, width }: Size, where = 'pr
     });
   }
   if (box !== undefined) {
-    if (!Array.isArray(box) || box.length !== 4)
-      return fail(`${where}.box`, 'a box', '[x0, y0, x1, y1]', box);
+    if (!Array.isArray(box) || box.length !== 4) fail(`${where}.box`, 'a box', '[x0, y0, x1, y1]', box);
     inside('box', box[0], box[1]);
     inside('box', box[2], box[3]);
     if (box[0] > box[2] || box[1] > box[3])
@@ -105,7 +104,7 @@ export function layOutPrompts(
       const [x, y] = scaleCoordinates(xy, original, resized);
       tokens.push({ x: x!, y: y!, label });
     };
-    points.forEach((point, i) => push(point, labels?.[i] ?? LABEL.foreground));
+    for (const [i, point] of points.entries()) push(point, labels?.[i] ?? LABEL.foreground);
     // Trained so: without a box, the points are followed by one that is none.
     if (!box && points.length > 0) tokens.push({ x: 0, y: 0, label: LABEL.padding });
     if (box) {
