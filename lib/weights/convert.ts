@@ -1,0 +1,76 @@
+import { openWeights, type TensorEntry } from './checkpoint.js';
+import { configToMetadata, type ImageConfig, type ModelConfig } from './config.js';
+import { type FileDType, fromFloat32 } from './dtypes.js';
+import { expectedTensors } from './expected.js';
+import { toInternalName } from './names.js';
+import { writeSafetensors } from './safetensors_writer.js';
+
+export interface ConvertOptions {
+  /** Settings in the authors' keywords, where the input does not tell them. */
+  config?: unknown;
+  /** Order of the channels that the weights were trained on; stored with them. */
+  channelOrder?: ImageConfig['channelOrder'];
+  /**
+   * Type of the weights of linear layers and convolutions; by default as they are stored. Everything else (norms, biases, scan
+   * parameters, embeddings) is small and stays as precise as it is.
+   */
+  dtype?: 'f32' | 'bf16' | 'f16';
+  /** Called after each tensor, with bytes. */
+  onProgress?: (progress: { name: string; bytes: number; totalBytes: number }) => void;
+}
+
+export interface Converted {
+  readonly config: ModelConfig;
+  readonly tensors: number;
+  /** Names in the input that the model does not know: not copied. */
+  readonly dropped: readonly string[];
+}
+
+const FILE_TYPE = { f32: 'F32', bf16: 'BF16', f16: 'F16' } as const;
+
+const isReducible = ({ name, shape }: TensorEntry): boolean =>
+  shape.length >= 2 && name.endsWith('.weight') && !/_(embeds?|tokens?)\b/.test(name);
+
+const targetType = (entry: TensorEntry, dtype: ConvertOptions['dtype']): FileDType => {
+  if (dtype && isReducible(entry)) return FILE_TYPE[dtype];
+  // f32 asks for f32 throughout; no model computes in f64
+  return dtype === 'f32' || entry.dtype === 'F64' ? 'F32' : entry.dtype;
+};
+
+const readAs = async (entry: TensorEntry, dtype: FileDType): Promise<Uint8Array> =>
+  dtype === entry.dtype
+    ? entry.readBytes()
+    : fromFloat32(await entry.read(), dtype as 'F32' | 'BF16' | 'F16');
+
+/**
+ * Writes a model's weights as a safetensors file with official names, configuration and channel order inside, so that it
+ * loads without any options. One tensor is in memory at a time.
+ * @param input path of a safetensors file or PyTorch checkpoint
+ * @throws HrsamError as `openWeights` and `writeSafetensors`
+ */
+export const convert = async (
+  input: string,
+  output: string,
+  { config, channelOrder, dtype, onProgress }: ConvertOptions = {},
+): Promise<Converted> => {
+  const checkpoint = await openWeights(input, { config });
+  try {
+    const { tensors, unexpected, metadata } = checkpoint;
+    const stored: ModelConfig = {
+      ...checkpoint.config,
+      image: { ...checkpoint.config.image, ...(channelOrder && { channelOrder }) },
+    };
+    const entries = expectedTensors(stored).flatMap(({ name }) => tensors.get(toInternalName(name)) ?? []);
+    const toWrite = entries.map((entry) => {
+      const type = targetType(entry, dtype);
+      return { name: entry.officialName, dtype: type, shape: entry.shape, data: () => readAs(entry, type) };
+    });
+    await writeSafetensors(output, toWrite, {
+      metadata: new Map([...metadata, configToMetadata(stored)]),
+      onProgress,
+    });
+    return { config: stored, tensors: toWrite.length, dropped: unexpected };
+  } finally {
+    await checkpoint.close();
+  }
+};
