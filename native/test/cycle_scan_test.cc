@@ -1,0 +1,225 @@
+// cycle_scan, collapsed and literal, against the recurrence in double precision.
+#include <random>
+
+#include "harness.h"
+
+using namespace hrsam::test;
+
+namespace {
+
+struct Case {
+  std::vector<int> segments;
+  int channels = 8, states = 4, readings = 3, batch = 1;
+  bool bias = true, d = true, gamma = true, softplus = true;
+  double step = -3;        // mean of Δ before bias and softplus
+  double step_spread = 1;  // and its standard deviation
+  double decay = 0;        // mean of a_log
+  int u_type = HRSAM_F32, ssm_type = HRSAM_F32, out = HRSAM_F32;
+
+  int64_t tokens() const {
+    int64_t n = 0;
+    for (const int length : segments) n += length;
+    return n;
+  }
+};
+
+struct Data {
+  Tensor u, ssm, a_log, bias, d, gamma;
+};
+
+Data make(const Case& c, uint32_t seed) {
+  const int64_t channels = c.channels, width = channels + 2 * c.states;
+  std::vector<float> ssm = random_tensor({c.batch, c.tokens(), width}, seed).floats();
+  for (size_t i = 0; i < ssm.size(); ++i)
+    if (static_cast<int64_t>(i) % width < channels)
+      ssm[i] = static_cast<float>(ssm[i] * c.step_spread + c.step);
+  std::vector<float> a_log = random_tensor({channels, c.states}, seed + 2, HRSAM_F32, 0.7).floats();
+  for (float& a : a_log) a += static_cast<float>(c.decay);
+  return {random_tensor({c.batch, c.tokens(), channels}, seed + 1, c.u_type),
+          tensor<float>({c.batch, c.tokens(), width}, ssm, c.ssm_type),
+          tensor<float>({channels, c.states}, a_log),
+          random_tensor({channels}, seed + 3, HRSAM_F32, 0.5),
+          random_tensor({channels}, seed + 4),
+          random_tensor({channels, c.readings, 1}, seed + 5)};
+}
+
+std::vector<double> expected(const Case& c, const Data& data) {
+  const std::vector<float> u = data.u.floats(), ssm = data.ssm.floats();
+  const std::vector<float> a_log = data.a_log.floats(), bias = data.bias.floats();
+  const std::vector<float> d = data.d.floats(), gamma = data.gamma.floats();
+  const int64_t channels = c.channels, width = channels + 2 * c.states;
+  std::vector<double> out(u.size());
+  for (int64_t b = 0; b < c.batch; ++b) {
+    int64_t first = b * c.tokens();
+    for (const int length : c.segments) {
+      for (int64_t ch = 0; ch < channels; ++ch) {
+        std::vector<double> h(static_cast<size_t>(c.states));
+        for (int r = 0; r < (c.gamma ? c.readings : 1); ++r)
+          for (int64_t t = first; t < first + length; ++t) {
+            const float* row = ssm.data() + t * width;
+            double step = static_cast<double>(row[ch]) + (c.bias ? bias[ch] : 0);
+            if (c.softplus) step = step > 20 ? step : std::log1p(std::exp(step));
+            const double x = u[t * channels + ch];
+            double y = c.d ? d[ch] * x : 0;
+            for (int n = 0; n < c.states; ++n) {
+              const double a = -std::exp(static_cast<double>(a_log[ch * c.states + n]));
+              h[n] = std::exp(step * a) * h[n] + step * row[channels + n] * x;
+              y += row[channels + c.states + n] * h[n];
+            }
+            out[t * channels + ch] += y * (c.gamma ? gamma[ch * c.readings + r] : 1);
+          }
+      }
+      first += length;
+    }
+  }
+  return out;
+}
+
+Call cycle_scan(const Case& c, const Data& data, bool literal) {
+  Call call("cycle_scan");
+  call.input("u", data.u).input("ssm", data.ssm).constant("a_log", data.a_log);
+  if (c.bias) call.constant("dt_bias", data.bias);
+  if (c.d) call.constant("d", data.d);
+  if (c.gamma) call.input("gamma", data.gamma);
+  return call.attribute("segments", std::vector<double>(c.segments.begin(), c.segments.end()))
+      .attribute("softplus", c.softplus ? 1 : 0)
+      .attribute("literal", literal ? 1 : 0)
+      .result({c.batch, c.tokens(), c.channels}, c.out);
+}
+
+void verify(const Case& c, uint32_t seed = 1, double f32_tolerance = 2e-6) {
+  const Data data = make(c, seed);
+  const std::vector<double> want = expected(c, data);
+  const double tolerance = c.out == HRSAM_BF16 ? 3e-3 : f32_tolerance;
+  CHECK_CLOSE(cycle_scan(c, data, false).run(), want, tolerance);
+  CHECK_CLOSE(cycle_scan(c, data, true).run(), want, tolerance);
+}
+
+}  // namespace
+
+TEST(any_length) {
+  for (const int length : {1, 2, 3, 63, 64, 65, 130, 300}) verify({.segments = {length}});
+}
+
+TEST(any_number_of_states) {
+  for (const int states : {1, 2, 3, 5, 7, 8, 16, 17, 31, 32, 33})
+    verify({.segments = {70}, .channels = 5, .states = states});
+}
+
+TEST(any_number_of_channels) {
+  for (const int channels : {1, 3, 4, 7, 15, 16, 17, 40, 129, 200})
+    verify({.segments = {33}, .channels = channels, .batch = 2});
+}
+
+TEST(any_number_of_readings) {
+  for (const int readings : {1, 2, 3, 6}) verify({.segments = {90}, .readings = readings});
+  verify({.segments = {90}, .gamma = false});
+}
+
+TEST(optional_operands) {
+  for (const bool bias : {false, true})
+    for (const bool d : {false, true})
+      for (const bool gamma : {false, true})
+        verify({.segments = {40, 9}, .channels = 20, .bias = bias, .d = d, .gamma = gamma});
+}
+
+TEST(segments_start_from_zero) {
+  verify({.segments = {64, 16, 1, 100}, .channels = 24, .batch = 2});
+  verify({.segments = {64, 0, 16}, .channels = 24});
+  verify({.segments = {1, 1, 1}, .channels = 2});
+}
+
+// From states that forget within a token to states that barely change over the whole sequence.
+TEST(fast_and_slow_decays) {
+  for (const double decay : {-9.0, -5.0, -2.0, 0.0, 2.0, 5.0})
+    for (const double step : {-9.0, -6.0, -3.0, 0.0}) {
+      verify({.segments = {500}, .channels = 20, .step = step, .decay = decay});
+      // Equal steps: every factor's rounding error is the same one, and 2700 of them add up.
+      verify({.segments = {900}, .channels = 4, .step = step, .step_spread = 0, .decay = decay}, 1,
+             2e-5);
+    }
+}
+
+TEST(large_steps) {
+  verify({.segments = {80}, .step = 30, .step_spread = 15});
+  verify({.segments = {80}, .step = 300, .step_spread = 200});
+}
+
+// Without softplus Δ may be negative, and states grow.
+TEST(growing_states) {
+  verify({.segments = {60}, .bias = false, .softplus = false, .step = -0.05, .step_spread = 0.05});
+  verify({.segments = {60}, .bias = false, .softplus = false, .step = 0.2, .step_spread = 0.3});
+}
+
+TEST(long_sequences_in_chunks) {
+  verify({.segments = {2100}, .channels = 8, .states = 16});
+  verify({.segments = {1025, 1024, 3, 2500}, .channels = 3, .batch = 2});
+  verify({.segments = {3000}, .channels = 5, .readings = 1, .step = -7});
+  verify({.segments = {3000}, .channels = 20, .step = -7, .decay = -2});
+  verify({.segments = {2100}, .channels = 130});
+}
+
+TEST(types) {
+  for (const int u : {HRSAM_F32, HRSAM_BF16})
+    for (const int ssm : {HRSAM_F32, HRSAM_BF16})
+      for (const int out : {HRSAM_F32, HRSAM_BF16}) {
+        verify({.segments = {100, 30}, .channels = 37, .u_type = u, .ssm_type = ssm, .out = out});
+        verify({.segments = {1500}, .channels = 37, .u_type = u, .ssm_type = ssm, .out = out});
+      }
+}
+
+TEST(random_cases) {
+  std::mt19937 random(3);
+  const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  for (int i = 0; i < 40; ++i)
+    verify({.segments = {1 + below(200), below(100)},
+            .channels = 1 + below(50),
+            .states = 1 + below(40),
+            .readings = 1 + below(4),
+            .batch = 1 + below(3),
+            .step = -8.0 + below(9),
+            .decay = -4.0 + below(7)},
+           static_cast<uint32_t>(50 + i));
+}
+
+TEST(a_batch_equals_its_items) {
+  for (const int length : {70, 1300}) {
+    const Case c{.segments = {length}, .channels = 20, .batch = 3};
+    Case one = c;
+    one.batch = 1;
+    const Data data = make(c, 9);
+    const std::vector<float> all = cycle_scan(c, data, false).run();
+    const auto item = [](Tensor t, int64_t i) {
+      const int64_t size = static_cast<int64_t>(t.bytes.size()) / 3;
+      t.bytes = std::vector<uint8_t>(t.bytes.begin() + i * size, t.bytes.begin() + (i + 1) * size);
+      t.dims[0] = 1;
+      return t;
+    };
+    for (int64_t b = 0; b < 3; ++b) {
+      Data alone = data;
+      alone.u = item(data.u, b);
+      alone.ssm = item(data.ssm, b);
+      const std::vector<float> got = cycle_scan(one, alone, false).run();
+      CHECK(std::equal(got.begin(), got.end(), all.begin() + b * static_cast<int64_t>(got.size())));
+    }
+  }
+}
+
+TEST(wrong_plans) {
+  const Case good{.segments = {10}};
+  const Data data = make(good, 1);
+  CHECK_EQ(cycle_scan(good, data, false).error(), "");
+  const auto with = [&](auto change) {
+    Data wrong = data;
+    change(wrong);
+    return cycle_scan(good, wrong, false).error();
+  };
+  CHECK_EQ(with([](Data& x) { x.ssm = random_tensor({1, 10, 15}, 1); }), "ERR_SHAPE");
+  CHECK_EQ(with([](Data& x) { x.ssm = random_tensor({1, 9, 16}, 1); }), "ERR_SHAPE");
+  CHECK_EQ(with([](Data& x) { x.a_log = random_tensor({7, 4}, 1); }), "ERR_SHAPE");
+  CHECK_EQ(with([](Data& x) { x.bias = random_tensor({9}, 1); }), "ERR_SHAPE");
+  CHECK_EQ(with([](Data& x) { x.gamma = random_tensor({8, 3}, 1); }), "ERR_SHAPE");
+  Case short_segments = good;
+  short_segments.segments = {4, 5};
+  CHECK_EQ(cycle_scan(short_segments, data, false).result({1, 10, 8}).error(), "ERR_SHAPE");
+}
