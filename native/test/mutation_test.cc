@@ -1,0 +1,248 @@
+// Every op, called rightly and then with one or two things changed at random: shapes, types,
+// attributes, operands dropped. It must work or say what is wrong, without touching memory that is
+// not its own: operands are exactly as large as they claim, so AddressSanitizer sees what an op
+// fails to check.
+#include "harness.h"
+
+using namespace hrsam::test;
+
+namespace {
+
+struct Operand {
+  const char* name;
+  Dims dims;
+  int dtype = HRSAM_F32;
+};
+
+struct Example {
+  const char* op;
+  std::vector<Operand> operands;
+  std::vector<std::pair<const char*, std::vector<double>>> attributes;
+  Operand result{"result", {}};
+};
+
+const std::vector<Example>& examples() {
+  static const std::vector<Example> all{
+      {"linear",
+       {{"x", {2, 3, 8}}, {"weight", {5, 8}}, {"bias", {5}}, {"residual", {1, 3, 5}}},
+       {{"activation", {1}}},
+       {"", {2, 3, 5}}},
+      {"matmul", {{"a", {2, 4, 8}}, {"b", {1, 6, 8}}}, {}, {"", {2, 4, 6}}},
+      {"layer_norm",
+       {{"x", {2, 3, 8}}, {"weight", {8}}, {"bias", {8}}, {"gate", {2, 3, 8}}},
+       {{"eps", {1e-5}}, {"activation", {0}}},
+       {"", {2, 3, 8}}},
+      {"window_attention",
+       {{"qkv", {1, 30, 24}}, {"pad", {1, 24}}},
+       {{"heads", {2}},
+        {"window", {4}},
+        {"before", {2}},
+        {"cyclic", {0}},
+        {"shift", {0}},
+        {"rope_theta", {10000}},
+        {"rope_scale", {0.5}},
+        {"scales", {5, 6}}},
+       {"", {1, 30, 8}}},
+      {"window_attention",
+       {{"qkv", {1, 30, 24}}, {"pad", {1, 24}}, {"rel_h", {4, 4, 4}}, {"rel_w", {4, 4, 4}}},
+       {{"heads", {2}},
+        {"window", {4}},
+        {"before", {0}},
+        {"cyclic", {1}},
+        {"shift", {2}},
+        {"rope_theta", {0}},
+        {"rope_scale", {1}},
+        {"scales", {3, 6, 4, 3}}},
+       {"", {1, 30, 8}}},
+      {"attention",
+       {{"q", {2, 5, 8}}, {"k", {2, 7, 8}}, {"v", {2, 7, 8}}, {"lengths", {2}, HRSAM_I32}},
+       {{"heads", {2}},
+        {"rope_theta", {0}},
+        {"rope_scale", {1}},
+        {"grids", {}},
+        {"q_grid", {}},
+        {"k_grid", {}}},
+       {"", {2, 5, 8}}},
+      {"attention",
+       {{"q", {2, 6, 8}},
+        {"k", {1, 6, 8}},
+        {"v", {1, 6, 8}},
+        {"rel_h", {2, 2, 4}},
+        {"rel_w", {3, 3, 4}}},
+       {{"heads", {2}},
+        {"rope_theta", {0}},
+        {"rope_scale", {1}},
+        {"grids", {}},
+        {"q_grid", {2, 3}},
+        {"k_grid", {2, 3}}},
+       {"", {2, 6, 8}}},
+      {"attention",
+       {{"q", {1, 10, 24}}},
+       {{"heads", {2}},
+        {"rope_theta", {10000}},
+        {"rope_scale", {0.5}},
+        {"grids", {2, 3, 2, 2}},
+        {"q_grid", {}},
+        {"k_grid", {}}},
+       {"", {1, 10, 8}}},
+      {"cycle_scan",
+       {{"u", {1, 6, 5}},
+        {"ssm", {1, 6, 13}},
+        {"a_log", {5, 4}},
+        {"dt_bias", {5}},
+        {"d", {5}},
+        {"gamma", {5, 3, 1}}},
+       {{"segments", {2, 4}}, {"softplus", {1}}, {"literal", {0}}},
+       {"", {1, 6, 5}}},
+      {"depthwise_conv", {{"x", {1, 4, 5, 6}}, {"weight", {6, 1, 3, 3}}}, {}, {"", {1, 4, 5, 6}}},
+      {"bilinear_resize",
+       {{"x", {1, 4, 5, 6}}},
+       {{"size", {3, 7}}, {"channels_last", {1}}},
+       {"", {1, 3, 7, 6}}},
+      {"bilinear_resize",
+       {{"x", {1, 2, 4, 5}}},
+       {{"size", {3, 7}}, {"channels_last", {0}}},
+       {"", {1, 2, 3, 7}}},
+      {"im2col",
+       {{"x", {1, 4, 6, 3}}},
+       {{"kernel", {3}}, {"stride", {1}}, {"padding", {1}}, {"channels_last", {1}}},
+       {"", {1, 4, 6, 27}}},
+      {"im2col",
+       {{"x", {1, 3, 4, 6}}},
+       {{"kernel", {2}}, {"stride", {2}}, {"padding", {0}}, {"channels_last", {0}}},
+       {"", {1, 2, 3, 12}}},
+      {"depth_to_space", {{"x", {1, 2, 3, 8}}}, {{"block", {2}}}, {"", {1, 4, 6, 2}}},
+      {"concat", {{"x0", {2, 3, 4}}, {"x1", {2, 2, 4}}}, {{"axis", {1}}}, {"", {2, 5, 4}}},
+      {"slice", {{"x", {2, 5, 4}}}, {{"axis", {1}}, {"start", {1}}, {"end", {3}}}, {"", {2, 2, 4}}},
+      {"permute", {{"x", {2, 3, 4, 5}}}, {{"order", {0, 3, 1, 2}}}, {"", {2, 5, 3, 4}}},
+      {"add", {{"a", {2, 3, 4}}, {"b", {1, 3, 1}}}, {}, {"", {2, 3, 4}}},
+      {"expand", {{"x", {1, 3, 4}}}, {{"batch", {3}}}, {"", {3, 3, 4}}},
+      {"cast", {{"x", {2, 3}}}, {}, {"", {2, 3}, HRSAM_BF16}},
+      {"activation", {{"x", {2, 3}}}, {{"activation", {2}}}, {"", {2, 3}}},
+      {"position_encoding", {{"gaussian", {2, 4}}}, {{"size", {3, 5}}}, {"", {1, 3, 5, 8}}},
+      {"prompt_points",
+       {{"points", {2, 3, 2}},
+        {"labels", {2, 3}},
+        {"gaussian", {2, 4}},
+        {"embeddings", {4, 8}},
+        {"not_a_point", {1, 8}}},
+       {{"size", {100, 200}}},
+       {"", {2, 3, 8}}},
+      {"rel_pos", {{"table", {7, 3}}}, {{"q_size", {5}}, {"k_size", {4}}}, {"", {5, 4, 3}}},
+      {"preprocess",
+       {{"pixels", {9, 7, 3}, HRSAM_U8}},
+       {{"size", {8, 6}},
+        {"padded", {8, 8}},
+        {"mean", {1, 2, 3}},
+        {"std", {4, 5, 6}},
+        {"antialias", {1}},
+        {"swap", {0}}},
+       {"", {1, 3, 8, 8}}},
+      {"mask_threshold",
+       {{"logits", {1, 2, 4, 4}}},
+       {{"input", {16, 16}}, {"crop", {16, 12}}, {"original", {20, 15}}, {"threshold", {0}}},
+       {"", {1, 2, 20, 15}, HRSAM_U8}},
+  };
+  return all;
+}
+
+using Random = std::mt19937;
+template <class T>
+T& pick(Random& random, std::vector<T>& list) {
+  return list[random() % list.size()];
+}
+
+void mutate_value(Random& random, Operand& value) {
+  const int64_t rest = elements_of(value.dims);
+  switch (random() % 5) {
+    case 0:
+      if (!value.dims.empty()) pick(random, value.dims) = static_cast<int64_t>(random() % 6);
+      break;
+    case 1:
+      if (!value.dims.empty()) pick(random, value.dims) += random() % 2 == 0 ? 1 : -1;
+      break;
+    case 2:
+      if (!value.dims.empty()) value.dims.pop_back();
+      break;
+    case 3:
+      if (value.dims.size() < HRSAM_MAX_RANK)
+        value.dims.insert(value.dims.begin(), 1 + static_cast<int64_t>(random() % 2));
+      break;
+    default:
+      value.dtype = static_cast<int>(random() % 4);
+  }
+  for (int64_t& dim : value.dims) dim = std::max<int64_t>(0, dim);
+  if (elements_of(value.dims) > 100 * (rest + 1)) value.dims.assign(1, 1);
+}
+
+void mutate(Random& random, Example& call) {
+  switch (random() % 8) {
+    case 0:
+      mutate_value(random, call.result);
+      break;
+    case 1:
+      if (!call.operands.empty())
+        call.operands.erase(call.operands.begin() +
+                            static_cast<std::ptrdiff_t>(random() % call.operands.size()));
+      break;
+    case 2:
+    case 3:
+    case 4: {
+      if (call.attributes.empty()) break;
+      static std::vector<double> numbers{-1, 0,   1,   2,    3,     4,   5,   8,
+                                         16, 100, 1e9, 1e18, 1e300, 0.5, NAN, -INFINITY};
+      auto& list = pick(random, call.attributes).second;
+      if (random() % 4 == 0 && !list.empty())
+        list.pop_back();
+      else if (random() % 4 == 0 || list.empty())
+        list.push_back(pick(random, numbers));
+      else
+        pick(random, list) = pick(random, numbers);
+      break;
+    }
+    default:
+      if (!call.operands.empty()) mutate_value(random, pick(random, call.operands));
+  }
+}
+
+std::string run(const Example& example, uint32_t seed) {
+  Call call(example.op);
+  for (const Operand& each : example.operands) {
+    const Tensor data = random_tensor(each.dims, seed, each.dtype);
+    if (seed % 2 == 0)
+      call.input(each.name, data);
+    else
+      call.constant(each.name, data);
+  }
+  for (const auto& [name, list] : example.attributes) call.attribute(name, list);
+  return call.result(example.result.dims, example.result.dtype).error();
+}
+
+}  // namespace
+
+TEST(the_examples_are_right) {
+  for (const Example& example : examples()) {
+    for (const uint32_t seed : {0, 1}) {
+      const std::string code = run(example, seed);
+      CHECK_EQ(text(example.op, ' ', code), text(example.op, ' '));
+    }
+  }
+}
+
+TEST(changed_calls_work_or_fail_with_a_code) {
+  for (const Example& example : examples()) {
+    int failed = 0;
+    for (uint32_t seed = 0; seed < 300; ++seed) {
+      Random random(seed);
+      Example changed = example;
+      mutate(random, changed);
+      if (seed % 3 == 0) mutate(random, changed);
+      const std::string code = run(changed, seed);
+      failed += !code.empty();
+      const bool known = code.empty() || code == "ERR_SHAPE" || code == "ERR_ARGUMENT" ||
+                         code == "ERR_INTERNAL" || code == "ERR_OUT_OF_MEMORY";
+      CHECK_EQ(text(example.op, ' ', known ? "" : code), text(example.op, ' '));
+    }
+    CHECK_LE(100, failed);
+  }
+}
