@@ -43,7 +43,7 @@ const hrsam_backend* load_cuda() {
          "cuda: this build has no CUDA backend (%s). Build it with the CUDA toolkit 12.8 or newer: "
          "npm run build",
          dlerror());
-  const auto entry = reinterpret_cast<hrsam_backend_entry>(dlsym(library, HRSAM_BACKEND_ENTRY));
+  const auto entry = reinterpret_cast<hrsam_backend_entry_fn>(dlsym(library, HRSAM_BACKEND_ENTRY));
   if (entry == nullptr) fail("ERR_DEVICE", "cuda: %s is not a backend of hrsam", path.c_str());
   const hrsam_backend* found = entry();
   if (found->abi_version != HRSAM_ABI_VERSION)

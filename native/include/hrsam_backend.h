@@ -139,7 +139,7 @@ typedef struct hrsam_backend {
 } hrsam_backend;
 
 /* The one symbol of a backend library. */
-typedef const hrsam_backend* (*hrsam_backend_entry)(void);
+typedef const hrsam_backend* (*hrsam_backend_entry_fn)(void);
 #define HRSAM_BACKEND_ENTRY "hrsam_backend_entry"
 
 #ifdef __cplusplus

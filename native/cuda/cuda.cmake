@@ -1,0 +1,55 @@
+# The CUDA backend: a library of its own beside the addon, loaded at run time. Built wherever nvcc is found.
+option(HRSAM_CUDA "Build the CUDA backend where nvcc is found" ON)
+# PTX of the first one is added, for GPUs newer than all of them.
+set(HRSAM_CUDA_ARCHS "80;86;89;90a;100;120" CACHE STRING "GPU architectures that the CUDA backend is compiled for")
+
+if(HRSAM_SANITIZE)
+  message(STATUS "CUDA: left out of a build with sanitizers")
+  return()
+elseif(NOT HRSAM_CUDA)
+  message(STATUS "CUDA: switched off, CPU only")
+  return()
+endif()
+find_program(HRSAM_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda PATH_SUFFIXES bin)
+if(NOT HRSAM_NVCC)
+  message(STATUS "CUDA: nvcc not found, CPU only")
+  return()
+endif()
+
+# Set before CMake looks at the compiler: it would ask the GPU, and there may be none.
+list(TRANSFORM HRSAM_CUDA_ARCHS APPEND "-real" OUTPUT_VARIABLE CMAKE_CUDA_ARCHITECTURES)
+list(GET HRSAM_CUDA_ARCHS 0 first_arch)
+list(APPEND CMAKE_CUDA_ARCHITECTURES "${first_arch}-virtual")
+
+# A toolkit that does not work with this compiler must not stop the CPU build.
+if(NOT DEFINED CMAKE_CUDA_COMPILER)
+  include(CheckLanguage)
+  set(ENV{CUDACXX} ${HRSAM_NVCC})
+  check_language(CUDA)
+endif()
+if(NOT CMAKE_CUDA_COMPILER)
+  message(STATUS "CUDA: ${HRSAM_NVCC} does not work with ${CMAKE_CXX_COMPILER}, CPU only")
+  return()
+endif()
+enable_language(CUDA)
+if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.8)
+  if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION) # not every CMake knows that nvcc takes C++20
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+  list(APPEND CMAKE_CUDA_COMPILE_FEATURES cuda_std_20)
+endif()
+message(STATUS "CUDA: nvcc ${CMAKE_CUDA_COMPILER_VERSION} is too old (12.8 or newer needed), CPU only")
+  return()
+endif()
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION) # not every CMake knows that nvcc takes C++20
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+  list(APPEND CMAKE_CUDA_COMPILE_FEATURES cuda_std_20)
+endif()
+message(STATUS "CUDA: nvcc ${CMAKE_CUDA_COMPILER_VERSION}, architectures ${HRSAM_CUDA_ARCHS}")
+
+file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/*.cu)
+add_library(hrsam_cuda MODULE ${CUDA_SOURCES})
+set_target_properties(hrsam_cuda PROPERTIES PREFIX "" SUFFIX ".so" CUDA_STANDARD 20 CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden)
+target_include_directories(hrsam_cuda PRIVATE native/include)
+target_compile_options(hrsam_cuda PRIVATE -Xfatbin=-compress-all -Xcompiler=-Wall)
+# The runtime inside must not be taken for that of another library in the process.
+target_link_options(hrsam_cuda PRIVATE -Wl,--exclude-libs,ALL)
