@@ -1,6 +1,6 @@
 import { HrsamError } from '../errors.js';
 import { checkMask, checkPixels, type Pixels } from './pixels.js';
-import { maskToPolygons, type Polygon } from './polygons.js';
+import { maskToPolygons, type Polygon, simplifyPolygons } from './polygons.js';
 import { loadSharp } from './sharp.js';
 
 export type Rgb = readonly [number, number, number];
@@ -31,7 +31,7 @@ const COLORS: readonly Rgb[] = [
 ];
 
 /** More corners than this make no line that could be seen, but minutes of drawing: outlines are then coarser. */
-const MAX_CORNERS = 100_000;
+const MAX_CORNERS = 50_000;
 
 /**
  * The picture with masks, their outlines and the prompts drawn over it, as an encoded file. Line widths follow the
@@ -106,9 +106,10 @@ function marker(x: number, y: number, positive: boolean, radius: number, line: n
 }
 
 function outlines(mask: Uint8Array, height: number, width: number): string {
-  let polygons = maskToPolygons(mask, height, width, { tolerance: 0.6 });
+  const exact = maskToPolygons(mask, height, width);
+  let polygons = simplifyPolygons(exact, { tolerance: 0.6 });
   for (let tolerance = 2; countCorners(polygons) > MAX_CORNERS; tolerance *= 2) {
-    polygons = maskToPolygons(mask, height, width, { tolerance, minArea: tolerance * tolerance });
+    polygons = simplifyPolygons(exact, { tolerance, minArea: tolerance * tolerance });
   }
   return polygons
     .flatMap(({ outer, holes }) => [outer, ...holes])

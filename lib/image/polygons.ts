@@ -29,23 +29,31 @@ export function maskToPolygons(
   options: PolygonOptions = {},
 ): Polygon[] {
   checkMask(mask, height, width);
-  const { tolerance = 0, minArea = 0 } = options;
-  const rings = traceRings(findCorners(mask, height, width));
   const polygons = new Map<number, Polygon>();
-  rings.forEach(({ ring, parent, area }, i) => {
+  traceRings(findCorners(mask, height, width)).forEach(({ ring, parent, area }, i) => {
     if (parent === i) polygons.set(i, { outer: ring, holes: [], area });
     else {
       const outer = polygons.get(parent)!;
       outer.area -= area;
-      if (area >= minArea) outer.holes.push(ring);
+      outer.holes.push(ring);
     }
   });
-  const kept = [...polygons.values()].filter((polygon) => polygon.area >= minArea);
-  if (tolerance <= 0) return kept;
+  return simplifyPolygons([...polygons.values()], options);
+}
+
+/** Polygons with fewer corners; those that vanish are left out. Areas stay those of the exact outlines. */
+export function simplifyPolygons(polygons: Polygon[], options: PolygonOptions): Polygon[] {
+  const { tolerance = 0, minArea = 0 } = options;
+  const large = minArea > 0 ? (ring: Ring) => ringArea(ring) >= minArea : () => true;
+  const kept = minArea > 0 ? polygons.filter(({ area }) => area >= minArea) : polygons;
+  const simple = tolerance > 0 ? (ring: Ring) => simplifyRing(ring, tolerance) : (ring: Ring) => ring;
   return kept
     .map(({ outer, holes, area }) => ({
-      outer: simplifyRing(outer, tolerance),
-      holes: holes.map((hole) => simplifyRing(hole, tolerance)).filter((hole) => hole.length > 2),
+      outer: simple(outer),
+      holes: holes
+        .filter(large)
+        .map(simple)
+        .filter((hole) => hole.length > 2),
       area,
     }))
     .filter(({ outer }) => outer.length > 2);
@@ -184,20 +192,29 @@ function traceRings(corners: Corners): TracedRing[] {
     // which is walked the other way round: down first.
     const hole = above[first] !== -1;
     const ring: Ring = [];
-    let twiceArea = 0;
     let at = first;
     let horizontal = !hole;
     do {
       ring.push([x[at]!, y[at]!]);
       ringOf[at] = rings.length;
       const next = horizontal ? across[at]! : along[at]!;
-      twiceArea += x[at]! * y[next]! - x[next]! * y[at]!;
       horizontal = !horizontal;
       at = next;
     } while (at !== first);
     // The run above the hole borders on the outer ring, or on a hole seen before whose parent is known.
     const parent = hole ? rings[ringOf[above[first]!]!]!.parent : rings.length;
-    rings.push({ ring, parent, area: Math.abs(twiceArea) / 2 });
+    rings.push({ ring, parent, area: ringArea(ring) });
   }
   return rings;
+}
+
+/** Enclosed area, whichever way the ring runs. */
+function ringArea(ring: Ring): number {
+  let twice = 0;
+  let [px, py] = ring[ring.length - 1]!;
+  for (const [x, y] of ring) {
+    twice += px * y - x * py;
+    [px, py] = [x, y];
+  }
+  return Math.abs(twice) / 2;
 }

@@ -6,10 +6,10 @@ import {
   onnxLongestSide,
   scaleCoordinates,
 } from '../../lib/image/resize.js';
-import { referenceJson } from './reference.js';
+import { readJson } from '../support/reference.js';
 
-const clicks = referenceJson('clicks/clicks.json');
-const transforms = referenceJson('sam/transforms/case.json');
+const clicks = readJson('clicks/clicks.json');
+const transforms = readJson('sam/transforms/case.json');
 type Pair = [number, number];
 const size = ([height, width]: Pair) => ({ height, width });
 

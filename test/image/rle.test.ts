@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compressRle, decodeRle, decompressRle, encodeRle, rleArea, rleBox } from '../../lib/image/rle.js';
-import { referenceJson } from './reference.js';
+import { readJson } from '../support/reference.js';
 
 interface ReferenceMask {
   name: string;
@@ -12,7 +12,7 @@ interface ReferenceMask {
   box_xyxy: [number, number, number, number];
   rows: string[] | null;
 }
-const reference = referenceJson('sam/amg_ops/case.json');
+const reference = readJson('sam/amg_ops/case.json');
 const masks: ReferenceMask[] = reference.masks;
 const maskOf = (rows: string[]) => Uint8Array.from(rows.join(''), (pixel) => (pixel === '#' ? 1 : 0));
 
