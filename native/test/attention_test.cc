@@ -1,0 +1,273 @@
+// attention against the whole matrix of logits in double precision.
+#include <random>
+
+#include "attention_reference.h"
+#include "harness.h"
+
+using namespace hrsam::test;
+
+namespace {
+
+struct Case {
+  int queries = 8, keys = 20, heads = 2, d = 16, batch = 1;
+  bool shared_keys = false;
+  std::vector<int> lengths = {};              // empty: all keys
+  std::vector<int> q_grid = {}, k_grid = {};  // with rel
+  bool packed = false, rel = false;
+  std::vector<int> grids = {};  // packed
+  double theta = 0, rope_scale = 0.5;
+  int in = HRSAM_F32, out = HRSAM_F32;
+
+  int64_t channels() const { return int64_t{heads} * d; }
+};
+
+struct Data {
+  Tensor q, k, v, lengths, rel_h, rel_w;
+};
+
+Data make(const Case& c, uint32_t seed) {
+  Data data;
+  const int64_t kv_batch = c.shared_keys ? 1 : c.batch;
+  data.q =
+      random_tensor({c.batch, c.queries, c.packed ? 3 * c.channels() : c.channels()}, seed, c.in);
+  if (!c.packed) {
+    data.k = random_tensor({kv_batch, c.keys, c.channels()}, seed + 1, c.in);
+    data.v = random_tensor({kv_batch, c.keys, c.channels()}, seed + 2, c.in);
+  }
+  data.lengths = tensor<int>({static_cast<int64_t>(c.lengths.size())}, c.lengths, HRSAM_I32);
+  const std::vector<int>& q = c.packed ? c.grids : c.q_grid;
+  const std::vector<int>& k = c.packed ? c.grids : c.k_grid;
+  if (c.rel) {
+    data.rel_h = random_tensor({q[0], k[0], c.d}, seed + 3, HRSAM_F32, 0.3);
+    data.rel_w = random_tensor({q[1], k[1], c.d}, seed + 4, HRSAM_F32, 0.3);
+  }
+  return data;
+}
+
+std::vector<double> expected(const Case& c, const Data& data) {
+  const std::vector<float> q = data.q.floats(), rel_h = data.rel_h.floats();
+  const std::vector<float> rel_w = data.rel_w.floats();
+  const std::vector<float> k = c.packed ? q : data.k.floats(), v = c.packed ? q : data.v.floats();
+  const int64_t keys = c.packed ? c.queries : c.keys;
+  const int64_t row = c.packed ? 3 * c.channels() : c.channels();
+  const std::vector<int> q_grid = c.packed ? c.grids : c.q_grid;
+  const std::vector<int> k_grid = c.packed ? c.grids : c.k_grid;
+  // Of a token: the segment's first token, its length and its number of columns.
+  const auto segment = [&](int64_t token, const std::vector<int>& grids, int64_t count) {
+    std::vector<int64_t> found{0, count, 1};
+    for (size_t i = 0; i < grids.size(); i += 2) {
+      found = {i == 0 ? 0 : found[0] + found[1], int64_t{grids[i]} * grids[i + 1], grids[i + 1]};
+      if (token < found[0] + found[1]) break;
+    }
+    return found;
+  };
+  std::vector<double> out(static_cast<size_t>(c.batch * c.queries * c.channels()));
+  for (int64_t b = 0; b < c.batch; ++b) {
+    const int64_t kb = c.shared_keys ? 0 : b;
+    for (int64_t head = 0; head < c.heads; ++head)
+      for (int64_t i = 0; i < c.queries; ++i) {
+        const auto own = segment(i, q_grid, c.queries);
+        const auto seen = c.packed ? own : segment(0, k_grid, keys);
+        const int64_t qi = (i - own[0]) / own[2], qj = (i - own[0]) % own[2];
+        const Row plain = cut(q, (b * c.queries + i) * row + head * c.d, c.d);
+        const Row query =
+            c.theta == 0 ? plain : rotated(plain, qi * c.rope_scale, qj * c.rope_scale, c.theta);
+        Row logits;
+        std::vector<Row> values;
+        const int64_t length = c.lengths.empty() ? seen[1] : std::max(0, c.lengths[b]);
+        for (int64_t j = 0; j < std::min(seen[1], length); ++j) {
+          const int64_t ki = j / seen[2], kj = j % seen[2];
+          const int64_t at = (kb * keys + (c.packed ? seen[0] : 0) + j) * row + head * c.d;
+          Row key = cut(k, at + (c.packed ? c.channels() : 0), c.d);
+          if (c.theta != 0) key = rotated(key, ki * c.rope_scale, kj * c.rope_scale, c.theta);
+          double logit = dot(query, key) / std::sqrt(c.d);
+          if (c.rel)
+            logit += dot(plain, cut(rel_h, (qi * k_grid[0] + ki) * c.d, c.d)) +
+                     dot(plain, cut(rel_w, (qj * k_grid[1] + kj) * c.d, c.d));
+          logits.push_back(logit);
+          values.push_back(cut(v, at + (c.packed ? 2 * c.channels() : 0), c.d));
+        }
+        if (logits.empty()) continue;
+        const Row result = weighted(logits, values);
+        std::copy(result.begin(), result.end(),
+                  out.begin() + (b * c.queries + i) * c.channels() + head * c.d);
+      }
+  }
+  return out;
+}
+
+Call attention(const Case& c, const Data& data) {
+  const auto numbers = [](const std::vector<int>& list) {
+    return std::vector<double>(list.begin(), list.end());
+  };
+  Call call("attention");
+  call.input("q", data.q);
+  if (!c.packed) call.input("k", data.k).input("v", data.v);
+  if (!c.lengths.empty()) call.input("lengths", data.lengths);
+  if (c.rel) call.constant("rel_h", data.rel_h).input("rel_w", data.rel_w);
+  return call.attribute("heads", c.heads)
+      .attribute("rope_theta", c.theta)
+      .attribute("rope_scale", c.rope_scale)
+      .attribute("grids", numbers(c.grids))
+      .attribute("q_grid", numbers(c.q_grid))
+      .attribute("k_grid", numbers(c.k_grid))
+      .result({c.batch, c.queries, c.channels()}, c.out);
+}
+
+void verify(const Case& c, uint32_t seed = 1) {
+  const Data data = make(c, seed);
+  const double tolerance = c.in == HRSAM_BF16 ? 1.2e-2 : c.out == HRSAM_BF16 ? 4e-3 : 2e-6;
+  CHECK_CLOSE(attention(c, data).run(), expected(c, data), tolerance);
+}
+
+}  // namespace
+
+TEST(any_number_of_queries_and_keys) {
+  for (const int queries : {1, 2, 5, 6, 7, 24, 25, 49})
+    for (const int keys : {1, 2, 7, 16, 17, 64, 65, 255, 256, 257, 600})
+      verify({.queries = queries, .keys = keys});
+}
+
+TEST(head_sizes) {
+  for (const int d : {1, 2, 3, 4, 8, 15, 16, 17, 24, 32, 33, 48, 64, 80, 96, 128, 200})
+    verify({.queries = 30, .keys = 70, .heads = 3, .d = d});
+}
+
+TEST(shared_keys_and_lengths) {
+  verify({.queries = 7, .keys = 33, .batch = 4, .shared_keys = true});
+  verify({.queries = 7, .keys = 33, .batch = 4, .lengths = {33, 0, 1, 17}});
+  verify(
+      {.queries = 7, .keys = 33, .batch = 5, .shared_keys = true, .lengths = {33, 99, 0, -1, 8}});
+}
+
+TEST(two_way_transformer_shapes) {
+  verify({.queries = 8, .keys = 9000, .heads = 2, .d = 16});
+  verify({.queries = 2100, .keys = 8, .heads = 2, .d = 16, .batch = 2});
+  verify({.queries = 3, .keys = 8200, .heads = 1, .d = 32, .batch = 2, .lengths = {4096, 8193}});
+  verify({.queries = 300, .keys = 4100, .heads = 1, .d = 8});
+}
+
+// Chunks as units and chunks merged by one unit are the same arithmetic: more queries, same bits.
+TEST(results_do_not_depend_on_the_other_queries) {
+  const Case few{.queries = 3, .keys = 8200, .heads = 1, .d = 8, .shared_keys = true};
+  Case many = few;
+  many.batch = 70;
+  const Data a = make(few, 3);
+  Data b = make(many, 3);
+  b.k = a.k;
+  b.v = a.v;
+  std::copy(a.q.bytes.begin(), a.q.bytes.end(), b.q.bytes.begin());
+  const std::vector<float> alone = attention(few, a).run(), among = attention(many, b).run();
+  CHECK(std::equal(alone.begin(), alone.end(), among.begin()));
+}
+
+// A bucket's surplus keys, whatever they hold, change no bit.
+TEST(keys_past_the_length_change_nothing) {
+  const Case exact{.queries = 5, .keys = 9};
+  Case bucket = exact;
+  bucket.keys = 16;
+  bucket.lengths = {9};
+  const Data a = make(exact, 4);
+  Data b = make(bucket, 4);
+  for (Tensor* t : {&b.k, &b.v}) {
+    std::fill(t->bytes.begin(), t->bytes.end(), static_cast<uint8_t>(0xff));  // NaN
+    const Tensor& from = t == &b.k ? a.k : a.v;
+    std::copy(from.bytes.begin(), from.bytes.end(), t->bytes.begin());
+  }
+  CHECK(attention(exact, a).run() == attention(bucket, b).run());
+}
+
+TEST(packed) {
+  verify({.queries = 50, .packed = true});
+  verify({.queries = 77, .d = 24, .batch = 2, .packed = true, .grids = {7, 11}, .theta = 1e4});
+  verify({.queries = 77 + 6 + 30,
+          .d = 12,
+          .batch = 2,
+          .packed = true,
+          .grids = {7, 11, 2, 3, 30, 1},
+          .theta = 100});
+  verify({.queries = 1500, .heads = 1, .d = 64, .packed = true, .grids = {30, 50}, .theta = 1e4});
+}
+
+TEST(relative_position_bias) {
+  verify({.queries = 35, .packed = true, .rel = true, .grids = {5, 7}});
+  verify({.queries = 576, .heads = 1, .d = 20, .packed = true, .rel = true, .grids = {24, 24}});
+  verify({.queries = 12, .keys = 35, .q_grid = {4, 3}, .k_grid = {5, 7}, .rel = true});
+  verify({.queries = 6, .keys = 4500, .d = 8, .q_grid = {2, 3}, .k_grid = {90, 50}, .rel = true});
+  verify(
+      {.queries = 300, .keys = 700, .d = 8, .q_grid = {100, 3}, .k_grid = {7, 100}, .rel = true});
+}
+
+TEST(types) {
+  for (const int in : {HRSAM_F32, HRSAM_BF16})
+    for (const int out : {HRSAM_F32, HRSAM_BF16})
+      for (const int d : {8, 15, 24, 64, 80}) {
+        verify({.queries = 30, .keys = 290, .d = d, .in = in, .out = out});
+        verify({.queries = 7, .keys = 5, .d = d, .in = in, .out = out});
+      }
+  verify(
+      {.queries = 77, .d = 24, .packed = true, .grids = {7, 11}, .theta = 1e4, .in = HRSAM_BF16});
+  verify({.queries = 35, .packed = true, .rel = true, .grids = {5, 7}, .in = HRSAM_BF16});
+}
+
+TEST(random_cases) {
+  std::mt19937 random(11);
+  const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  for (int i = 0; i < 50; ++i) {
+    Case c{.queries = 1 + below(120), .keys = 1 + below(700), .heads = 1 + below(3)};
+    c.d = 1 + below(70);
+    c.batch = 1 + below(3);
+    c.shared_keys = below(2) == 0;
+    for (int b = 0; below(2) == 0 && b < c.batch; ++b) c.lengths.push_back(below(c.keys + 2));
+    if (static_cast<int>(c.lengths.size()) != c.batch) c.lengths.clear();
+    verify(c, static_cast<uint32_t>(100 + i));
+  }
+}
+
+// The largest logit moves from block to block of keys.
+TEST(large_logits) {
+  Case c{.queries = 9, .keys = 700};
+  Data data = make(c, 3);
+  std::vector<float> k = data.k.floats();
+  for (size_t i = 0; i < k.size(); ++i)
+    k[i] *= 0.1f * static_cast<float>(static_cast<int64_t>(i) / c.channels());
+  data.k = tensor<float>(data.k.dims, k);
+  CHECK_CLOSE(attention(c, data).run(), expected(c, data), 3e-5);
+}
+
+TEST(no_queries) { CHECK_EQ(attention({.queries = 0}, make({.queries = 0}, 1)).run().size(), 0u); }
+
+TEST(wrong_plans) {
+  const Case good{.queries = 6, .keys = 4, .q_grid = {2, 3}, .k_grid = {2, 2}, .rel = true};
+  const Data data = make(good, 1);
+  const auto with = [&](auto change) {
+    Case c = good;
+    Data d = data;
+    change(c, d);
+    return attention(c, d).result({1, 6, 32}).error();
+  };
+  CHECK_EQ(with([](Case&, Data&) {}), "");
+  CHECK_EQ(with([](Case& c, Data&) { c.heads = 0; }), "ERR_SHAPE");
+  CHECK_EQ(with([](Case& c, Data&) { c.heads = 5; }), "ERR_SHAPE");
+  CHECK_EQ(with([](Case& c, Data&) { c.theta = 100; }), "ERR_SHAPE");
+  CHECK_EQ(with([](Case& c, Data&) { c.q_grid = {3, 3}; }), "ERR_SHAPE");
+  CHECK_EQ(with([](Case& c, Data&) { c.q_grid = {3, 2}; }), "ERR_SHAPE");
+  CHECK_EQ(with([](Case& c, Data&) { c.k_grid = {4}; }), "ERR_ARGUMENT");
+  CHECK_EQ(with([](Case& c, Data&) { c.k_grid = {0, 4}; }), "ERR_ARGUMENT");
+  CHECK_EQ(with([](Case&, Data& d) { d.v = random_tensor({1, 5, 32}, 1); }), "ERR_SHAPE");
+  CHECK_EQ(with([](Case&, Data& d) { d.k = d.v = random_tensor({2, 4, 32}, 1); }), "ERR_SHAPE");
+  CHECK_EQ(with([](Case& c, Data& d) {
+             c.lengths = {1};
+             d.lengths = tensor<int>({2}, std::vector<int>{1, 1}, HRSAM_I32);
+           }),
+           "ERR_SHAPE");
+  const Case packed{.queries = 6, .packed = true, .grids = {2, 3}};
+  const Data qkv = make(packed, 1);
+  Case wrong = packed;
+  wrong.grids = {2, 2};
+  CHECK_EQ(attention(wrong, qkv).error(), "ERR_SHAPE");
+  wrong = packed;
+  wrong.grids = {};
+  wrong.theta = 1e4;
+  CHECK_EQ(attention(wrong, qkv).error(), "ERR_SHAPE");
+}
