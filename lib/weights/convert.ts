@@ -29,7 +29,7 @@ export interface Converted {
 const FILE_TYPE = { f32: 'F32', bf16: 'BF16', f16: 'F16' } as const;
 
 const isReducible = ({ name, shape }: TensorEntry): boolean =>
-  shape.length >= 2 && name.endsWith('.weight') && !/_(embeds?|tokens?)\b/.test(name);
+  shape.length >= 2 && name.endsWith('.weight') && !/_(embed|embeds\.\d+|tokens?)\.weight$/.test(name);
 
 const targetType = (entry: TensorEntry, dtype: ConvertOptions['dtype']): FileDType => {
   if (dtype && isReducible(entry)) return FILE_TYPE[dtype];

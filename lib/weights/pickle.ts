@@ -35,7 +35,7 @@ export class Inert {
   ) {}
 
   toString(): string {
-    return this.callable instanceof Global ? `a ${this.callable} object` : 'an object of unknown kind';
+    return this.callable instanceof Global ? `a call of ${this.callable}` : 'a call of something unknown';
   }
 }
 
@@ -203,7 +203,7 @@ class Machine {
 
   pushGlobal(module: Pickled, name: Pickled): void {
     if (typeof module !== 'string' || typeof name !== 'string')
-      this.fail('the pickle names a global by no text');
+      this.fail('the pickle names a global by something that is no text');
     else this.push(new Global(module, name));
   }
 

@@ -268,12 +268,12 @@ describe('checkTensors', () => {
   it('lists what is missing, with what the file has instead', () => {
     const tensors = internalShapes(config);
     for (const name of [...tensors.keys()].slice(0, 20)) tensors.delete(name);
-    const skipped = new Map([['backbone.pos_embed', 'a posix.system object']]);
+    const skipped = new Map([['backbone.pos_embed', 'a call of posix.system']]);
     const error = errorOf(() => checkTensors(config, tensors, { skipped, where: 'w.pth' }));
     expect(error.code).toBe('ERR_CONFIG');
     // 20 are gone, one of them optional
     expect(error.message).toMatch(
-      /^w\.pth: .*19 missing: backbone\.pos_embed \(a posix\.system object\).* and 11 more$/,
+      /^w\.pth: .*19 missing: backbone\.pos_embed \(a call of posix\.system\).* and 11 more$/,
     );
   });
 

@@ -50,7 +50,9 @@ export const writeZip = (inputs: readonly ZipInput[], options: ZipOptions = {}):
     const localName = Buffer.from(input.localName ?? input.name);
     const header = offsets[input.name] ?? at;
     const room = at + 30 + localName.length;
-    const padding = room % align === 0 ? 0 : Math.max(4, align - (room % align));
+    let padding = (align - (room % align)) % align;
+    // an extra field needs 4 bytes for its own header
+    while (padding > 0 && padding < 4) padding += align;
     const extra = padding
       ? Buffer.concat([little(0x4246, 2), little(padding - 4, 2), Buffer.alloc(padding - 4, 'Z')])
       : Buffer.alloc(0);

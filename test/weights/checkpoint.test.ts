@@ -1,0 +1,268 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openCheckpoint, openWeights, randomWeights } from '../../lib/weights/checkpoint.js';
+import { CONFIG_KEY, configToMetadata, type ModelConfig } from '../../lib/weights/config.js';
+import { type ConvertOptions, convert } from '../../lib/weights/convert.js';
+import { fromFloat32, toFloat32 } from '../../lib/weights/dtypes.js';
+import { expectedTensors } from '../../lib/weights/expected.js';
+import { presetConfig } from '../../lib/weights/presets.js';
+import { initialTensor } from '../../lib/weights/random.js';
+import {
+  encodeSafetensors,
+  type TensorToWrite,
+  writeSafetensors,
+} from '../../lib/weights/safetensors_writer.js';
+import { rejection } from './support/expect.js';
+import { Pickler } from './support/pickle_writer.js';
+import { pickleStateDict, torchArchive } from './support/torch_writer.js';
+
+/** `hrsam++-tiny` in the authors' keywords. */
+const authors = {
+  backbone: {
+    type: 'HRSAMPlusPlusViT',
+    downsample_sizes: [64],
+    window_size: 8,
+    state_dim: 16,
+    depth: 4,
+    embed_dim: 96,
+    num_heads: 3,
+    out_indices: [0, 1, 2, 3],
+    final_embed_dim: 64,
+  },
+  neck: { embed_dim: 64, image_embed_size: [16, 16], input_image_size: [256, 256] },
+  decode_head: { in_dim: 64, attn_cfg: { mlp_dim: 128 }, iou_head_hidden_dim: 64 },
+  test_cfg: { target_size: 256 },
+};
+
+const config = presetConfig('hrsam++-tiny');
+
+const tensorsOf = (model: ModelConfig): TensorToWrite[] =>
+  expectedTensors(model).map(({ name, shape }) => ({
+    name,
+    dtype: 'F32',
+    shape,
+    data: initialTensor(name, shape),
+  }));
+
+/** A checkpoint as torch writes it, names prefixed. */
+const torchCheckpoint = (model: ModelConfig, prefix: string): Uint8Array => {
+  const tensors = tensorsOf(model);
+  const storages = Object.fromEntries(
+    tensors.map(({ data }, i) => [String(i), new Uint8Array((data as Float32Array).buffer)]),
+  );
+  const elements = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
+  const pickled = tensors.map(({ name, shape }, i) => ({
+    name: prefix + name,
+    shape,
+    storage: String(i),
+    elements: elements(shape),
+  }));
+  const pickle = pickleStateDict(new Pickler().dict().mark().text('state_dict'), pickled).setItems().stop();
+  return torchArchive(pickle, storages);
+};
+
+/** Compares bytes at once: element by element takes seconds on whole models. */
+const same = (a: ArrayBufferView, b: ArrayBufferView): boolean =>
+  Buffer.compare(
+    Buffer.from(a.buffer, a.byteOffset, a.byteLength),
+    Buffer.from(b.buffer, b.byteOffset, b.byteLength),
+  ) === 0;
+
+let folder: string;
+const at = (name: string) => join(folder, name);
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'hrsam-checkpoint-'));
+  await writeSafetensors(at('tiny.safetensors'), tensorsOf(config));
+  await writeFile(at('tiny.pth'), torchCheckpoint(config, 'module.'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+describe('openWeights', () => {
+  it.each(['tiny.safetensors', 'tiny.pth'])('opens %s with the settings of its authors', async (name) => {
+    await using weights = await openWeights(at(name), { config: authors });
+    expect(weights.config).toEqual(config);
+    expect(weights.unexpected).toEqual([]);
+    expect(weights).toMatchObject({ path: at(name), mappable: true });
+    const file = await readFile(at(name));
+    for (const { name: tensor, shape } of expectedTensors(config)) {
+      const entry = weights.tensors.get(tensor)!;
+      const expected = initialTensor(tensor, shape);
+      expect(entry).toMatchObject({ name: tensor, dtype: 'F32', shape, byteLength: expected.byteLength });
+      expect(same(await entry.read(), expected), tensor).toBe(true);
+      const { offset, byteLength } = entry;
+      expect(new Uint8Array(file.subarray(offset!, offset! + byteLength))).toEqual(
+        new Uint8Array(expected.buffer),
+      );
+    }
+  });
+
+  it('infers the configuration of a published size', async () => {
+    const published = presetConfig('sam-vit-b');
+    const empty = new Map(expectedTensors(published).map(({ name, shape }) => [name, shape]));
+    const header = await encodeSafetensors(
+      [...empty].map(([name, shape]) => ({
+        name,
+        dtype: 'U8',
+        shape: [0, ...shape],
+        data: new Uint8Array(0),
+      })),
+    );
+    // shapes of another rank: inference must say so, not guess
+    expect((await rejection(openWeights(header))).message).toMatch(/has 5 dimensions, not 4/);
+    const sam = presetConfig('sam-tiny');
+    await using weights = await openWeights(await encodeSafetensors(tensorsOf(sam)));
+    expect(weights.config).toEqual(sam);
+    expect(weights.tensors.has('neck.pos_embed_layer.positional_encoding_gaussian_matrix')).toBe(true);
+    expect(weights.mappable).toBe(false);
+  });
+
+  it('asks for a configuration where the tensors do not tell', async () => {
+    const error = await rejection(openWeights(at('tiny.pth')));
+    expect(error).toMatchObject({ code: 'ERR_CONFIG', where: at('tiny.pth') });
+    expect(error.message).toMatch(/--config/);
+  });
+
+  it('prefers the given settings to those of the file', async () => {
+    const swin = { ...config, encoder: { ...config.encoder, attention: Array(4).fill('swin') } };
+    const bytes = await encodeSafetensors(tensorsOf(config), { metadata: [configToMetadata(config)] });
+    await using weights = await openWeights(bytes, { config: swin });
+    expect(weights.config).toEqual(swin);
+    await using stored = await openWeights(bytes);
+    expect(stored.config).toEqual(config);
+  });
+
+  it('refuses tensors that do not fit', async () => {
+    const error = await rejection(
+      openWeights(at('tiny.safetensors'), {
+        config: { ...authors, neck: { ...authors.neck, mask_in_dim: 8 } },
+      }),
+    );
+    expect(error).toMatchObject({ code: 'ERR_CONFIG', where: at('tiny.safetensors') });
+    expect(error.message).toMatch(/neck\.mask_downscaling\.0\.weight is \[4,1,2,2\], not \[2,1,2,2\]/);
+  });
+
+  it('refuses a broken configuration in the file', async () => {
+    const bytes = await encodeSafetensors(tensorsOf(config), {
+      metadata: [[CONFIG_KEY, '{"family":"hrsam"}']],
+    });
+    expect((await rejection(openWeights(bytes))).code).toBe('ERR_CONFIG');
+  });
+
+  it('closes the file, also after an error', async () => {
+    const { readdir } = await import('node:fs/promises');
+    const open = async () => (await readdir('/proc/self/fd').catch(() => [])).length;
+    const before = await open();
+    for (let i = 0; i < 10; i++) {
+      await rejection(openWeights(at('tiny.pth')));
+      await (await openCheckpoint(at('tiny.pth'))).close();
+    }
+    expect(await open()).toBe(before);
+    const closed = await openCheckpoint(at('tiny.safetensors'));
+    await closed.close();
+    expect((await rejection(closed.tensors.values().next().value!.read())).code).toBe('ERR_FILE');
+  });
+});
+
+describe('randomWeights', () => {
+  it('makes the tensors of a preset, one by one, the same every time', async () => {
+    await using weights = await randomWeights('hrsam-tiny');
+    expect(weights.config).toEqual(presetConfig('hrsam-tiny'));
+    expect(weights.tensors.size).toBe(expectedTensors(weights.config).length);
+    const entry = weights.tensors.get('backbone.patch_embed.proj.bias')!;
+    expect(await entry.read()).toEqual(initialTensor('backbone.patch_embed.proj.bias', [96]));
+    const other = await randomWeights('hrsam-tiny', 7);
+    expect(await other.tensors.get(entry.name)!.read()).not.toEqual(await entry.read());
+  });
+
+  it("takes SAM's tensors under the model's names", async () => {
+    const weights = await randomWeights('sam-tiny');
+    expect(weights.tensors.get('decode_head.iou_token.weight')!.officialName).toBe(
+      'mask_decoder.iou_token.weight',
+    );
+  });
+
+  it('says which presets there are', async () => {
+    expect((await rejection(randomWeights('hrsam-xxl'))).message).toMatch(/hrsam-b, /);
+  });
+});
+
+describe('convert', () => {
+  const run = async (options: ConvertOptions, input = 'tiny.pth') => {
+    const result = await convert(at(input), at('out.safetensors'), { config: authors, ...options });
+    return { result, opened: await openWeights(at('out.safetensors')) };
+  };
+
+  it('makes a file that needs no options', async () => {
+    const progress: number[] = [];
+    const { result, opened } = await run({
+      channelOrder: 'bgr',
+      onProgress: ({ bytes }) => progress.push(bytes),
+    });
+    expect(result).toEqual({ config: opened.config, tensors: opened.tensors.size, dropped: [] });
+    expect(opened.config).toEqual({ ...config, image: { ...config.image, channelOrder: 'bgr' } });
+    expect(opened.mappable).toBe(true);
+    for (const [name, entry] of opened.tensors) {
+      expect(same(await entry.read(), initialTensor(name, entry.shape)), name).toBe(true);
+    }
+    expect(progress).toHaveLength(opened.tensors.size);
+    expect(progress.at(-1)).toBe((await readFile(at('out.safetensors'))).length);
+    await opened.close();
+  });
+
+  it.each([
+    ['bf16', 'BF16'],
+    ['f16', 'F16'],
+  ] as const)('stores matrices as %s and leaves the rest precise', async (dtype, stored) => {
+    const { opened } = await run({ dtype });
+    const types = new Map<string, string>([...opened.tensors].map(([name, entry]) => [name, entry.dtype]));
+    expect(types.get('backbone.blocks.0.attn.qkv.weight')).toBe(stored);
+    expect(types.get('backbone.patch_embed.proj.weight')).toBe(stored);
+    for (const name of [
+      'backbone.blocks.0.attn.qkv.bias',
+      'backbone.blocks.0.norm1.weight',
+      'backbone.ss_mamba_blocks.0.As_log',
+      'backbone.pos_embed',
+      'neck.no_mask_embed.weight',
+      'neck.point_embeds.0.weight',
+      'decode_head.mask_tokens.weight',
+    ]) {
+      expect([name, types.get(name)]).toEqual([name, 'F32']);
+    }
+    const entry = opened.tensors.get('backbone.blocks.0.attn.qkv.weight')!;
+    const exact = initialTensor(entry.name, entry.shape);
+    const rounded = await entry.read();
+    expect(same(rounded, toFloat32(stored, fromFloat32(exact, stored)))).toBe(true);
+    expect(same(rounded, exact)).toBe(false);
+    await opened.close();
+    // and back to float32
+    await convert(at('out.safetensors'), at('back.safetensors'), { dtype: 'f32' });
+    await using back = await openWeights(at('back.safetensors'));
+    expect([...back.tensors.values()].every((tensor) => tensor.dtype === 'F32')).toBe(true);
+    expect(same(await back.tensors.get(entry.name)!.read(), rounded)).toBe(true);
+  });
+
+  it('keeps official names and notes, drops what the model does not know', async () => {
+    const sam = presetConfig('sam-tiny');
+    const extra = { name: 'optimizer.step', dtype: 'I64', shape: [1], data: BigInt64Array.of(3n) } as const;
+    await writeSafetensors(at('sam.safetensors'), [...tensorsOf(sam), extra], {
+      metadata: [['license', 'Apache-2.0']],
+    });
+    const result = await convert(at('sam.safetensors'), at('sam.safetensors'));
+    expect(result.dropped).toEqual(['optimizer.step']);
+    await using opened = await openWeights(at('sam.safetensors'));
+    expect(opened.metadata.get('license')).toBe('Apache-2.0');
+    const official = [...opened.tensors.values()].map((entry) => entry.officialName);
+    expect(official.sort()).toEqual(
+      expectedTensors(sam)
+        .map(({ name }) => name)
+        .sort(),
+    );
+  });
+
+  it('leaves no output when the input is wrong', async () => {
+    await rejection(convert(at('tiny.pth'), at('never.safetensors')));
+    expect((await rejection(openCheckpoint(at('never.safetensors')))).code).toBe('ERR_FILE');
+  });
+});
