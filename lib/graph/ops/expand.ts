@@ -3,10 +3,11 @@ import type { Graph, OpDefinition, Value } from '../graph.js';
 export const expandOp: OpDefinition = {
   name: 'expand',
   operands: ['x'],
-  infer: ({ operands, attributes }) => ({
-    shape: [attributes.batch as number, ...operands.x!.shape.slice(1)],
-    dtype: operands.x!.dtype,
-  }),
+  infer({ operands, attributes, fail }) {
+    const { shape, dtype } = operands.x!;
+    if (shape[0] !== 1) return fail('x (1, …)');
+    return { shape: [attributes.batch as number, ...shape.slice(1)], dtype };
+  },
   flops: () => 0,
 };
 

@@ -1,10 +1,11 @@
 import type { DType } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
+import { cast } from './cast.js';
 
 export const im2colOp: OpDefinition = {
   name: 'im2col',
   operands: ['x'],
-  infer({ operands, attributes, dtype, fail }) {
+  infer({ operands, attributes, fail }) {
     const { x } = operands as Record<string, Value>;
     const { kernel, stride, padding } = attributes as Record<string, number>;
     if (x!.shape.length !== 4) return fail('x of rank 4');
@@ -13,7 +14,7 @@ export const im2colOp: OpDefinition = {
     const ho = Math.floor((h + 2 * padding! - kernel!) / stride!) + 1;
     const wo = Math.floor((w + 2 * padding! - kernel!) / stride!) + 1;
     if (ho < 1 || wo < 1) return fail(`a picture of at least ${kernel} × ${kernel}`);
-    return { shape: [batch, ho, wo, kernel! * kernel! * channels], dtype: dtype ?? x!.dtype };
+    return { shape: [batch, ho, wo, kernel! * kernel! * channels], dtype: x!.dtype };
   },
   flops: () => 0,
 };
@@ -24,11 +25,17 @@ export interface PatchOptions {
   padding?: number;
   /** Input (B, h, w, C), patches ordered (row, column, channel); else (B, C, h, w), ordered (channel, row, column). */
   channelsLast?: boolean;
+  /** Type of the patches; default: that of x. */
   dtype?: DType;
 }
 
 /** The patches that a convolution sees, one row each: → (B, ho, wo, kernel²·C), zero padding. */
 export function im2col(graph: Graph, x: Value, options: PatchOptions): Value {
-  const { kernel, stride, padding = 0, channelsLast = true, dtype } = options;
-  return graph.add(im2colOp, { x }, { kernel, stride, padding, channels_last: channelsLast }, dtype);
+  const { kernel, stride, padding = 0, channelsLast = true, dtype = x.dtype } = options;
+  // Patches overlap or are copied as they are: converting before is never more work.
+  return graph.add(
+    im2colOp,
+    { x: cast(graph, x, dtype) },
+    { kernel, stride, padding, channels_last: channelsLast },
+  );
 }

@@ -1,0 +1,32 @@
+import { describe, expect, it } from 'vitest';
+import { relPos } from '../../lib/graph/ops/rel_pos.js';
+import { expectClose } from '../support/compare.js';
+import { errorOf } from '../support/layout.js';
+import { generate, HostTensors, samNoise, samOps } from '../support/reference.js';
+import { runOne } from '../support/run.js';
+
+describe('rel_pos', async () => {
+  const noise = samNoise('sam/ops');
+  const tensors = await HostTensors.load('sam/ops/expected.safetensors');
+
+  it.each(samOps('get_rel_pos'))('Segment Anything, $out', async ({ q_size, k_size, rel_pos, out }) => {
+    const table = generate(rel_pos);
+    const build = { inputs: { other: table }, constants: { table } };
+    // as an input of the run and, as in models, folded when compiling
+    const given = await runOne({ table }, (graph, v) => relPos(graph, v.table!, q_size, k_size));
+    const folded = await runOne(build.inputs, (graph, v) => relPos(graph, v.table!, q_size, k_size), build);
+    expect(given.shape).toEqual(tensors.get(out).shape);
+    expectClose(given.data, tensors.get(out).data, noise[out]!);
+    expect(folded).toEqual(given);
+  });
+
+  it('refuses a table that is none', async () => {
+    const table = generate({ name: 'table', shape: [1, 13, 6] });
+    const error = await errorOf(() =>
+      runOne({ table }, (graph, v) => graph.scope('blocks.0', () => relPos(graph, v.table!, 7, 7))),
+    );
+    expect(error.code).toBe('ERR_SHAPE');
+    expect(error.message).toContain('blocks.0: rel_pos');
+    expect(error.message).toContain('table f32 [1, 13, 6]');
+  });
+});
