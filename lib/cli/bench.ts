@@ -1,0 +1,57 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { addModelOptions, type ModelOptions, wholeNumber } from './options.js';
+
+export const BENCH_GROUPS = ['gemm', 'attention', 'scan', 'encoder'] as const;
+export type BenchGroup = (typeof BENCH_GROUPS)[number];
+
+export interface BenchOptions extends Omit<ModelOptions, 'dtype'> {
+  dtype?: 'f32' | 'bf16';
+  only: readonly BenchGroup[];
+  size: number;
+  batch: number;
+  full?: boolean;
+  json?: boolean;
+  part?: string;
+}
+
+const HELP = `
+The peak is measured in the same run, before and after every timing, as multiply-adds that wait for nothing; share is a
+run's rate by the peak around it. GFLOP/s count only what the result needs. Each group of ops and each encoder runs in a
+process of its own; its peak memory is that process's, weights included.
+
+Examples:
+  $ hrsam bench
+  $ hrsam bench --only encoder --full --dtype bf16 --json`;
+
+function groups(text: string): BenchGroup[] {
+  const named = text.split(',');
+  for (const name of named) {
+    if (!(BENCH_GROUPS as readonly string[]).includes(name))
+      throw new InvalidArgumentError(`Expected some of ${BENCH_GROUPS.join(',')}.`);
+  }
+  return named as BenchGroup[];
+}
+
+export function benchCommand(): Command {
+  const command = new Command('bench')
+    .description('measure ops and encoders against the machine’s own peak')
+    .addOption(
+      new Option('--only <groups>', `some of ${BENCH_GROUPS.join(',')}`)
+        .argParser(groups)
+        .default(BENCH_GROUPS, 'all'),
+    );
+  addModelOptions(command);
+  // Without --dtype both are measured.
+  command.options.find((option) => option.long === '--dtype')!.default(undefined, 'both');
+  return command
+    .option('--size <pixels>', 'side of the encoders’ images', wholeNumber(16), 1024)
+    .option('--batch <n>', 'images per run of an encoder', wholeNumber(1), 1)
+    .option('--full', 'encoders also at twice and four times the size')
+    .option('--json', 'print rows as JSON')
+    .addOption(command.createOption('--part <json>', 'one part, in this process').hideHelp())
+    .addHelpText('after', HELP)
+    .action(async (options: BenchOptions) => {
+      if (options.part) await (await import('./bench/parts.js')).runPart(options.part);
+      else await (await import('./bench/run.js')).runBench(options);
+    });
+}

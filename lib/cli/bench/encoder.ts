@@ -1,0 +1,80 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { totalFlops } from '../../graph/cost.js';
+import { HRSAM } from '../../predictor/hrsam.js';
+import { Owned } from '../../runtime/owned.js';
+import { elementCount } from '../../runtime/dtype.js';
+import { fillTensor } from '../../weights/random.js';
+import { encoderGraph } from '../info_flops.js';
+import { type BenchRow, measure, peakMemory } from './measure.js';
+
+export interface EncoderPart {
+  /** What the table calls the model. */
+  name: string;
+  weights: string;
+  config?: unknown;
+  device: string;
+  dtype: 'f32' | 'bf16';
+  threads?: number;
+  size: number;
+  batch: number;
+}
+
+/** Resolution of the event loop's monitor, ms: its own tick is part of what it reports. */
+const RESOLUTION_MS = 1;
+
+/** One encoder at one size, the event loop meanwhile, and a click on what it made. */
+export async function encoderRows(part: EncoderPart): Promise<BenchRow[]> {
+  const { name, size, batch, dtype, threads, config } = part;
+  using model = await HRSAM.load(part.weights, { device: part.device, dtype, threads, config });
+  const { device, network } = model;
+  const label = `${size} x ${size}`;
+  using owned = new Owned();
+  const images = Array.from({ length: batch }, (_, i) => {
+    const shape = [1, 3, size, size];
+    const values = fillTensor(`image${i}`, { offset: 0, scale: 2 }, new Float32Array(elementCount(shape)));
+    return owned.add(device.tensor(shape, 'f32', values));
+  });
+  const delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+  const row = await measure({
+    what: `${name} encoder`,
+    device,
+    dtype,
+    size: label,
+    batch,
+    flops: totalFlops(encoderGraph(model.config, [size, size], { batch, dtype })),
+    async run() {
+      delays.enable();
+      const embeddings = await network.encode(images);
+      delays.disable();
+      for (const embedding of embeddings) embedding.dispose();
+    },
+  });
+  const rows: BenchRow[] = [{ ...row, memory: peakMemory() }];
+  const shared = { device: device.name, dtype, size: label, batch: 1 };
+  rows.push({
+    ...shared,
+    what: `${name} event loop, p99`,
+    median: delays.percentile(99) / 1e6,
+    spread: 0,
+    runs: delays.count,
+    note: `delay while encoding, ${RESOLUTION_MS} ms of it the monitor's`,
+  });
+  rows.push(await clickRow(model, part, label));
+  return rows;
+}
+
+/** From a click to the mask's run lengths, for a picture of the input's size. */
+async function clickRow(model: HRSAM, { name, size, dtype }: EncoderPart, label: string): Promise<BenchRow> {
+  const data = Uint8Array.from({ length: size * size * 3 }, (_, i) => (i * 7919) >> 4);
+  using image = await model.encode({ data, width: size, height: size, channels: 3 }, { size });
+  return measure({
+    what: `${name} click to mask`,
+    device: model.device,
+    dtype,
+    size: label,
+    batch: 1,
+    async run() {
+      await image.segment({ points: [[size / 2, size / 3]] });
+    },
+  });
+}

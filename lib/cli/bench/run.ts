@@ -1,0 +1,132 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { cpus, tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { HrsamError } from '../../errors.js';
+import { openModel } from '../../predictor/load.js';
+import { Device } from '../../runtime/device.js';
+import { configToMetadata } from '../../weights/config.js';
+import { writeSafetensors } from '../../weights/safetensors_writer.js';
+import type { BenchOptions } from '../bench.js';
+import { interruption, throwIfInterrupted } from '../interrupt.js';
+import { readConfig } from '../options.js';
+import { formatBytes, formatMs, print, printJson, table } from '../output.js';
+import { progressBar } from '../progress.js';
+import type { BenchRow } from './measure.js';
+import type { Part } from './parts.js';
+
+/** Without -w: the two published encoders, untrained, which cost the same. */
+const PRESETS = ['hrsam-b', 'hrsam++-b'] as const;
+
+/** Measures the wanted groups, each in a process of its own, and prints the table. */
+export async function runBench(options: BenchOptions): Promise<void> {
+  // The parts get the device that `auto` means, so that one sentence says which.
+  const device = Device.open(options.device);
+  const dtypes = options.dtype ? [options.dtype] : (['f32', 'bf16'] as const);
+  const folder = await mkdtemp(join(tmpdir(), 'hrsam-bench-'));
+  const rows: BenchRow[] = [];
+  try {
+    const common = { device: device.name, threads: options.threads };
+    const parts: Part[] = [];
+    for (const group of options.only) {
+      if (group !== 'encoder') for (const dtype of dtypes) parts.push({ group, dtype, ...common });
+    }
+    if (options.only.includes('encoder')) {
+      const sizes = [1, ...(options.full ? [2, 4] : [])].map((factor) => factor * options.size);
+      for (const model of await models(options, folder)) {
+        for (const size of sizes)
+          for (const dtype of dtypes)
+            parts.push({ group: 'encoder', ...model, ...common, dtype, size, batch: options.batch });
+      }
+    }
+    const bar = await progressBar('measuring');
+    for (const [i, part] of parts.entries()) {
+      bar.update(i, parts.length);
+      rows.push(...(await measureApart(part)));
+    }
+    bar.end();
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+  if (options.json) printJson({ processor: processor(), node: process.version, rows });
+  else show(rows);
+}
+
+const processor = (): string => `${cpus()[0]?.model ?? process.arch}, ${Device.list('cpu')[0]!.detail}`;
+
+interface BenchModel {
+  name: string;
+  weights: string;
+  config?: unknown;
+}
+
+/** The models to measure. Random weights go into a file first: mapped as a user's, they cost the memory that those cost. */
+async function models(options: BenchOptions, folder: string): Promise<BenchModel[]> {
+  const named = options.weights ? [options.weights] : PRESETS.map((preset) => `random:${preset}`);
+  const config = readConfig(options);
+  const made: BenchModel[] = [];
+  for (const weights of named) {
+    const preset = /^random:(.*)$/.exec(weights)?.[1];
+    if (preset === undefined) {
+      made.push({ name: basename(weights), weights, config });
+      continue;
+    }
+    const path = join(folder, `${preset}.safetensors`);
+    await using checkpoint = await openModel(weights);
+    const bar = await progressBar(`making ${preset}`);
+    const tensors = [...checkpoint.tensors.values()].map((entry) => ({
+      name: entry.officialName,
+      dtype: entry.dtype,
+      shape: entry.shape,
+      data: () => entry.read(),
+    }));
+    await writeSafetensors(path, tensors, {
+      metadata: [configToMetadata(checkpoint.config)],
+      onProgress: ({ bytes, totalBytes }) => bar.update(bytes, totalBytes),
+    }).finally(() => bar.end());
+    made.push({ name: preset, weights: path });
+  }
+  return made;
+}
+
+/** Runs a part in a child process. @throws HrsamError ERR_INTERNAL when that fails; its own words are on stderr */
+async function measureApart(part: Part): Promise<BenchRow[]> {
+  throwIfInterrupted();
+  const child = spawn(process.execPath, [process.argv[1]!, 'bench', '--part', JSON.stringify(part)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    signal: interruption(),
+  });
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+  });
+  const code = await new Promise((resolve, reject) => {
+    child.on('error', reject).on('close', resolve);
+  });
+  if (code !== 0) {
+    throw new HrsamError('ERR_INTERNAL', `the process that measured ${part.group} ended with ${code}`);
+  }
+  return JSON.parse(output) as BenchRow[];
+}
+
+function show(rows: readonly BenchRow[]): void {
+  const percent = (value: number | undefined) => (value === undefined ? '' : `${(100 * value).toFixed(0)} %`);
+  const cells = rows.map((row) => [
+    row.what,
+    row.device,
+    row.dtype,
+    row.size,
+    String(row.batch),
+    formatMs(row.median),
+    percent(row.spread),
+    row.gflops?.toFixed(0) ?? '',
+    row.peak?.toFixed(0) ?? '',
+    percent(row.share),
+    row.memory === undefined ? '' : formatBytes(row.memory),
+    row.note ?? '',
+  ]);
+  const header = ['what', 'device', 'type', 'size', 'batch', 'median', 'spread', 'GFLOP/s', 'peak', 'share', 'memory', ''];
+  print(table(header, cells, [0, 1, 2, 3, 11]));
+  print(`\n${processor()}, Node ${process.version}. Median of at least 3 runs; spread is (max − min) / median;`);
+  print('peak is multiply-adds that wait for nothing, measured around the runs, in GFLOP/s; share is of it.');
+}

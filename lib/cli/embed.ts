@@ -1,0 +1,81 @@
+import { Command } from 'commander';
+import type { HRSAM } from '../predictor/hrsam.js';
+import type { Tensor } from '../runtime/tensor.js';
+import { interruption } from './interrupt.js';
+import { describeModel, loadModel, Stopwatch } from './model.js';
+import { addModelOptions, type ModelOptions, needWeights, wholeNumber } from './options.js';
+import { checkOutputs, formatMs, print, printJson } from './output.js';
+import { withSpinner } from './progress.js';
+import { usageError } from './usage.js';
+
+interface EmbedOptions extends ModelOptions {
+  output: string;
+  size?: number;
+  json?: boolean;
+}
+
+const HELP = `
+A .safetensors input holds the tensor image (b, 3, H, W), F32, already normalised, H and W multiples of the patch (16);
+it is used as is. The output holds embedding (b, c, h, w), F32; for a picture also its sizes, so that prompts in its
+pixels can be answered later.
+
+Examples:
+  $ hrsam embed photo.jpg -w hrsam-b.safetensors -o photo.safetensors --size 2048
+  $ hrsam embed images.safetensors -w hrsam-b.safetensors -o embeddings.safetensors`;
+
+export function embedCommand(): Command {
+  const command = new Command('embed')
+    .description('run the encoder and keep its output')
+    .argument('<input>', 'a picture, or .safetensors with normalised images')
+    .requiredOption('-o, --output <safetensors>', 'where the embedding goes')
+    .option('--size <pixels>', 'longest side a picture is brought to (default: the weights’)', wholeNumber(1))
+    .option('--json', 'print sizes and times as JSON');
+  return addModelOptions(command).addHelpText('after', HELP).action(embed);
+}
+
+async function embed(input: string, options: EmbedOptions): Promise<void> {
+  const isTensor = input.endsWith('.safetensors');
+  if (isTensor && options.size !== undefined) usageError('--size is for pictures: tensors are used as they are');
+  needWeights(options);
+  await checkOutputs(options.output);
+  const watch = new Stopwatch();
+  using model = await watch.time('load', () => loadModel(options));
+  const shape = await (isTensor ? embedTensors : embedPicture)(model, input, options, watch);
+  if (options.json) {
+    printJson({ input, output: options.output, embedding: shape, model: describeModel(model, options), ms: watch.ms });
+  } else {
+    print(`${options.output}  embedding (${shape.join(', ')}) in ${formatMs(watch.ms.encode!)} on ${model.device.name}`);
+  }
+}
+
+const officialShape = ([b, h, w, c]: readonly number[]): number[] => [b!, c!, h!, w!];
+
+async function embedPicture(
+  model: HRSAM,
+  path: string,
+  { output, size }: EmbedOptions,
+  watch: Stopwatch,
+): Promise<number[]> {
+  const signal = interruption();
+  using image = await watch.time('encode', () =>
+    withSpinner('encoding', () => model.encode(path, { size, signal })),
+  );
+  await model.saveEmbedding(image, output);
+  return officialShape(image.embedding.shape);
+}
+
+async function embedTensors(
+  model: HRSAM,
+  path: string,
+  { output }: EmbedOptions,
+  watch: Stopwatch,
+): Promise<number[]> {
+  const { encodeTensor, readImages } = await import('./embed_tensors.js');
+  const { writeEmbedding } = await import('../predictor/embedding_file.js');
+  using images = await readImages(path, model);
+  using embedding: Tensor = await watch.time('encode', () =>
+    withSpinner('encoding', () => encodeTensor(model.network, images, interruption())),
+  );
+  await writeEmbedding(output, embedding);
+  return officialShape(embedding.shape);
+}

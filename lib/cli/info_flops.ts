@@ -1,0 +1,42 @@
+import { HrsamError } from '../errors.js';
+import { costs, type LayerCost } from '../graph/cost.js';
+import { Graph } from '../graph/graph.js';
+import { encoder } from '../model/model.js';
+import type { ModelConfig } from '../weights/config.js';
+
+export interface FlopsByLayer {
+  image: [number, number];
+  layers: LayerCost[];
+  total: { flops: number; bytes: number };
+  /** FLOPs. */
+  perPixel: number;
+}
+
+/** The encoder's graph for `batch` images of a size; needs no weights. @throws HrsamError ERR_ARGUMENT */
+export function encoderGraph(
+  config: ModelConfig,
+  [height, width]: readonly [number, number],
+  { batch = 1, dtype = 'f32' }: { batch?: number; dtype?: 'f32' | 'bf16' } = {},
+): Graph {
+  const { patchSize } = config.encoder;
+  if ([height, width].some((side) => side < patchSize || side % patchSize !== 0)) {
+    throw new HrsamError('ERR_ARGUMENT', 'size of the image', {
+      expected: `multiples of ${patchSize}`,
+      actual: `${height}x${width}`,
+    });
+  }
+  const channels = config.family === 'hrsam' ? config.encoder.inDim : config.encoder.inChans;
+  const graph = new Graph();
+  const image = graph.input('image', [batch, channels, height, width]);
+  graph.output('embedding', encoder(graph, image, config, dtype));
+  return graph;
+}
+
+/** What the encoder costs for one image, by layers told apart by `depth` parts of their names. */
+export function flopsByLayer(config: ModelConfig, image: [number, number], depth: number): FlopsByLayer {
+  const graph = encoderGraph(config, image);
+  const layers = costs(graph, depth);
+  const sum = (key: 'flops' | 'bytes') => layers.reduce((total, layer) => total + layer[key], 0);
+  const total = { flops: sum('flops'), bytes: sum('bytes') };
+  return { image, layers, total, perPixel: total.flops / (image[0] * image[1]) };
+}

@@ -1,0 +1,75 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError } from 'commander';
+import { HrsamError } from '../errors.js';
+import { packageRoot } from '../runtime/addon.js';
+import { benchCommand } from './bench.js';
+import { convertCommand } from './convert.js';
+import { decodeCommand } from './decode.js';
+import { doctorCommand } from './doctor.js';
+import { embedCommand } from './embed.js';
+import { infoCommand } from './info.js';
+import { interruption, onInterrupt } from './interrupt.js';
+import { segmentCommand } from './segment.js';
+
+/** Exit codes: 1 for what went wrong, 2 for a command line that makes no sense, 130 after Ctrl-C as shells have it. */
+const EXIT = { failure: 1, usage: 2, interrupted: 130 } as const;
+
+const oneLine = (text: string): string => text.trim().replace(/\s*\n\s*/g, ' ');
+
+function program(): Command {
+  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8'));
+  const root = new Command('hrsam')
+    .description('Segment anything at full resolution: HRSAM, HRSAM++ and SAM.')
+    .version(version)
+    .showHelpAfterError(false)
+    .helpCommand('help [command]', 'show the help of a command');
+  const commands = [
+    segmentCommand(),
+    embedCommand(),
+    decodeCommand(),
+    infoCommand(),
+    convertCommand(),
+    doctorCommand(),
+    benchCommand(),
+  ];
+  for (const command of commands) {
+    command.option('--debug', 'show the stack of an error');
+    root.addCommand(command);
+  }
+  for (const command of [root, ...commands]) {
+    command.exitOverride().configureOutput({
+      outputError: (text, write) => write(`hrsam: ${oneLine(text.replace(/^error: /, ''))}\n`),
+    });
+  }
+  return root;
+}
+
+/** Runs a command line; ends with `process.exitCode` set once everything under way has ended. */
+export async function main(argv: readonly string[]): Promise<void> {
+  // A reader that has seen enough (`hrsam info | head`) is no error.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
+  onInterrupt(() => process.exit(EXIT.interrupted));
+  try {
+    await program().parseAsync(argv as string[]);
+  } catch (error) {
+    process.exitCode = report(error, argv.includes('--debug'));
+  }
+}
+
+function report(error: unknown, debug: boolean): number {
+  // Commander has printed its own errors, or help and version, which end a command line well.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.usage;
+  if (interruption().aborted) {
+    process.stderr.write('hrsam: interrupted\n');
+    return EXIT.interrupted;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  const known = error instanceof HrsamError && error.code !== 'ERR_INTERNAL';
+  process.stderr.write(`hrsam: ${oneLine(message)}${known || debug ? '' : ' (--debug shows where)'}\n`);
+  if (debug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  return EXIT.failure;
+}

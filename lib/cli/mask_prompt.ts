@@ -1,0 +1,63 @@
+import { HrsamError } from '../errors.js';
+import { evaluate } from '../graph/evaluate.js';
+import { preprocess } from '../graph/ops/preprocess.js';
+import { decodeImage } from '../image/decode.js';
+import type { Size } from '../image/resize.js';
+import type { MaskLogits } from '../predictor/prompts.js';
+import type { Device } from '../runtime/device.js';
+
+/** Logit of a pixel that is wholly inside; outside it is the negative. The decoder's own logits rarely go further. */
+const CERTAIN = 10;
+
+export interface MaskPlace {
+  /** Of the picture that the mask belongs to. */
+  original: Size;
+  /** The picture and the whole input of the model, in its pixels. */
+  resized: Size;
+  input: Size;
+}
+
+/**
+ * A black and white picture as a mask prompt: brought to a quarter of the model's input with antialiasing, so that an
+ * edge pixel's logit follows how much of it lies inside; black −10, white +10, and −10 beyond the picture.
+ * @throws HrsamError ERR_FILE, ERR_IMAGE; ERR_PROMPT when it has another size than the picture or nothing white
+ */
+export async function maskPrompt(path: string, place: MaskPlace, device: Device): Promise<MaskLogits> {
+  const { original, resized, input } = place;
+  const { data, width, height, channels } = await decodeImage(path);
+  if (width !== original.width || height !== original.height) {
+    throw new HrsamError('ERR_PROMPT', 'the mask does not have the size of the picture', {
+      where: path,
+      expected: `${original.width} x ${original.height}`,
+      actual: `${width} x ${height}`,
+    });
+  }
+  const brightness = new Uint8Array(width * height);
+  for (let i = 0; i < data.length; i += channels) brightness[i / channels] = data[i]!;
+  if (!brightness.some((value) => value > 127)) {
+    throw new HrsamError('ERR_PROMPT', 'the mask is empty', {
+      where: path,
+      expected: 'white (255) where the object is, black elsewhere',
+    });
+  }
+  const quarter = (side: number) => Math.max(1, Math.round(side / 4));
+  const [h, w] = [quarter(resized.height), quarter(resized.width)];
+  const grey = [127.5, 127.5, 127.5];
+  using pixels = device.tensor([height, width, 1], 'u8', brightness);
+  const { small } = await evaluate({ pixels }, (graph, values) => ({
+    small: preprocess(graph, values.pixels!, {
+      size: [h, w],
+      padded: [h, w],
+      mean: grey,
+      std: grey.map((level) => level / CERTAIN),
+      antialias: true,
+      swap: false,
+    }),
+  }));
+  using channelsOfIt = small!;
+  const inside = (await channelsOfIt.data()) as Float32Array;
+  const logits = { height: quarter(input.height), width: quarter(input.width) };
+  const padded = new Float32Array(logits.height * logits.width).fill(-CERTAIN);
+  for (let y = 0; y < h; y++) padded.set(inside.subarray(y * w, (y + 1) * w), y * logits.width);
+  return { data: padded, ...logits };
+}

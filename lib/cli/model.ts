@@ -1,0 +1,38 @@
+import type { HRSAM } from '../predictor/hrsam.js';
+import { type ModelOptions, needWeights, readConfig } from './options.js';
+import { progressBar } from './progress.js';
+
+/** The model that the common options name, its weights read with a progress bar. */
+export async function loadModel(options: ModelOptions): Promise<HRSAM> {
+  const weights = needWeights(options);
+  const { device, dtype, threads } = options;
+  const config = readConfig(options);
+  const { HRSAM } = await import('../predictor/hrsam.js');
+  const bar = await progressBar('reading weights');
+  try {
+    return await HRSAM.load(weights, { device, dtype, threads, config, onProgress: bar.update });
+  } finally {
+    bar.end();
+  }
+}
+
+/** What results say about the model that made them. */
+export const describeModel = (model: HRSAM, options: ModelOptions) => ({
+  weights: options.weights,
+  trained: !options.weights?.startsWith('random:'),
+  family: model.config.family,
+  device: model.device.name,
+  dtype: options.dtype,
+});
+
+/** Milliseconds by step. */
+export class Stopwatch {
+  readonly ms: Record<string, number> = {};
+
+  async time<T>(step: string, work: () => Promise<T>): Promise<T> {
+    const begin = performance.now();
+    const result = await work();
+    this.ms[step] = Math.round((performance.now() - begin) * 100) / 100;
+    return result;
+  }
+}

@@ -1,0 +1,103 @@
+import { readFileSync } from 'node:fs';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { HrsamError } from '../errors.js';
+import { usageError } from './usage.js';
+
+/** Options of every command that runs a model. */
+export interface ModelOptions {
+  weights?: string;
+  config?: string;
+  device: string;
+  dtype: 'f32' | 'bf16';
+  threads?: number;
+}
+
+export interface DeviceOptions extends Pick<ModelOptions, 'device' | 'dtype' | 'threads'> {}
+
+/** A whole number of at least `least`. */
+export const wholeNumber =
+  (least: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= least) return value;
+    throw new InvalidArgumentError(`Expected a whole number from ${least}.`);
+  };
+
+const numbers = (text: string, counts: readonly number[], form: string): number[] => {
+  const parts = text.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)));
+  if (counts.includes(parts.length) && parts.every(Number.isFinite)) return parts;
+  throw new InvalidArgumentError(`Expected ${form}, in pixels.`);
+};
+
+export interface PointOption {
+  x: number;
+  y: number;
+  label: 0 | 1;
+}
+
+/** `x,y` or `x,y,label`, collected. */
+export function collectPoint(text: string, previous: readonly PointOption[] = []): PointOption[] {
+  const [x, y, label = 1] = numbers(text, [2, 3], 'x,y or x,y,label') as [number, number, number?];
+  if (label !== 0 && label !== 1) {
+    throw new InvalidArgumentError('The label is 1 (object) or 0 (background).');
+  }
+  return [...previous, { x, y, label }];
+}
+
+export type BoxOption = [number, number, number, number];
+
+/** `x0,y0,x1,y1`, collected. */
+export const collectBox = (text: string, previous: readonly BoxOption[] = []): BoxOption[] => [
+  ...previous,
+  numbers(text, [4], 'x0,y0,x1,y1') as BoxOption,
+];
+
+/** `HxW` or one number for a square. */
+export function heightAndWidth(text: string): [number, number] {
+  const match = /^(\d{1,6})(?:x(\d{1,6}))?$/i.exec(text);
+  if (!match) throw new InvalidArgumentError('Expected HEIGHTxWIDTH, like 1024x1024.');
+  return [Number(match[1]), Number(match[2] ?? match[1])];
+}
+
+export const addDeviceOptions = (command: Command): Command =>
+  command
+    .option('-d, --device <name>', 'cpu, cuda, cuda:N or auto', 'auto')
+    .addOption(new Option('--dtype <type>', 'arithmetic').choices(['f32', 'bf16']).default('f32'))
+    .option('--threads <n>', 'CPU threads (default: all)', wholeNumber(1));
+
+export const addWeightsOptions = (command: Command): Command =>
+  command
+    .option('-w, --weights <file>', '.safetensors, .pth or .pt, or random:<preset> (untrained)')
+    .option('--config <json>', "the model's settings, where the weights do not tell them");
+
+export const addModelOptions = (command: Command): Command => addDeviceOptions(addWeightsOptions(command));
+
+/** No trained model ships with the package: weights must be named. */
+export function needWeights({ weights }: Pick<ModelOptions, 'weights'>): string {
+  return (
+    weights ??
+    usageError(
+      'no weights given, and none are included: name a file with -w weights.safetensors, or try an untrained model ' +
+        'with -w random:hrsam-tiny (`hrsam info` lists the presets)',
+    )
+  );
+}
+
+/** Parsed JSON of a file. @throws HrsamError ERR_FILE, or `code` for what is no JSON */
+export function readJson(path: string, code: 'ERR_CONFIG' | 'ERR_PROMPT'): unknown {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    const reason = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : 'cannot be read';
+    throw new HrsamError('ERR_FILE', reason, { where: path, cause });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new HrsamError(code, `is no JSON: ${(cause as Error).message}`, { where: path, cause });
+  }
+}
+
+export const readConfig = ({ config }: Pick<ModelOptions, 'config'>): unknown =>
+  config === undefined ? undefined : readJson(config, 'ERR_CONFIG');

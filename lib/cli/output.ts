@@ -1,0 +1,67 @@
+import { randomUUID } from 'node:crypto';
+import { rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, extname } from 'node:path';
+import { HrsamError } from '../errors.js';
+
+export const print = (text: string): void => {
+  process.stdout.write(`${text}\n`);
+};
+
+export const printJson = (value: unknown): void => print(JSON.stringify(value, null, 2));
+
+/**
+ * Ends with ERR_FILE before the work rather than after it when an output cannot be written.
+ * @param paths those that the user gave
+ */
+export async function checkOutputs(...paths: (string | undefined)[]): Promise<void> {
+  for (const path of paths) {
+    if (path === undefined) continue;
+    const folder = dirname(path);
+    const isFolder = async (name: string) => (await stat(name).catch(() => undefined))?.isDirectory() ?? false;
+    if (!(await isFolder(folder))) {
+      throw new HrsamError('ERR_FILE', 'cannot be written: there is no such folder', { where: path });
+    }
+    if (await isFolder(path)) throw new HrsamError('ERR_FILE', 'cannot be written: it is a folder', { where: path });
+  }
+}
+
+/** Writes a file that appears under its name only when it is complete. @throws HrsamError ERR_FILE */
+export async function writeOutput(path: string, content: Uint8Array | string): Promise<void> {
+  const partial = `${path}.${randomUUID()}.part`;
+  try {
+    await writeFile(partial, content);
+    await rename(partial, path);
+  } catch (cause) {
+    await rm(partial, { force: true });
+    throw new HrsamError('ERR_FILE', `cannot be written (${(cause as NodeJS.ErrnoException).code})`, {
+      where: path,
+      cause,
+    });
+  }
+}
+
+/** `mask.png` for one file of one; `mask-0.png`, `mask-1.png` … for several. */
+export function numbered(path: string, index: number, count: number): string {
+  if (count === 1) return path;
+  const extension = extname(path);
+  return `${path.slice(0, path.length - extension.length)}-${index}${extension}`;
+}
+
+/** Columns padded to their widest entry; numbers to the right. */
+export function table(header: readonly string[], rows: readonly (readonly string[])[], left: readonly number[] = [0]): string {
+  const widths = header.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)));
+  const line = (cells: readonly string[]) =>
+    cells.map((cell, i) => (left.includes(i) ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ').trimEnd();
+  return [header, ...rows].map(line).join('\n');
+}
+
+const UNITS = ['B', 'KB', 'MB', 'GB', 'TB'];
+
+/** 1.21 GB, 512 B: decimal units. */
+export function formatBytes(bytes: number): string {
+  const unit = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)));
+  const value = bytes / 1000 ** unit;
+  return `${unit === 0 || value >= 100 ? value.toFixed(0) : value.toPrecision(3)} ${UNITS[unit]}`;
+}
+
+export const formatMs = (ms: number): string => (ms >= 1000 ? `${(ms / 1000).toFixed(2)} s` : `${ms.toFixed(ms < 10 ? 2 : 1)} ms`);

@@ -1,0 +1,171 @@
+import { Command } from 'commander';
+import type { EncodedImage } from '../predictor/image.js';
+import type { Mask } from '../predictor/mask.js';
+import type { Prompt } from '../predictor/prompts.js';
+import type { Device } from '../runtime/device.js';
+import { interruption } from './interrupt.js';
+import { describeModel, loadModel, Stopwatch } from './model.js';
+import {
+  addModelOptions,
+  type BoxOption,
+  collectBox,
+  collectPoint,
+  type ModelOptions,
+  needWeights,
+  type PointOption,
+  wholeNumber,
+} from './options.js';
+import { checkOutputs, formatMs, numbered, print, printJson, table, writeOutput } from './output.js';
+import { withSpinner } from './progress.js';
+import { usageError } from './usage.js';
+
+interface SegmentCommandOptions extends ModelOptions {
+  point?: PointOption[];
+  box?: BoxOption[];
+  mask?: string;
+  multimask?: boolean;
+  size?: number;
+  output?: string;
+  overlay?: string;
+  rle?: string;
+  json?: boolean;
+}
+
+const HELP = `
+Coordinates are pixels of the picture as it is seen, that is after its EXIF orientation. All points belong to one
+object. A box alone is a prompt of its own, so several boxes give several masks; one box may be combined with points.
+The mask picture has the picture's size; it becomes logits from -10 (black) to 10 (white) at a quarter of the model's
+input. Several masks are written as mask-0.png, mask-1.png, …
+
+Examples:
+  $ hrsam segment photo.jpg -w hrsam-b.safetensors -p 640,480 -o mask.png --overlay overlay.png
+  $ hrsam segment photo.jpg -w hrsam-b.safetensors -p 640,480 -p 700,300,0 -b 500,200,900,700 --size 2048
+  $ hrsam segment photo.jpg -w hrsam-b.safetensors -b 10,10,200,200 -b 300,40,500,220 --json`;
+
+export function segmentCommand(): Command {
+  const command = new Command('segment')
+    .description('segment an object of a picture by points, boxes and masks')
+    .argument('<picture>', 'JPEG, PNG, WebP, TIFF, GIF or AVIF')
+    .option('-p, --point <x,y[,label]>', 'a point of the object, or with label 0 of the background', collectPoint)
+    .option('-b, --box <x0,y0,x1,y1>', 'a box around an object', collectBox)
+    .option('--mask <picture>', 'an earlier or rough mask: white inside, black outside')
+    .option('--multimask', 'three masks per prompt: whole, part and subpart')
+    .option('--size <pixels>', 'longest side the picture is brought to (default: the weights’)', wholeNumber(1))
+    .option('-o, --output <png>', 'where the mask goes (default: mask.png, unless --json, --rle or --overlay)')
+    .option('--overlay <png>', 'the picture with masks and prompts drawn over it (.png, .jpg or .webp)')
+    .option('--rle <json>', 'masks as COCO run lengths')
+    .option('--json', 'print results as JSON');
+  return addModelOptions(command).addHelpText('after', HELP).action(segment);
+}
+
+/** Points, one box and the mask together; or each of several boxes alone. */
+function checkPrompts({ point, box = [], mask }: SegmentCommandOptions): void {
+  if (!point && box.length === 0 && !mask) {
+    usageError('nothing to segment: give a point (-p x,y), a box (-b x0,y0,x1,y1) or a mask (--mask m.png)');
+  }
+  if (box.length > 1 && (point || mask)) {
+    usageError('several boxes are prompts of their own: combine one box with points or a mask, or give boxes alone');
+  }
+}
+
+async function prompts(options: SegmentCommandOptions, image: EncodedImage, device: Device): Promise<Prompt[]> {
+  const { point, box = [], mask } = options;
+  if (box.length > 1) return box.map((corners) => ({ box: corners }));
+  const { maskPrompt } = await import('./mask_prompt.js');
+  return [
+    {
+      points: point?.map(({ x, y }) => [x, y] as const),
+      labels: point?.map(({ label }) => label),
+      box: box[0],
+      mask: mask === undefined ? undefined : await maskPrompt(mask, image, device),
+    },
+  ];
+}
+
+async function segment(picture: string, options: SegmentCommandOptions): Promise<void> {
+  checkPrompts(options);
+  needWeights(options);
+  await checkOutputs(options.output, options.overlay, options.rle);
+  const signal = interruption();
+  const watch = new Stopwatch();
+  const { decodeImage } = await import('../image/decode.js');
+  const pixels = await watch.time('decode', () => decodeImage(picture));
+  using model = await watch.time('load', () => loadModel(options));
+  warnUntrained(options);
+  using image = await watch.time('encode', () =>
+    withSpinner('encoding', () => model.encode(pixels, { size: options.size, signal })),
+  );
+  const found = await watch.time('segment', async () =>
+    image.segment(await prompts(options, image, model.device), { multimask: options.multimask, signal }),
+  );
+  const masks = found.flatMap((list, prompt) => list.map((mask) => ({ prompt, mask })));
+  const files = await watch.time('write', () => write(masks.map(({ mask }) => mask), pixels, options));
+  const results = masks.map(({ prompt, mask }, i) => ({
+    prompt,
+    index: mask.index,
+    score: mask.score,
+    area: mask.area,
+    bbox: mask.bbox,
+    rle: mask.compressedRle(),
+    file: files[i],
+  }));
+  if (options.rle) await writeOutput(options.rle, `${JSON.stringify(results.map(({ file, ...rest }) => rest))}\n`);
+  if (options.json) {
+    const { original, input } = image;
+    printJson({
+      picture,
+      size: original,
+      input,
+      model: describeModel(model, options),
+      masks: results,
+      overlay: options.overlay,
+      rle: options.rle,
+      ms: watch.ms,
+    });
+    return;
+  }
+  const rows = results.map(({ score, area, bbox, file }, i) => [
+    file ?? `mask ${i}`,
+    score.toFixed(3),
+    String(area),
+    bbox.join(','),
+  ]);
+  print(table(['mask', 'score', 'pixels', 'box'], rows));
+  for (const path of [options.overlay, options.rle]) if (path) print(path);
+  print(
+    `${image.original.width} x ${image.original.height} at ${image.input.width} x ${image.input.height} on ` +
+      `${model.device.name}: encoded in ${formatMs(watch.ms.encode!)}, masks in ${formatMs(watch.ms.segment!)}`,
+  );
+}
+
+function warnUntrained({ weights }: SegmentCommandOptions): void {
+  if (weights?.startsWith('random:'))
+    process.stderr.write(`hrsam: ${weights} is untrained: its masks mean nothing\n`);
+}
+
+/** Writes masks and overlay; returns the masks' files. */
+async function write(
+  masks: readonly Mask[],
+  picture: Parameters<typeof import('../image/overlay.js').renderOverlay>[0],
+  { output, overlay, rle, json, point, box }: SegmentCommandOptions,
+): Promise<string[]> {
+  const target = output ?? (json || rle || overlay ? undefined : 'mask.png');
+  const files: string[] = [];
+  if (target !== undefined) {
+    for (const [i, mask] of masks.entries()) {
+      files.push(numbered(target, i, masks.length));
+      await writeOutput(files[i]!, await mask.toPng());
+    }
+  }
+  if (overlay !== undefined) {
+    const { renderOverlay } = await import('../image/overlay.js');
+    const drawn = { masks: masks.map((mask) => mask.pixels()), points: point, boxes: box };
+    await writeOutput(overlay, await renderOverlay(picture, { ...drawn, format: pictureFormat(overlay) }));
+  }
+  return files;
+}
+
+function pictureFormat(path: string): 'png' | 'jpeg' | 'webp' {
+  if (/\.jpe?g$/i.test(path)) return 'jpeg';
+  return /\.webp$/i.test(path) ? 'webp' : 'png';
+}
