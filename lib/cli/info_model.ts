@@ -19,10 +19,10 @@ export interface ModelInfo {
 
 const variantOf = (config: ModelConfig): string => (config.family === 'sam' ? 'sam' : config.variant);
 
-/** Parameters as trained: buffers that the model computes by itself do not count. */
+/** Parameters as trained: what the model computes by itself and the fixed matrix of the position codes do not count. */
 const countParameters = (config: ModelConfig, part: ModelPart): number =>
   expectedTensors(config, [part])
-    .filter(({ optional }) => !optional)
+    .filter(({ name, optional }) => !optional && !name.endsWith('_gaussian_matrix'))
     .reduce((sum, { shape }) => sum + elementCount(shape), 0);
 
 /** What a preset or a weights file is; of a file, only header or pickle are read. @throws as `openWeights` */

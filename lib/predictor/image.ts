@@ -5,7 +5,7 @@ import type { Tensor } from '../runtime/tensor.js';
 import { Mask } from './mask.js';
 import type { Network, PreprocessSizes } from './network.js';
 import { checkPrompt, layOutPrompts, type MaskLogits, type Prompt } from './prompts.js';
-import { chooseMasks, type Multimask } from './select.js';
+import { checkMultimask, chooseMasks, type Multimask } from './select.js';
 import { ClickSession } from './session.js';
 
 export interface SegmentOptions {
@@ -37,7 +37,8 @@ export class EncodedImage {
     original: Size,
   ) {
     this.#network = network;
-    this.original = original;
+    // Its size alone: a picture given for `original` would otherwise be kept in memory.
+    this.original = { height: original.height, width: original.width };
     this.resized = { height: sizes.resized[0], width: sizes.resized[1] };
     this.input = { height: sizes.input[0], width: sizes.input[1] };
   }
@@ -53,7 +54,7 @@ export class EncodedImage {
 
   /**
    * Masks for one prompt, for several boxes, or for a list of prompts (answered together, in order).
-   * @throws HrsamError ERR_PROMPT, ERR_DISPOSED, ERR_ABORTED
+   * @throws HrsamError ERR_PROMPT, ERR_ARGUMENT, ERR_DISPOSED, ERR_ABORTED
    */
   async segment(request: SegmentRequest): Promise<Mask[]>;
   async segment(prompts: readonly Prompt[], options?: SegmentOptions): Promise<Mask[][]>;
@@ -62,9 +63,19 @@ export class EncodedImage {
     options: SegmentOptions = {},
   ): Promise<Mask[] | Mask[][]> {
     if (Array.isArray(request)) return this.#segmentAll(request as readonly Prompt[], options);
+    if (typeof request !== 'object' || request === null) {
+      throw new HrsamError('ERR_PROMPT', 'no prompt', {
+        expected: '{ points, labels, box, boxes, mask } or a list of prompts',
+        actual: request,
+      });
+    }
     const { boxes, multimask, signal, ...prompt } = request as SegmentRequest;
-    if (!boxes) return (await this.#segmentAll([prompt], { multimask, signal }, () => 'prompt'))[0]!;
-    if (prompt.points || prompt.box || prompt.mask) {
+    if (boxes === undefined)
+      return (await this.#segmentAll([prompt], { multimask, signal }, () => 'prompt'))[0]!;
+    if (!Array.isArray(boxes)) {
+      throw new HrsamError('ERR_PROMPT', 'boxes', { expected: 'a list of [x0, y0, x1, y1]', actual: boxes });
+    }
+    if (Object.values(prompt).some((part) => part !== undefined)) {
       throw new HrsamError('ERR_PROMPT', 'several boxes are prompts of their own', {
         expected: 'boxes alone, or a list of prompts',
         actual: Object.keys(prompt),
@@ -85,6 +96,7 @@ export class EncodedImage {
     where = (i: number) => `prompts[${i}]`,
   ): Promise<Mask[][]> {
     if (this.disposed) throw new HrsamError('ERR_DISPOSED', 'the encoded image was disposed');
+    checkMultimask(multimask);
     if (prompts.length === 0) throw new HrsamError('ERR_PROMPT', 'no prompts', { expected: 'at least one' });
     for (const [i, prompt] of prompts.entries()) checkPrompt(prompt, this.original, where(i));
     // One program takes prompts with a mask or prompts without: the two kinds are decoded apart and put back in order.

