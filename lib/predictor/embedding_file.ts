@@ -14,6 +14,9 @@ export interface SavedEmbedding {
   input: Size;
 }
 
+/** What a file may ask for: the masks of a picture of this many pixels, about 32768². */
+const MAX_PIXELS = 2 ** 30;
+
 const KEY = 'hrsam.picture';
 
 const permuted = async (x: Tensor, order: readonly number[]): Promise<Tensor> =>
@@ -44,11 +47,9 @@ export async function readEmbedding(
         actual: stored ? `${stored.dtype} [${stored.shape}]` : [...file.tensors.keys()],
       });
     }
+    const sizes = parseSizes(file.metadata.get(KEY), path);
     using official = device.tensor(stored.shape, 'f32', (await file.read('embedding')) as Float32Array);
-    return {
-      embedding: await permuted(official, [0, 2, 3, 1]),
-      sizes: parseSizes(file.metadata.get(KEY), path),
-    };
+    return { embedding: await permuted(official, [0, 2, 3, 1]), sizes };
   } finally {
     await file.close();
   }
@@ -58,9 +59,8 @@ function parseSizes(json: string | undefined, where: string): SavedEmbedding | u
   if (json === undefined) return undefined;
   const isSize = (value: unknown): value is Size => {
     const { height, width } = (value ?? {}) as Partial<Size>;
-    const good = (side: unknown) =>
-      Number.isSafeInteger(side) && (side as number) > 0 && (side as number) <= 1 << 20;
-    return good(height) && good(width);
+    const good = (side: unknown): side is number => Number.isSafeInteger(side) && (side as number) > 0;
+    return good(height) && good(width) && height * width <= MAX_PIXELS;
   };
   try {
     const { original, resized, input } = JSON.parse(json) as Partial<SavedEmbedding>;

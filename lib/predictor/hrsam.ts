@@ -56,7 +56,13 @@ export class HRSAM {
     if (dtype !== 'f32' && dtype !== 'bf16') {
       throw new HrsamError('ERR_ARGUMENT', 'dtype', { expected: 'f32 or bf16', actual: dtype });
     }
-    const device = typeof wanted === 'string' ? Device.open(wanted) : wanted;
+    if (typeof weights !== 'string') {
+      throw new HrsamError('ERR_ARGUMENT', 'weights', {
+        expected: 'a path or random:<preset>',
+        actual: typeof weights,
+      });
+    }
+    const device = wanted instanceof Device ? wanted : Device.open(wanted);
     if (threads !== undefined) await device.setThreads(threads);
     return new HRSAM(await loadNetwork(weights, device, dtype, options));
   }
@@ -112,15 +118,21 @@ export class HRSAM {
   }
 
   #restored(path: string, embedding: Tensor, sizes: SavedEmbedding | undefined): EncodedImage {
-    const channels = this.config.prompt.embedDim;
-    const [batch, , , found] = embedding.shape;
-    if (!sizes || batch !== 1 || found !== channels) {
-      const shape = embedding.shape;
+    const { prompt, encoder } = this.config;
+    const shape = sizes && [
+      1,
+      sizes.input.height / encoder.patchSize,
+      sizes.input.width / encoder.patchSize,
+      prompt.embedDim,
+    ];
+    if (!sizes || `${shape}` !== `${embedding.shape}`) {
       embedding.dispose();
       throw new HrsamError('ERR_SHAPE', 'not a saved picture of this model', {
         where: path,
-        expected: `one embedding of ${channels} channels and the sizes of its picture`,
-        actual: sizes ? `[${shape}]` : 'no sizes',
+        expected: `one embedding of ${prompt.embedDim} channels and the sizes of its picture`,
+        actual: sizes
+          ? `(b, h, w, c) = [${embedding.shape}] for an input of ${sizes.input.height} × ${sizes.input.width}`
+          : 'no sizes',
       });
     }
     const { original, resized, input } = sizes;

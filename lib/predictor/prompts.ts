@@ -8,7 +8,7 @@ import { TOKEN_BUCKET } from './network.js';
 export interface Prompt {
   /** Clicks [x, y], 0 ≤ x ≤ width, 0 ≤ y ≤ height. */
   points?: readonly (readonly [number, number])[];
-  /** One per click: 1 object, 0 background. Default: all 1. */
+  /** One per click: 1 object, 0 background, -1 no click at all (padding). Default: all 1. */
   labels?: readonly number[];
   /** [x0, y0, x1, y1] */
   box?: readonly [number, number, number, number];
@@ -41,6 +41,7 @@ const fail = (where: string, summary: string, expected: unknown, actual: unknown
 
 /** @throws HrsamError ERR_PROMPT */
 export function checkPrompt(prompt: Prompt, { height, width }: Size, where = 'prompt'): void {
+  if (!isObject(prompt)) fail(where, 'a prompt', '{ points, labels, box, mask }', prompt);
   const { points, labels, box, mask } = prompt;
   const inside = (name: string, x: unknown, y: unknown) => {
     const good =
@@ -48,21 +49,22 @@ export function checkPrompt(prompt: Prompt, { height, width }: Size, where = 'pr
     if (!good)
       fail(`${where}.${name}`, 'not a place in the picture', `0 ≤ x ≤ ${width}, 0 ≤ y ≤ ${height}`, [x, y]);
   };
-  if (points !== undefined && !Array.isArray(points))
-    fail(where, 'points', 'a list of [x, y]', typeof points);
-  points?.forEach((point, i) => {
-    if (!Array.isArray(point) || point.length !== 2)
-      fail(`${where}.points[${i}]`, 'a point', '[x, y]', point);
-    inside(`points[${i}]`, point[0], point[1]);
-  });
+  if (points !== undefined) {
+    if (!Array.isArray(points)) fail(`${where}.points`, 'points', 'a list of [x, y]', points);
+    for (const [i, point] of points.entries()) {
+      if (!Array.isArray(point) || point.length !== 2)
+        fail(`${where}.points[${i}]`, 'a point', '[x, y]', point);
+      inside(`points[${i}]`, point[0], point[1]);
+    }
+  }
   if (labels !== undefined) {
     const wanted = points?.length ?? 0;
     if (!Array.isArray(labels) || labels.length !== wanted)
       fail(`${where}.labels`, 'one label per point', wanted, labels);
-    labels.forEach((label, i) => {
+    for (const [i, label] of labels.entries()) {
       if (label !== 0 && label !== 1 && label !== -1)
         fail(`${where}.labels[${i}]`, 'a label', '1, 0 or -1', label);
-    });
+    }
   }
   if (box !== undefined) {
     if (!Array.isArray(box) || box.length !== 4) fail(`${where}.box`, 'a box', '[x0, y0, x1, y1]', box);
@@ -76,18 +78,17 @@ export function checkPrompt(prompt: Prompt, { height, width }: Size, where = 'pr
     fail(where, 'empty', 'points, a box or a mask', 'nothing');
 }
 
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
+
 function checkLogits(mask: MaskLogits, where: string): void {
+  if (!isObject(mask)) fail(where, 'logits', '{ data, height, width }', mask);
   const { data, height, width } = mask;
-  if (!(data instanceof Float32Array) || data.length !== height * width || data.length === 0) {
-    fail(
-      where,
-      'logits',
-      'a Float32Array of height · width values',
-      `${data?.length} for ${height} × ${width}`,
-    );
+  const whole = [height, width].every((side) => Number.isSafeInteger(side) && side > 0 && side % 4 === 0);
+  if (!whole) fail(where, 'logits', 'sides that are multiples of 4', [height, width]);
+  if (!(data instanceof Float32Array) || data.length !== height * width) {
+    const actual = data instanceof Float32Array ? `${data.length} for ${height} × ${width}` : typeof data;
+    fail(where, 'logits', 'a Float32Array of height · width values', actual);
   }
-  if (height % 4 !== 0 || width % 4 !== 0)
-    fail(where, 'logits', 'sides that are multiples of 4', [height, width]);
   if (!data.every(Number.isFinite)) fail(where, 'logits', 'finite values', 'NaN or infinity');
 }
 

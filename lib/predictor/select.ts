@@ -1,3 +1,5 @@
+import { HrsamError } from '../errors.js';
+
 /**
  * Which of the decoder's masks are returned:
  * - `false`: mask 0, trained for prompts that leave no doubt, and for refining clicks;
@@ -6,6 +8,15 @@
  * - `'auto'`: SAM's ONNX rule: the best of masks 1 … n for a single click or a lone box, mask 0 beyond.
  */
 export type Multimask = boolean | 'best' | 'auto';
+
+/** @throws HrsamError ERR_ARGUMENT */
+export function checkMultimask(multimask: unknown): void {
+  if (typeof multimask === 'boolean' || multimask === 'best' || multimask === 'auto') return;
+  throw new HrsamError('ERR_ARGUMENT', 'multimask', {
+    expected: "false, true, 'best' or 'auto'",
+    actual: multimask,
+  });
+}
 
 /** Index of the largest value, the first on ties. */
 export function indexOfLargest(values: ArrayLike<number>, from = 0): number {
@@ -17,9 +28,10 @@ export function indexOfLargest(values: ArrayLike<number>, from = 0): number {
 /**
  * SAM's ONNX wrapper, select_masks. It weighs by how many sparse entries there are, padding point and box corners
  * included: two or fewer take the best alternative.
+ * @param scores of all masks: predicted IoUs, or stability scores
  */
-export function selectAsOnnx(ious: ArrayLike<number>, sparseEntries: number): number {
-  return sparseEntries <= 2 ? indexOfLargest(ious, 1) : 0;
+export function selectAsOnnx(scores: ArrayLike<number>, sparseEntries: number): number {
+  return sparseEntries <= 2 && scores.length > 1 ? indexOfLargest(scores, 1) : 0;
 }
 
 /** First and last + 1 of the masks to return. */
