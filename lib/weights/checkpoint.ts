@@ -53,6 +53,15 @@ export interface Checkpoint {
 
 type Stored = Pick<TensorEntry, 'dtype' | 'shape' | 'offset' | 'byteLength' | 'readBytes'>;
 
+const readFloat32 = async ({ dtype, readBytes }: Stored, where: string): Promise<Float32Array> => {
+  try {
+    return toFloat32(dtype, await readBytes(), where);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new HrsamError('ERR_OUT_OF_MEMORY', 'no memory for its values', { where, cause });
+  }
+};
+
 const nameEntries = (stored: ReadonlyMap<string, Stored>, file: string): Map<string, TensorEntry> => {
   const entries = new Map<string, TensorEntry>();
   for (const [storedName, tensor] of stored) {
@@ -64,8 +73,7 @@ const nameEntries = (stored: ReadonlyMap<string, Stored>, file: string): Map<str
         actual: storedName,
       });
     }
-    const read = async () =>
-      toFloat32(tensor.dtype, await tensor.readBytes(), `${file}: tensor ${storedName}`);
+    const read = () => readFloat32(tensor, `${file}: tensor ${storedName}`);
     entries.set(name, { ...tensor, name, officialName, read });
   }
   return entries;

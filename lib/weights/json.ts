@@ -9,15 +9,19 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
 /** Deeper than any header needs; a bound for the recursion on hostile files. */
 const MAX_DEPTH = 8;
 
+/** Ten values a tensor: a bound for the memory that a hostile header of 100 MB can ask for. */
+const MAX_VALUES = 2_000_000;
+
 /**
  * JSON as headers of untrusted files need it: a key that comes twice is an error (`JSON.parse` silently keeps the last),
  * objects are Maps (so `__proto__` is a name like any other), numbers must be integers that a double holds exactly,
- * strings must be well-formed Unicode, nesting is bounded.
+ * strings must be well-formed Unicode, nesting and the number of values are bounded.
  * @param where what errors name
  * @throws HrsamError ERR_WEIGHTS
  */
 export const parseStrictJson = (text: string, where: string): StrictJson => {
   let at = 0;
+  let values = 0;
 
   const fail = (summary: string, actual?: string): never => {
     throw new HrsamError('ERR_WEIGHTS', `${summary} at character ${at} of the JSON`, { where, actual });
@@ -101,6 +105,7 @@ export const parseStrictJson = (text: string, where: string): StrictJson => {
 
   const value = (depth: number): StrictJson => {
     if (depth > MAX_DEPTH) return fail(`nesting deeper than ${MAX_DEPTH}`);
+    if (++values > MAX_VALUES) return fail(`more than ${MAX_VALUES} values`);
     skipSpace();
     const first = text[at];
     if (first === '{' || first === '[') {

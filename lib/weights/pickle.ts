@@ -59,7 +59,7 @@ export type Pickled =
   | Inert
   | PersistentId;
 
-const MAX_BYTES = 256 << 20;
+export const MAX_PICKLE_BYTES = 256 << 20;
 const MAX_STACK = 1_000_000;
 const MAX_MEMO = 1_000_000;
 /** Real checkpoints take some hundred thousand; each step makes at most one small object. */
@@ -90,7 +90,8 @@ class Machine {
   }
 
   run(): Pickled {
-    if (this.bytes.length > MAX_BYTES) this.fail('the pickle is too large', `at most ${MAX_BYTES} bytes`);
+    if (this.bytes.length > MAX_PICKLE_BYTES)
+      this.fail('the pickle is too large', `at most ${MAX_PICKLE_BYTES} bytes`);
     for (let steps = 0; steps < MAX_STEPS; steps++) {
       const opcode = this.u8();
       if (opcode === 0x2e) {
@@ -130,7 +131,7 @@ class Machine {
   f64 = (): number => this.step(8).getFloat64(this.at - 8, false);
   u64 = (): number => {
     const value = this.step(8).getBigUint64(this.at - 8, true);
-    return value > BigInt(MAX_BYTES) ? this.fail('the pickle is cut off') : Number(value);
+    return value > BigInt(MAX_PICKLE_BYTES) ? this.fail('the pickle is cut off') : Number(value);
   };
 
   line(): string {

@@ -1,6 +1,6 @@
 import { HrsamError } from '../errors.js';
 import { elementBytes, type FileDType } from './dtypes.js';
-import { Global, Inert, PersistentId, type Pickled, readPickle, Tuple } from './pickle.js';
+import { Global, Inert, MAX_PICKLE_BYTES, PersistentId, type Pickled, readPickle, Tuple } from './pickle.js';
 import type { ByteSource } from './source.js';
 import { isContiguous, type StridedTensor } from './strided.js';
 import { readZip, readZipEntry, type ZipEntry } from './zip.js';
@@ -211,7 +211,11 @@ export const readPytorch = async (source: ByteSource): Promise<PytorchCheckpoint
   const entries = await readZip(source);
   const folder = findFolder(entries, where);
   await checkByteOrder(source, entries.get(`${folder}byteorder`));
-  const root = readPickle(await readZipEntry(source, entries.get(`${folder}data.pkl`)!), where);
+  const pickle = entries.get(`${folder}data.pkl`)!;
+  if (pickle.size > MAX_PICKLE_BYTES) {
+    bad(where, 'the pickle is too large', `at most ${MAX_PICKLE_BYTES} bytes`, pickle.size);
+  }
+  const root = readPickle(await readZipEntry(source, pickle), where);
   const reader = new TensorReader(entries, folder, where);
   const tensors = new Map<string, PytorchTensor>();
   const skipped = new Map<string, string>();

@@ -1,4 +1,4 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { HrsamError } from '../errors.js';
 
 /** Random access to the bytes of a weights file, on disk or in memory. Nothing is read before it is asked for. */
@@ -98,13 +98,11 @@ export const openSource = async (input: string | Uint8Array): Promise<ByteSource
     const reason = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : 'cannot be opened';
     throw new HrsamError('ERR_FILE', reason, { where: input, cause });
   };
-  const handle = await open(input, 'r').catch(fail);
-  try {
-    const stat = await handle.stat().catch(fail);
-    if (!stat.isFile()) throw new HrsamError('ERR_FILE', 'is not a regular file', { where: input });
-    return new FileSource(input, stat.size, handle);
-  } catch (error) {
-    await handle.close();
-    throw error;
-  }
+  // asked before opening: to open a pipe could wait for ever
+  const { size, isFile } = await stat(input).then(
+    (info) => ({ size: info.size, isFile: info.isFile() }),
+    fail,
+  );
+  if (!isFile) throw new HrsamError('ERR_FILE', 'is not a regular file', { where: input });
+  return new FileSource(input, size, await open(input, 'r').catch(fail));
 };

@@ -6,7 +6,8 @@ import { openCheckpoint } from '../../lib/weights/checkpoint.js';
 import { readPickle } from '../../lib/weights/pickle.js';
 import { encodeSafetensors } from '../../lib/weights/safetensors_writer.js';
 import { fuzzRuns } from './support/expect.js';
-import { smallCheckpoint } from './support/torch_writer.js';
+import { Pickler } from './support/pickle_writer.js';
+import { floatBytes, pickleStateDict, smallCheckpoint, torchArchive } from './support/torch_writer.js';
 
 /** Opens a file and reads all it has; anything but success or an HrsamError fails the test. */
 const exercise = async (bytes: Uint8Array): Promise<void> => {
@@ -107,6 +108,37 @@ describe('mutated files never crash, hang or end in another error', () => {
         await exercise(mutations.reduce((current, mutate) => mutate(current), bytes));
       }),
       { numRuns: fuzzRuns(300) },
+    );
+  });
+
+  it('pickles whose archive is sound', { timeout: 24 * 3600_000 }, async () => {
+    const tensors = [
+      { name: 'neck.a', shape: [2, 3], storage: '0', elements: 6 },
+      { name: 'neck.b', shape: [3, 2], strides: [1, 3], storage: '0', elements: 6 },
+    ];
+    const pickle = pickleStateDict(new Pickler().dict().mark().text('state_dict'), tensors).setItems().stop();
+    await fc.assert(
+      fc.asyncProperty(fc.array(mutation, { minLength: 1, maxLength: 3 }), async (mutations) => {
+        const mutated = mutations.reduce((current, mutate) => mutate(current), pickle);
+        await exercise(torchArchive(mutated, { 0: floatBytes(0, 1, 2, 3, 4, 5), 1: floatBytes(0) }));
+      }),
+      { numRuns: fuzzRuns(1000) },
+    );
+  });
+
+  it('headers whose length is right', { timeout: 24 * 3600_000 }, async () => {
+    const sound = await encodeSafetensors([
+      { name: 'a', dtype: 'F32', shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) },
+      { name: 'b', dtype: 'F16', shape: [3], data: Uint16Array.of(1, 2, 3) },
+    ]);
+    const [header, data] = [sound.subarray(8, -22), sound.subarray(-22)];
+    await fc.assert(
+      fc.asyncProperty(fc.array(mutation, { minLength: 1, maxLength: 3 }), async (mutations) => {
+        const mutated = mutations.reduce((current, mutate) => mutate(current), header);
+        const length = new Uint8Array(BigUint64Array.of(BigInt(mutated.length)).buffer);
+        await exercise(Uint8Array.from([...length, ...mutated, ...data]));
+      }),
+      { numRuns: fuzzRuns(1000) },
     );
   });
 

@@ -116,6 +116,11 @@ describe('parseStrictJson', () => {
     expect(() => parseStrictJson(text, 'file')).toThrow(/^file: /);
   });
 
+  it('bounds the number of values', () => {
+    const text = `[${'[],'.repeat(2_000_000)}1]`;
+    expect(() => parseStrictJson(text, 'file')).toThrow(/more than 2000000 values/);
+  });
+
   it('takes strings and blanks of many megabytes', () => {
     const long = 'x'.repeat(20_000_000);
     expect(parseStrictJson(`${' '.repeat(1_000_000)}"${long}"`, 'x')).toHaveLength(20_000_000);

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { openCheckpoint } from '../../lib/weights/checkpoint.js';
+import { initialTensor } from '../../lib/weights/random.js';
 import { rejection } from './support/expect.js';
 import { Pickler } from './support/pickle_writer.js';
 import {
@@ -11,6 +12,7 @@ import {
   type TorchTensor,
   torchArchive,
 } from './support/torch_writer.js';
+import { writeZip } from './support/zip_writer.js';
 
 const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/weights/${name}`, import.meta.url));
 
@@ -135,6 +137,8 @@ describe('layouts', () => {
 });
 
 describe('rejected', () => {
+  /** Half a megabyte that deflate cannot shrink. */
+  const noise = new Uint8Array(initialTensor('noise', [1 << 17]).buffer);
   const hidden = (inner: (p: Pickler) => Pickler) => {
     const pickler = new Pickler().dict().mark().text('w').global('torch._utils', '_rebuild_parameter').mark();
     return torchArchive(inner(pickler).bool(true).orderedDict().tuple().reduce().setItems().stop(), {
@@ -228,6 +232,11 @@ describe('rejected', () => {
         { 0: floatBytes(0, 1, 2, 3, 4, 5) },
       ),
       /two tensors have one name/,
+    ],
+    [
+      'a pickle beyond its bound',
+      writeZip([{ name: 'a/data.pkl', data: noise, deflate: true, size: (256 << 20) + 1 }]),
+      /the pickle is too large/,
     ],
     [
       'the old format',

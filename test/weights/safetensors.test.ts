@@ -89,6 +89,7 @@ describe('reading', () => {
     expect(missing).toMatchObject({ code: 'ERR_FILE', where: join(folder, 'none.safetensors') });
     expect(missing.message).toMatch(/does not exist/);
     expect((await rejection(open(folder))).message).toMatch(/not a regular file/);
+    expect((await rejection(open('/dev/zero'))).message).toMatch(/not a regular file/);
   });
 });
 
