@@ -1,5 +1,5 @@
 import { elementCount } from '../../runtime/dtype.js';
-import type { Graph, Node, OpDefinition, Value } from '../graph.js';
+import type { Graph, Node, OpDefinition, Operands, Value } from '../graph.js';
 import { type Grid, gridTokens, type Rope } from './window_attention.js';
 
 const pairs = (flat: readonly number[]): Grid[] => {
@@ -7,6 +7,25 @@ const pairs = (flat: readonly number[]): Grid[] => {
   for (let i = 0; i < flat.length; i += 2) grids.push([flat[i]!, flat[i + 1]!]);
   return grids;
 };
+
+/** Relative positions need one grid of queries and one of keys, and tables of their sides. */
+function checkRelative(
+  { q, k, rel_h: relH, rel_w: relW }: Operands,
+  dim: number,
+  queries: readonly Grid[],
+  keys: readonly Grid[],
+  fail: (expected: string) => never,
+): void {
+  if (!relH && !relW) return;
+  if (!relH || !relW) fail('rel_h and rel_w, or neither');
+  const whole = gridTokens(queries) === q!.shape[1] && gridTokens(keys) === (k ?? q!).shape[1];
+  if (queries.length !== 1 || keys.length !== 1 || !whole)
+    fail('with rel_h and rel_w one grid of all queries and one of all keys');
+  const wanted = [0, 1].map((axis) => [queries[0]![axis], keys[0]![axis], dim].join(', '));
+  if (relH!.shape.join(', ') !== wanted[0] || relW!.shape.join(', ') !== wanted[1]) {
+    fail(`rel_h (${wanted[0]}), rel_w (${wanted[1]})`);
+  }
+}
 
 export const attentionOp: OpDefinition = {
   name: 'attention',
@@ -19,16 +38,21 @@ export const attentionOp: OpDefinition = {
     if (lengths && (lengths.dtype !== 'i32' || lengths.shape.join() !== `${batch}`))
       return fail(`lengths i32 (${batch})`);
     if (!k !== !v) return fail('k and v, or neither');
+    const grids = pairs(attributes.grids as number[]);
     if (!k) {
-      const grids = pairs(attributes.grids as number[]);
       if (width! % (3 * heads) !== 0) return fail(`packed q (B, L, 3C) with C a multiple of ${heads} heads`);
       if (grids.length > 0 && gridTokens(grids) !== tokens) return fail(`grids of ${tokens} tokens`);
+      checkRelative(operands, width! / 3 / heads, grids, grids, fail);
       return { shape: [batch!, tokens!, width! / 3], dtype: dtype ?? q!.dtype };
     }
     const [batchK, keys, widthK] = k.shape;
     const same = k.shape.join() === v!.shape.join() && (batchK === batch || batchK === 1);
     if (!same || widthK !== width || keys === 0 || width! % heads !== 0)
       return fail(`k, v (${batch} or 1, Lk, ${width})`);
+    const [queryGrid, keyGrid] = [attributes.q_grid, attributes.k_grid].map((grid) =>
+      pairs(grid as number[]),
+    );
+    checkRelative(operands, width! / heads, queryGrid!, keyGrid!, fail);
     return { shape: q!.shape, dtype: dtype ?? q!.dtype };
   },
   flops({ operands, attributes, result }: Node) {
