@@ -1,9 +1,9 @@
 // The CLI from a clone: `npm run -s hrsam -- info hrsam-b`.
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { buildIfStale, root } from './build-if-stale.mjs';
+import { root, setup } from './setup.mjs';
 
-buildIfStale();
+setup();
 const cli = join(root, 'dist', 'cli.js');
 process.argv[1] = cli;
 await import(pathToFileURL(cli));

@@ -1,5 +1,5 @@
 // Brings a clone to where its commands run: Node checked, packages installed, addon and dist/ built. Does only what is
-// missing or out of date, says one line per step, and nothing when there was nothing to do. Needs no package itself.
+// missing or out of date, says one line per step on stderr, nothing when there was nothing to do. Needs no package itself.
 //
 //   node scripts/setup.mjs
 import { spawnSync } from 'node:child_process';
@@ -8,13 +8,16 @@ import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { hashFiles } from './setup/hash.mjs';
+import { withLock } from './setup/lock.mjs';
 import { packagesAreCurrent } from './setup/packages.mjs';
 import { installToolchain, missingTools, toolchainAdvice } from './setup/toolchain.mjs';
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const ADDON = join(root, 'build/Release/hrsam.node');
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const BUILD = join(root, 'build');
+const ADDON = join(BUILD, 'Release/hrsam.node');
 const DIST = ['index.js', 'index.cjs', 'index.d.ts', 'cli.js'].map((file) => join(root, 'dist', file));
-const STAMPS = join(root, 'build/setup.json');
+const STAMPS = join(BUILD, 'setup.json');
+const LOCK = join(root, 'build-lock');
 
 function stop(message) {
   process.stderr.write(`\nsetup: ${message}\n`);
@@ -23,28 +26,29 @@ function stop(message) {
 
 /** Runs a step's command and says how long it took; what it printed is shown only when it fails. */
 function step(name, command, args, env = {}) {
-  process.stdout.write(`setup: ${name} … `);
+  process.stderr.write(`setup: ${name} … `);
   const start = performance.now();
   const { status, error, stdout, stderr } = spawnSync(command, args, {
     cwd: root,
-    env: { ...process.env, ...env },
+    env: { ...process.env, NO_COLOR: '1', ...env },
     encoding: 'utf8',
     maxBuffer: 2 ** 28,
   });
   if (status !== 0) {
-    const output = `${stdout ?? ''}${stderr ?? ''}`.trim().split('\n').slice(-60).join('\n');
+    const output = `${stdout ?? ''}${stderr ?? ''}`.trim().split('\n').slice(-80).join('\n');
     stop(`${name} failed: ${[command, ...args].join(' ')}\n${error ? error.message : output}`);
   }
-  process.stdout.write(`${((performance.now() - start) / 1000).toFixed(1)} s\n`);
+  process.stderr.write(`${((performance.now() - start) / 1000).toFixed(1)} s\n`);
 }
 
-/** A package's program, run by this Node. */
-const packageProgram = (path) => [process.execPath, join(root, 'node_modules', path)];
+/** Runs a package's program with this Node. */
+const packageStep = (name, program, args) =>
+  step(name, process.execPath, [join(root, 'node_modules', program), ...args]);
 
 const readStamps = () => (existsSync(STAMPS) ? JSON.parse(readFileSync(STAMPS, 'utf8')) : {});
 
 function writeStamp(name, hash) {
-  mkdirSync(dirname(STAMPS), { recursive: true });
+  mkdirSync(BUILD, { recursive: true });
   writeFileSync(STAMPS, JSON.stringify({ ...readStamps(), [name]: hash }));
 }
 
@@ -53,61 +57,79 @@ function checkNode() {
   if (major < 20) stop(`Node 20 or newer is needed, this is ${process.version} (https://nodejs.org)`);
 }
 
-function installPackages() {
-  if (packagesAreCurrent(root)) return;
-  step('npm packages', 'npm', ['ci', '--no-audit', '--no-fund', '--include=dev', '--include=optional']);
-}
-
-function buildAddon() {
-  const hash = hashFiles(
-    root,
-    ['native', 'CMakeLists.txt', 'package-lock.json'],
-    (path) => !path.startsWith('native/test/'),
-    [process.platform, process.arch, process.env.CXX ?? ''],
-  );
-  if (existsSync(ADDON) && readStamps().addon === hash) return;
+function installTools() {
   const missing = missingTools();
-  if (missing.length > 0) {
-    const install = installToolchain(missing);
-    if (!install) stop(toolchainAdvice(missing));
-    for (const [name, command, args] of install)
-      step(name, command, args, { DEBIAN_FRONTEND: 'noninteractive' });
-    const still = missingTools();
-    if (still.length > 0) stop(toolchainAdvice(still));
-  }
-  forgetForeignBuild();
-  const [node, script] = packageProgram('cmake-js/bin/cmake-js');
-  step('native addon (a minute or two)', node, [
-    script,
-    'compile',
-    '--parallel',
-    String(availableParallelism()),
-  ]);
-  writeStamp('addon', hash);
+  if (missing.length === 0) return;
+  const steps = installToolchain(missing);
+  if (!steps) stop(toolchainAdvice(missing));
+  for (const [name, command, args] of steps) step(name, command, args, { DEBIAN_FRONTEND: 'noninteractive' });
+  const still = missingTools();
+  if (still.length > 0) stop(toolchainAdvice(still));
 }
 
 /** CMake refuses to go on in a build folder that was configured elsewhere or with another generator. */
 function forgetForeignBuild() {
-  const build = join(root, 'build');
-  const cache = join(build, 'CMakeCache.txt');
+  const cache = join(BUILD, 'CMakeCache.txt');
   if (!existsSync(cache)) return;
   const text = readFileSync(cache, 'utf8');
   const value = (name) => new RegExp(`^${name}:INTERNAL=(.*)$`, 'm').exec(text)?.[1];
   const generator = spawnSync('ninja', ['--version']).status === 0 ? 'Ninja' : 'Unix Makefiles';
   if (value('CMAKE_HOME_DIRECTORY') !== root || value('CMAKE_GENERATOR') !== generator)
-    rmSync(build, { recursive: true });
+    rmSync(BUILD, { recursive: true });
 }
 
-function buildDist() {
-  const sources = ['lib', 'tsdown.config.ts', 'tsconfig.json', 'package.json'];
-  const hash = hashFiles(root, sources);
-  if (DIST.every((file) => existsSync(file)) && readStamps().dist === hash) return;
-  const [node, script] = packageProgram('tsdown/dist/run.mjs');
-  step('dist/', node, [script, '--log-level', 'warn']);
-  writeStamp('dist', hash);
+const addonHash = () =>
+  hashFiles(
+    root,
+    ['native', 'CMakeLists.txt', 'package-lock.json'],
+    (path) => !path.startsWith('native/test/'),
+    [process.platform, process.arch, process.env.CXX ?? ''],
+  );
+
+const distHash = () => hashFiles(root, ['lib', 'tsdown.config.ts', 'tsconfig.json', 'package.json']);
+
+const packages = {
+  isDone: () => packagesAreCurrent(root),
+  run: () =>
+    step('npm packages', 'npm', ['ci', '--no-audit', '--no-fund', '--include=dev', '--include=optional']),
+};
+
+const addon = {
+  isDone: () => existsSync(ADDON) && readStamps().addon === addonHash(),
+  run() {
+    const hash = addonHash();
+    installTools();
+    forgetForeignBuild();
+    const jobs = String(availableParallelism());
+    packageStep('native addon (a minute or two)', 'cmake-js/bin/cmake-js', ['compile', '--parallel', jobs]);
+    writeStamp('addon', hash);
+  },
+};
+
+const dist = {
+  isDone: () => DIST.every((file) => existsSync(file)) && readStamps().dist === distHash(),
+  run() {
+    const hash = distHash();
+    packageStep('dist/', 'tsdown/dist/run.mjs', ['--log-level', 'warn']);
+    writeStamp('dist', hash);
+  },
+};
+
+/** Does what is not done; of several processes one works and the others wait for it. */
+function bring(...parts) {
+  if (parts.every((part) => part.isDone())) return;
+  withLock(LOCK, () => {
+    for (const part of parts) if (!part.isDone()) part.run();
+  });
 }
 
-checkNode();
-installPackages();
-buildAddon();
-buildDist();
+/** Everything: packages, addon, dist/. */
+export function setup() {
+  checkNode();
+  bring(packages, addon, dist);
+}
+
+/** Only dist/, for tests that run what users get. */
+export const setupDist = () => bring(dist);
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) setup();

@@ -15,9 +15,12 @@ export interface CliResult {
 }
 
 /** The CLI as a user runs it: a process of its own. `null` as code: ended by a signal. */
-export async function hrsam(args: readonly string[], options: { env?: NodeJS.ProcessEnv; cwd?: string } = {}): Promise<CliResult> {
-  const { buildIfStale } = await import(pathToFileURL(join(root, 'scripts/build-if-stale.mjs')).href);
-  buildIfStale();
+export async function hrsam(
+  args: readonly string[],
+  options: { env?: NodeJS.ProcessEnv; cwd?: string } = {},
+): Promise<CliResult> {
+  const { setupDist } = await import(pathToFileURL(join(root, 'scripts/setup.mjs')).href);
+  setupDist();
   const child = spawn(process.execPath, [join(root, 'dist/cli.js'), ...args], {
     cwd: options.cwd,
     env: { ...process.env, ...options.env },
