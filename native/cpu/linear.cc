@@ -16,11 +16,10 @@ class Linear : public Op {
     const Value& result = node.result();
     call_.m = x.rows();
     call_.n = weight.dim(0);
-    call_.k = call_.lda = weight.dim(1);
+    call_.k = weight.dim(1);
     call_.a_type = x.dtype;
     call_.activation = static_cast<Activation>(node.integer("activation"));
     call_.out_type = result.dtype;
-    call_.ldo = call_.n;
     bias_ = node.operand_or("bias");
     residual_ = node.operand_or("residual");
     if (residual_ >= 0) {

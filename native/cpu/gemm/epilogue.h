@@ -16,7 +16,7 @@ void finish_tile(const Gemm& call, const float* tile, int64_t stride, int64_t ro
   const int64_t whole = columns / kWidth * kWidth;
   const int tail = static_cast<int>(columns - whole);
   for (int64_t i = 0; i < rows; ++i, tile += stride) {
-    Out* out = static_cast<Out*>(call.out) + (row + i) * call.ldo + column;
+    Out* out = static_cast<Out*>(call.out) + (row + i) * call.n + column;
     const float* bias = call.bias != nullptr ? call.bias + column : nullptr;
     const Residual* added =
         residual != nullptr ? residual + residual_row * call.n + column : nullptr;

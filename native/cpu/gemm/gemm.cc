@@ -1,3 +1,13 @@
+// The bound is the multiply-add units: at 8 x 48 a step of k keeps them busy for 12 cycles and asks
+// the caches for 192 bytes of W and 32 of A, which the second level can give. So:
+//
+//   task      kTaskRows rows of A and kTaskWeights of W, both resident in the second-level cache
+//   panel     of W, one after the other: streamed from the second level once per kRows rows
+//   kRows     rows of A, read in place: by the time the next panel wants them they have left the
+//             first level, but the hardware streams them back unseen
+//   tile      of sums, finished (epilogue.h) right after its last chunk of k
+//
+// What was tried and what it gave is in bench/NOTES.md.
 #include "gemm.h"
 
 #include "epilogue.h"
@@ -7,121 +17,138 @@ namespace hrsam::cpu::HRSAM_ISA {
 
 namespace {
 
+constexpr int64_t kTaskRows = 128 / kRows * kRows;
+constexpr int64_t kTaskWeights = (768 << 10) / sizeof(float);
+constexpr int64_t kTasks = 64;              // where few rows give less, n is cut finer …
+constexpr int64_t kTaskProducts = 1 << 19;  // … but not below these multiply-adds: a few us
+
 constexpr int64_t kTileFloats = kRows * kVectors * kWidth;
-#ifndef TASK_ROWS
-#define TASK_ROWS 64
-#define TASK_BYTES (512 * 1024)
-#define PANEL_OUTER 1
-#endif
-constexpr int64_t kTaskRows = TASK_ROWS / kRows * kRows;
-constexpr int64_t kTaskWeights = TASK_BYTES / sizeof(float);  // floats of packed W
-constexpr int64_t kTaskProducts = 1 << 19;                    // not less, to be worth handing out
 
-// The grid of tasks; in each, panels and rows.
-struct Cut {
-  int64_t row_parts;
-  int64_t panel_parts;
-};
-
-Cut cut_of(const Gemm& call, const Packing& p) {
-  Cut c;
-  c.row_parts = divide_up(call.m, kTaskRows);
-  const int64_t panel_floats = smaller(p.depth, call.k) / p.step * kVectors * kWidth;
-  c.panel_parts = divide_up(p.panels * panel_floats, kTaskWeights);
-  // Few rows: cut n finer, for the threads to share it.
-  const int64_t panel_products = smaller(call.m, kTaskRows) * call.k * kVectors * kWidth;
-  const int64_t fine = divide_up(p.panels * panel_products, kTaskProducts);
-  constexpr int64_t kTasks = 16;
-  if (c.row_parts * c.panel_parts < kTasks && fine > c.panel_parts)
-    c.panel_parts = smaller(fine, divide_up(kTasks, c.row_parts));
-  c.panel_parts = smaller(c.panel_parts, p.panels);
-  return c;
-}
-
-struct Part {
+struct Range {
   int64_t begin, end;
 };
 
-// Rows of A as the kernel reads them.
-HRSAM_INLINE const float* rows_of(const Gemm& call, const float*, int64_t row, int64_t k) {
-  return static_cast<const float*>(call.a) + row * call.lda + k;
+// The grid of tasks.
+struct Grid {
+  int64_t row_groups;  // of kRows
+  int64_t row_parts, panel_parts;
+};
+
+Grid grid_of(const Gemm& call, const Packing& p) {
+  Grid grid;
+  grid.row_groups = divide_up(call.m, kRows);
+  grid.row_parts = divide_up(call.m, kTaskRows);
+  const int64_t weights = panel_offset(p, call.k, 0, p.panels);
+  grid.panel_parts = divide_up(weights, kTaskWeights);
+  const int64_t products = smaller(call.m, kTaskRows) * call.k * p.vectors * kWidth;
+  const int64_t wanted =
+      smaller(divide_up(kTasks, grid.row_parts), divide_up(products, kTaskProducts));
+  grid.panel_parts = smaller(p.panels, larger(grid.panel_parts, wanted));
+  return grid;
 }
 
-// bf16 without its instructions: a task's rows are widened to f32 first.
-[[maybe_unused]] void widen_rows(const Gemm& call, Part rows, int64_t k, int64_t depth, float* to) {
-  for (int64_t row = rows.begin; row < rows.end; ++row, to += depth) {
-    const bf16* from = static_cast<const bf16*>(call.a) + row * call.lda + k;
+// Asks for the lines that a tile's epilogue is going to touch, while its sums are computed.
+HRSAM_INLINE void prefetch(const void* base, DType type, int64_t stride, int64_t row, int64_t rows,
+                           int64_t column, int64_t columns) {
+  const int64_t bytes = dtype_bytes(type);
+  const char* line = static_cast<const char*>(base) + (row * stride + column) * bytes;
+  for (int64_t i = 0; i < rows; ++i, line += stride * bytes)
+    for (int64_t j = 0; j < columns * bytes; j += 64) __builtin_prefetch(line + j);
+}
+
+// bf16 without its instructions: a task's rows are widened first.
+void widen_rows(const bf16* from, int64_t lda, int64_t rows, int64_t depth, float* to) {
+  for (int64_t row = 0; row < rows; ++row, from += lda, to += depth) {
     int64_t i = 0;
     for (; i + kWidth <= depth; i += kWidth) store(to + i, load(from + i));
-    if (i < depth)
-      store_n(to + i, load_n(from + i, static_cast<int>(depth - i)), static_cast<int>(depth - i));
+    const int rest = static_cast<int>(depth - i);
+    if (rest > 0) store_n(to + i, load_n(from + i, rest), rest);
   }
 }
 
+// T: float, or bf16 where the processor multiplies it.
 template <class T>
-void multiply(Pool& pool, const Gemm& call) {
-  const Packing p = packing_of<T>(call.n, call.k);
-  const Cut grid = cut_of(call, p);
-  const bool widen = sizeof(T) == 4 && call.a_type == DType::bf16;
-  const int64_t row_groups = divide_up(call.m, kRows);
-  const int64_t max_rows = divide_up(row_groups, grid.row_parts) * kRows;
-  const int64_t max_panels = divide_up(p.panels, grid.panel_parts);
-  // Sums wait here between chunks of k; with one chunk a single tile is enough.
-  const int64_t tile_floats =
-      p.chunks == 1 ? kTileFloats : max_rows / kRows * max_panels * kTileFloats;
-  const int64_t widened_floats = widen ? max_rows * p.depth : 0;
-  pool.reserve(static_cast<size_t>(tile_floats + widened_floats) * sizeof(float));
-  const FinishTile finish = finish_for(call);
+class Product {
+ public:
+  explicit Product(const Gemm& call)
+      : call_(call),
+        packing_(packing_of<T>(call.n, call.k)),
+        grid_(grid_of(call, packing_)),
+        finish_(finish_for(call)),
+        widen_(sizeof(T) == 4 && call.a_type == DType::bf16) {
+    const int64_t groups = divide_up(grid_.row_groups, grid_.row_parts);
+    const int64_t panels = divide_up(packing_.panels, grid_.panel_parts);
+    // Sums wait between chunks of k; where there is one chunk only, one tile will do.
+    tile_floats_ = (packing_.chunks > 1 ? groups * panels : 1) * kTileFloats;
+    widened_floats_ = widen_ ? groups * kRows * packing_.depth : 0;
+  }
 
-  pool.each(grid.row_parts * grid.panel_parts, [&](int64_t task, int thread) {
-    float* tiles = static_cast<float*>(pool.scratch(thread));
-    const int64_t part = task % grid.row_parts, panels = task / grid.row_parts;
-    const Part rows{cut(row_groups, grid.row_parts, part) * kRows,
-                    smaller(call.m, cut(row_groups, grid.row_parts, part + 1) * kRows)};
-    const Part range{cut(p.panels, grid.panel_parts, panels),
-                     cut(p.panels, grid.panel_parts, panels + 1)};
-    for (int64_t chunk = 0; chunk < p.chunks; ++chunk) {
-      const int64_t k = chunk * p.depth, depth = smaller(p.depth, call.k - k);
-      const T* a = static_cast<const T*>(call.a) + rows.begin * call.lda + k;
-      int64_t lda = call.lda;
-      if constexpr (sizeof(T) == 4) {
-        if (widen) {
-          widen_rows(call, rows, k, depth, tiles + tile_floats);
-          a = tiles + tile_floats;
-          lda = depth;
-        }
-      }
-      float* tile = tiles;
-      auto body = [&](int64_t panel, int64_t row) {
-        const int64_t first = cut(p.vectors, p.panels, panel);
-        const int64_t vectors = cut(p.vectors, p.panels, panel + 1) - first;
-        const float* w =
-            static_cast<const float*>(call.packed) + panel_offset(p, call.k, chunk, panel);
-        const int64_t count = smaller(kRows, rows.end - row);
-        kernel_for<T>(count, vectors)(a + (row - rows.begin) * lda, lda, w, depth, tile, chunk > 0);
-        if (chunk + 1 == p.chunks)
-          finish(call, tile, vectors * kWidth, row, count, first * kWidth,
-                 smaller(vectors * kWidth, call.n - first * kWidth));
-        if (p.chunks > 1) tile += kTileFloats;
-      };
-      if (PANEL_OUTER) {
-        for (int64_t panel = range.begin; panel < range.end; ++panel)
-          for (int64_t row = rows.begin; row < rows.end; row += kRows) body(panel, row);
-      } else
-        for (int64_t row = rows.begin; row < rows.end; row += kRows)
-          for (int64_t panel = range.begin; panel < range.end; ++panel) body(panel, row);
+  void run(Pool& pool) const {
+    pool.reserve(static_cast<size_t>(tile_floats_ + widened_floats_) * sizeof(float));
+    pool.each(grid_.row_parts * grid_.panel_parts, [&](int64_t task, int thread) {
+      const int64_t i = task % grid_.row_parts, j = task / grid_.row_parts;
+      const Range rows{cut(grid_.row_groups, grid_.row_parts, i) * kRows,
+                       smaller(call_.m, cut(grid_.row_groups, grid_.row_parts, i + 1) * kRows)};
+      const Range panels{cut(packing_.panels, grid_.panel_parts, j),
+                         cut(packing_.panels, grid_.panel_parts, j + 1)};
+      for (int64_t chunk = 0; chunk < packing_.chunks; ++chunk)
+        multiply(rows, panels, chunk, static_cast<float*>(pool.scratch(thread)));
+    });
+  }
+
+ private:
+  void multiply(Range rows, Range panels, int64_t chunk, float* tile) const {
+    const int64_t k = chunk * packing_.depth, depth = smaller(packing_.depth, call_.k - k);
+    const int64_t first_value = rows.begin * call_.k + k;
+    const T* a;
+    int64_t lda = call_.k;
+    if (widen_) {
+      a = reinterpret_cast<const T*>(tile + tile_floats_);
+      widen_rows(static_cast<const bf16*>(call_.a) + first_value, lda, rows.end - rows.begin, depth,
+                 tile + tile_floats_);
+      lda = depth;
+    } else {
+      a = static_cast<const T*>(call_.a) + first_value;
     }
-  });
-}
+    const bool last = chunk + 1 == packing_.chunks;
+    for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
+      const int64_t first = cut(packing_.vectors, packing_.panels, panel);
+      const int64_t vectors = cut(packing_.vectors, packing_.panels, panel + 1) - first;
+      const int64_t column = first * kWidth, width = vectors * kWidth;
+      const int64_t columns = smaller(width, call_.n - column);
+      const float* w =
+          static_cast<const float*>(call_.packed) + panel_offset(packing_, call_.k, chunk, panel);
+      for (int64_t row = rows.begin; row < rows.end; row += kRows) {
+        const int64_t count = smaller(kRows, rows.end - row);
+        if (last) {
+          prefetch(call_.out, call_.out_type, call_.n, row, count, column, columns);
+          if (call_.residual != nullptr)
+            prefetch(call_.residual, call_.residual_type, call_.n, row % call_.residual_rows, count,
+                     column, columns);
+        }
+        kernel_for<T>(count, vectors)(a + (row - rows.begin) * lda, lda, w, depth, tile, chunk > 0);
+        if (last) finish_(call_, tile, width, row, count, column, columns);
+        if (packing_.chunks > 1) tile += kTileFloats;
+      }
+    }
+  }
+
+  const Gemm& call_;
+  Packing packing_;
+  Grid grid_;
+  FinishTile finish_;
+  bool widen_;
+  int64_t tile_floats_, widened_floats_;
+};
 
 }  // namespace
 
 void gemm(Pool& pool, const Gemm& call) {
   if (call.m == 0 || call.n == 0) return;
   if (call.a_type == DType::f32)
-    multiply<float>(pool, call);
+    Product<float>(call).run(pool);
   else
-    multiply<Half>(pool, call);
+    Product<Half>(call).run(pool);
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

@@ -14,17 +14,15 @@ struct Gemm {
   int64_t m = 0, n = 0, k = 0;
   const void* a = nullptr;
   DType a_type = DType::f32;  // f32 or bf16; also the arithmetic's
-  int64_t lda = 0;            // elements from row to row
   const void* packed = nullptr;
   const float* bias = nullptr;  // (n), or null
   Activation activation = Activation::none;
-  const void* residual =
-      nullptr;  // (residual_rows, n), or null; row i is added to rows i + j·residual_rows
+  // (residual_rows, n), or null; row i is added to the rows i + j·residual_rows.
+  const void* residual = nullptr;
   DType residual_type = DType::f32;
   int64_t residual_rows = 0;
   void* out = nullptr;  // may be the residual's memory where their types are the same
   DType out_type = DType::f32;
-  int64_t ldo = 0;
 };
 
 // Bytes of packed weights (n, k) for an A of type a_type.

@@ -6,12 +6,15 @@
 
 namespace hrsam::cpu::HRSAM_ISA {
 
-#if defined(HRSAM_ISA_avx512bf16) || defined(HRSAM_ISA_avx512) || defined(HRSAM_ISA_neon)
-constexpr int kRows = 8, kVectors = 3;  // 24 sums, 3 of W and a broadcast in 32 registers
+// As many sums as leave registers for a vector of each of W's columns and the broadcast.
+#if defined(HRSAM_ISA_avx512bf16) || defined(HRSAM_ISA_avx512)
+constexpr int kRows = 8, kVectors = 3;  // 24 sums in 32 registers
 #elif defined(HRSAM_ISA_avx2)
-constexpr int kRows = 6, kVectors = 2;  // 12 sums, 2 of W and a broadcast in 16 registers
+constexpr int kRows = 6, kVectors = 2;  // 12 in 16
+#elif defined(HRSAM_ISA_neon)
+constexpr int kRows = 6, kVectors = 3;  // 18 in 32: gcc loads several broadcasts ahead
 #else
-constexpr int kRows = 4, kVectors = 8;
+constexpr int kRows = 4, kVectors = 4;
 #endif
 
 // How an element type is multiplied: kStep neighbours along k at a time. Packed weights hold kStep
