@@ -26,6 +26,7 @@ constexpr int kVectors = 4;
 constexpr int kRows = 6;
 constexpr int kGroup = 4 * kRows;  // queries that share a key panel while it is in L1
 constexpr int kPanel = kVectors * kWidth;
+constexpr int kSoftmaxRows = 3;
 constexpr int kMaxHead = 512;  // channels of a head
 constexpr float kLog2E = 1.442695041f;
 constexpr float kMasked = -1e30f;  // finite, so that no difference of two of them is undefined
@@ -196,12 +197,10 @@ void pack_values(const HeadLayout<E>& head, int keys, Rows&& rows, E* to) {
   const int width = head.width();
   for (int j = 0; j < HeadLayout<E>::padded_keys(keys); j += 2) {
     const auto first = rows(j < keys ? j : 0), second = rows(j + 1 < keys ? j + 1 : 0);
-    for (int c = 0; c < width; c += kWidth) {
-      const int n = head.d - c < kWidth ? head.d - c : kWidth;
+    for (int c = 0; c < width; c += kWidth)
       store_rows(to + static_cast<int64_t>(j) * width + (sizeof(E) == 2 ? 2 : 1) * c, width,
-                 j < keys ? load_n(first.data + c, n) : zero(),
-                 j + 1 < keys ? load_n(second.data + c, n) : zero());
-    }
+                 j < keys ? load_lanes(first.data + c, head.d - c) : zero(),
+                 j + 1 < keys ? load_lanes(second.data + c, head.d - c) : zero());
   }
 }
 
@@ -209,11 +208,14 @@ void pack_values(const HeadLayout<E>& head, int keys, Rows&& rows, E* to) {
 template <class E>
 void pack_query(const HeadLayout<E>& head, const float* query, float scale, E* to) {
   const V factor = set1(scale);
-  for (int c = 0; c < head.depth(); c += kWidth) {
-    const int n = head.d - c < kWidth ? head.d - c : kWidth;
-    const int stored = head.depth() - c < kWidth ? head.depth() - c : kWidth;
-    store_n(to + c, load_n(query + c, n) * factor, stored);
-  }
+  for (int c = 0; c < head.depth(); c += kWidth)
+    store_lanes(to + c, load_lanes(query + c, head.d - c) * factor, head.depth() - c);
+}
+
+// 2^x for probabilities of type E: no more accurate than E is.
+template <class E>
+HRSAM_INLINE V exp2_of(V x) {
+  return sizeof(E) == 2 ? exp2_rough(x) : exp2_fast(x);
 }
 
 // Online softmax of a group of queries: the largest logit so far and the sum of 2^(logit −
@@ -223,31 +225,38 @@ struct Statistics {
   float sum = 0;
 };
 
-// logits[padded] -> probabilities[padded]; returns what earlier sums are to be multiplied with.
-template <class E>
-HRSAM_INLINE float softmax_row(float* logits, const float* bias, int keys, int padded,
-                               Statistics& statistics, E* probabilities) {
-  const int whole = keys / kWidth * kWidth;
-  V largest = set1(statistics.largest);
-  if (bias != nullptr)
-    for (int j = 0; j < keys; j += kWidth)
-      store(logits + j, load(logits + j) + load_n(bias + j, keys - j < kWidth ? keys - j : kWidth));
-  if (whole < padded)
-    for (int j = keys; j < padded; ++j) logits[j] = kMasked;
-  for (int j = 0; j < padded; j += kWidth) largest = max(largest, load(logits + j));
-  const float new_largest = reduce_max(largest);
-  const V shift = set1(new_largest);
-  V sum = zero();
-  for (int j = 0; j < padded; j += kWidth) {
-    const V p = exp2_fast(load(logits + j) - shift);
-    sum = sum + p;
-    store(probabilities + j, p);
+HRSAM_INLINE void add_bias(float* logits, const float* bias, int keys) {
+  for (int j = 0; j < keys; j += kWidth)
+    store(logits + j, load(logits + j) + load_lanes(bias + j, keys - j));
+}
+
+// logits -> probabilities of kCount rows (several at once, for the latency of the sums across
+// lanes), `padded` numbers each, of which those past `keys` do not count. scale[row]: what earlier
+// sums are to be multiplied with.
+template <int kCount, class E>
+HRSAM_INLINE void softmax_rows(float* logits, int keys, int padded, Statistics* statistics,
+                               float* scale, E* probabilities) {
+  V largest[kCount], sum[kCount];
+  for (int r = 0; r < kCount; ++r) {
+    for (int j = keys; j < padded; ++j) logits[r * padded + j] = kMasked;
+    largest[r] = set1(statistics[r].largest);
+    sum[r] = zero();
   }
-  const float difference = statistics.largest - new_largest;
-  const float old_scale = difference == 0 ? 1 : ::exp2f(difference);
-  statistics.sum = statistics.sum * old_scale + reduce_add(sum);
-  statistics.largest = new_largest;
-  return old_scale;
+  for (int j = 0; j < padded; j += kWidth)
+    for (int r = 0; r < kCount; ++r) largest[r] = max(largest[r], load(logits + r * padded + j));
+  float shift[kCount];
+  for (int r = 0; r < kCount; ++r) largest[r] = set1(shift[r] = reduce_max(largest[r]));
+  for (int j = 0; j < padded; j += kWidth)
+    for (int r = 0; r < kCount; ++r) {
+      const V p = exp2_of<E>(load(logits + r * padded + j) - largest[r]);
+      sum[r] = sum[r] + p;
+      store(probabilities + r * padded + j, p);
+    }
+  for (int r = 0; r < kCount; ++r) {
+    const float difference = statistics[r].largest - shift[r];
+    scale[r] = difference == 0 ? 1 : ::exp2f(difference);
+    statistics[r] = {shift[r], statistics[r].sum * scale[r] + reduce_add(sum[r])};
+  }
 }
 
 // Scratch of attend(), for one thread.
@@ -276,11 +285,22 @@ void attend(const HeadLayout<E>& head, const E* query, int queries, const E* key
                     scratch.logits + static_cast<int64_t>(r) * padded + panel, padded, nullptr);
     }
     float scale[kGroup] = {};
-    for (int r = 0; r < count; ++r) {
-      if (first) statistics[begin + r] = Statistics();
-      scale[r] = softmax_row<E>(scratch.logits + static_cast<int64_t>(r) * padded, bias(begin + r),
-                                key_count, padded, statistics[begin + r],
-                                scratch.probabilities + static_cast<int64_t>(r) * padded);
+    for (int r = 0; r < count; r += kSoftmaxRows) {
+      const int rows = count - r < kSoftmaxRows ? count - r : kSoftmaxRows;
+      float* logits = scratch.logits + static_cast<int64_t>(r) * padded;
+      E* probabilities = scratch.probabilities + static_cast<int64_t>(r) * padded;
+      Statistics* those = statistics + begin + r;
+      for (int i = 0; i < rows; ++i) {
+        if (first) those[i] = Statistics();
+        const float* added = bias(begin + r + i);
+        if (added != nullptr) add_bias(logits + i * padded, added, key_count);
+      }
+      if (rows == kSoftmaxRows)
+        softmax_rows<kSoftmaxRows>(logits, key_count, padded, those, scale + r, probabilities);
+      else
+        for (int i = 0; i < rows; ++i)
+          softmax_rows<1>(logits + i * padded, key_count, padded, those + i, scale + r + i,
+                          probabilities + i * padded);
     }
     for (int r = count; r < round_up(count, kRows); ++r)
       memset(scratch.probabilities + static_cast<int64_t>(r) * padded, 0, sizeof(E) * padded);
@@ -299,8 +319,7 @@ void attend(const HeadLayout<E>& head, const E* query, int queries, const E* key
 template <class T>
 HRSAM_INLINE void store_output(const float* sums, float sum, int d, T* to) {
   const V factor = set1(sum > 0 ? 1 / sum : 0);
-  for (int c = 0; c < d; c += kWidth)
-    store_n(to + c, load(sums + c) * factor, d - c < kWidth ? d - c : kWidth);
+  for (int c = 0; c < d; c += kWidth) store_lanes(to + c, load(sums + c) * factor, d - c);
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

@@ -29,15 +29,6 @@ constexpr float kLog2E = 1.442695041f;
 constexpr int kFewBlocks = 8;
 constexpr int64_t kChunk = 1024;
 
-template <class T>
-HRSAM_INLINE V load_lanes(const T* p, int n) {
-  return n == kWidth ? load(p) : load_n(p, n);
-}
-template <class T>
-HRSAM_INLINE void store_lanes(T* p, V x, int n) {
-  n == kWidth ? store(p, x) : store_n(p, x, n);
-}
-
 // An f32 or bf16 operand of rows.
 struct Rows {
   const void* data;

@@ -42,10 +42,10 @@ HRSAM_INLINE void turn(const T* x, const float* table, int half, float* out) {
     out[c] = to_f32(x[c]) * table[c] + to_f32(x[c ^ 1]) * table[half + c];
 #else
   for (int c = 0; c < half; c += kWidth) {
-    const int n = half - c < kWidth ? half - c : kWidth;
-    const V a = load_n(x + c, n);
-    store_n(out + c, fma(a, load_n(table + c, n), swap_neighbours(a) * load_n(table + half + c, n)),
-            n);
+    const int n = half - c;
+    const V a = load_lanes(x + c, n), b = swap_neighbours(a);
+    const V turned = fma(a, load_lanes(table + c, n), b * load_lanes(table + half + c, n));
+    store_lanes(out + c, turned, n);
   }
 #endif
 }
@@ -61,9 +61,7 @@ HRSAM_INLINE void load_head(const T* x, int d, const float* row, const float* co
     rope::turn(x + d / 2, column, d / 2, out + d / 2);
     return;
   }
-  int c = 0;
-  for (; c + kWidth <= d; c += kWidth) store(out + c, load(x + c));
-  if (c < d) store_n(out + c, load_n(x + c, d - c), d - c);
+  for (int c = 0; c < d; c += kWidth) store_lanes(out + c, load_lanes(x + c, d - c), d - c);
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

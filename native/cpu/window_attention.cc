@@ -186,10 +186,12 @@ class WindowAttention : public Op {
       memset(s.query + static_cast<int64_t>(r) * head.depth(), 0, sizeof(E) * head.depth());
 
     const int padded = HeadLayout<E>::padded_keys(count);
+    const bool more = channel + d_ < channels_;
     if (s.window.masked) mask_regions(s.window, count, padded, s.masks);
     attend(
         head, s.query, queries, s.keys, s.values, count, true,
         [&](int query) -> const float* {
+          if (more) prefetch_next_head(qkv + s.window.tokens[s.positions[query]] * stride);
           const float* mask =
               s.window.masked ? s.masks + s.window.regions[s.positions[query]] * padded : nullptr;
           if (!bias_) return mask;
@@ -208,6 +210,14 @@ class WindowAttention : public Op {
       else
         store_output(sums, s.statistics[query].sum, d_, run.out<bf16>() + at);
     }
+  }
+
+  // Asks for a token's query, key and value of the head after this one.
+  template <class T>
+  void prefetch_next_head(const T* head) const {
+    for (int part = 0; part < 3; ++part)
+      for (int c = 0; c < d_; c += 64 / static_cast<int>(sizeof(T)))
+        __builtin_prefetch(head + part * channels_ + d_ + c, 0, 2);
   }
 
   // One row of additions to the logits for each region.

@@ -47,15 +47,32 @@ HRSAM_INLINE V exp(V x) {
   return scale2(polynomial(r, kExp2), n);
 }
 
-// 2^x, relative error 2e-7 beyond the rounding of x itself: a degree less and no second reduction
-// step. For the scans, whose time is exponentials. Results below 2^-126 may be 0; x must not exceed
-// 128.
+// 2^x, relative error 2e-7 beyond the rounding of x itself: no second reduction step. For softmax
+// and scans, whose time is exponentials. Results below 2^-126 may be 0; x must not exceed 128.
+// Where x is split by rounding down, the polynomial serves [0, 1), else [-1/2, 1/2]; minimax,
+// relative error 9e-8.
 HRSAM_INLINE V exp2_fast(V x) {
+#ifdef HRSAM_SPLIT_DOWN
+  constexpr float kExp2[] = {
+      1.0f, 6.931513118e-1f, 2.401644501e-1f, 5.579991321e-2f, 9.017030217e-3f, 1.867130108e-3f};
+  return scale2_down(polynomial(fraction(x), kExp2), x);
+#else
   constexpr float kExp2[] = {
       1.0f, 6.931469776e-1f, 2.402224208e-1f, 5.550733744e-2f, 9.671512661e-3f, 1.326472690e-3f};
   x = max(set1(-150), x);
   const V n = round(x);
   return scale2(polynomial(x - n, kExp2), n);
+#endif
+}
+
+// The same to 1e-4, for results that are rounded to bf16.
+HRSAM_INLINE V exp2_rough(V x) {
+#ifdef HRSAM_SPLIT_DOWN
+  constexpr float kExp2[] = {1.0f, 6.951167878e-1f, 2.276449877e-1f, 7.706704400e-2f};
+  return scale2_down(polynomial(fraction(x), kExp2), x);
+#else
+  return exp2_fast(x);
+#endif
 }
 
 // ln(1 + e^x), accurate relative to its size also far on the left; x itself above 20, as PyTorch
@@ -92,6 +109,16 @@ HRSAM_INLINE V gelu(V x) {
 }
 
 #endif
+
+// load_n and store_n for an n that mostly is kWidth.
+template <class T>
+HRSAM_INLINE V load_lanes(const T* p, int n) {
+  return n >= kWidth ? load(p) : load_n(p, n);
+}
+template <class T>
+HRSAM_INLINE void store_lanes(T* p, V x, int n) {
+  n >= kWidth ? store(p, x) : store_n(p, x, n);
+}
 
 HRSAM_INLINE V sigmoid(V x) { return set1(1) / (set1(1) + exp(-x)); }
 HRSAM_INLINE V silu(V x) { return x / (set1(1) + exp(-x)); }

@@ -38,6 +38,7 @@ HRSAM_INLINE float reduce_max(V x) { return x; }
 
 HRSAM_INLINE V exp(V x) { return ::expf(x); }
 HRSAM_INLINE V exp2_fast(V x) { return ::exp2f(x); }
+HRSAM_INLINE V exp2_rough(V x) { return ::exp2f(x); }
 HRSAM_INLINE V softplus(V x) { return x > 20 ? x : ::log1pf(::expf(x)); }
 HRSAM_INLINE V gelu(V x) { return 0.5f * x * ::erfcf(-0.70710678f * x); }
 
