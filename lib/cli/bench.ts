@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { addModelOptions, type ModelOptions, wholeNumber } from './options.js';
+import { addDeviceOptions, addWeightsOptions, type ModelOptions, wholeNumber } from './options.js';
 
 export const BENCH_GROUPS = ['gemm', 'attention', 'scan', 'encoder'] as const;
 export type BenchGroup = (typeof BENCH_GROUPS)[number];
@@ -15,7 +15,7 @@ export interface BenchOptions extends Omit<ModelOptions, 'dtype'> {
 }
 
 const HELP = `
-The peak is measured in the same run, before and after every timing, as multiply-adds that wait for nothing; share is a
+Without --dtype both types are measured. The peak is measured in the same run, before and after every timing, as multiply-adds that wait for nothing; share is a
 run's rate by the peak around it. GFLOP/s count only what the result needs. Each group of ops and each encoder runs in a
 process of its own; its peak memory is that process's, weights included.
 
@@ -40,10 +40,7 @@ export function benchCommand(): Command {
         .argParser(groups)
         .default(BENCH_GROUPS, 'all'),
     );
-  addModelOptions(command);
-  // Without --dtype both are measured.
-  command.options.find((option) => option.long === '--dtype')!.default(undefined, 'both');
-  return command
+  return addDeviceOptions(addWeightsOptions(command))
     .option('--size <pixels>', 'side of the encoders’ images', wholeNumber(16), 1024)
     .option('--batch <n>', 'images per run of an encoder', wholeNumber(1), 1)
     .option('--full', 'encoders also at twice and four times the size')

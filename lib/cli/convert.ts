@@ -23,7 +23,9 @@ export function convertCommand(): Command {
     .argument('<input>', '.safetensors, .pth or .pt')
     .argument('<output>', '.safetensors')
     .option('--config <json>', "the model's settings, where the weights do not tell them")
-    .addOption(new Option('--channel-order <order>', 'channels the model was trained on').choices(['rgb', 'bgr']))
+    .addOption(
+      new Option('--channel-order <order>', 'channels the model was trained on').choices(['rgb', 'bgr']),
+    )
     .addOption(new Option('--dtype <type>', 'of linears and convolutions').choices(['f32', 'f16', 'bf16']))
     .option('--json', 'print JSON')
     .addHelpText('after', HELP)
@@ -36,7 +38,11 @@ async function convertFile(input: string, output: string, options: ConvertComman
   await checkOutputs(output);
   const { convert } = await import('../weights/convert.js');
   const bar = await progressBar('converting');
-  const { tensors, dropped, config: stored } = await convert(input, output, {
+  const {
+    tensors,
+    dropped,
+    config: stored,
+  } = await convert(input, output, {
     config,
     channelOrder,
     dtype,
@@ -44,9 +50,18 @@ async function convertFile(input: string, output: string, options: ConvertComman
   }).finally(() => bar.end());
   const { size } = statSync(output);
   if (json) {
-    printJson({ input, output, bytes: size, tensors, dropped, channelOrder: stored.image.channelOrder, config: stored });
+    printJson({
+      input,
+      output,
+      bytes: size,
+      tensors,
+      dropped,
+      channelOrder: stored.image.channelOrder,
+      config: stored,
+    });
     return;
   }
   print(`${output}  ${tensors} tensors, ${formatBytes(size)}, ${stored.image.channelOrder}`);
-  if (dropped.length > 0) print(`left out, not of the model: ${dropped.slice(0, 8).join(', ')} (${dropped.length})`);
+  if (dropped.length > 0)
+    print(`left out, not of the model: ${dropped.slice(0, 8).join(', ')} (${dropped.length})`);
 }

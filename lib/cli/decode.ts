@@ -63,6 +63,8 @@ async function decode(path: string, options: DecodeOptions): Promise<void> {
     printJson({ output: options.output, prompts: rows, model: describeModel(model, options), ms: watch.ms });
   } else {
     for (const { name, masks } of rows) print(`${name}/masks (${masks.join(', ')})`);
-    print(`${options.output}  ${rows.length} prompts in ${formatMs(watch.ms.decode!)} on ${model.device.name}`);
+    print(
+      `${options.output}  ${rows.length} prompts in ${formatMs(watch.ms.decode!)} on ${model.device.name}`,
+    );
   }
 }

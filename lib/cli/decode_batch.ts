@@ -55,7 +55,11 @@ export async function decodeBatch(
     });
   }
   if (logits && logits.shape[0] !== 1 && logits.shape[0] !== count) {
-    throw new HrsamError('ERR_PROMPT', 'masks', { where, expected: `1 or ${count}`, actual: logits.shape[0] });
+    throw new HrsamError('ERR_PROMPT', 'masks', {
+      where,
+      expected: `1 or ${count}`,
+      actual: logits.shape[0],
+    });
   }
   const { multimaskOutputs } = network.config.decoder;
   const arrays = arrange(tokenLists(prompt, count), 2 + multimaskOutputs);

@@ -39,6 +39,7 @@ async function doctor({ json }: { json?: boolean }): Promise<void> {
     ['pictures', found.sharp.ok ? `sharp ${found.sharp.version}` : `not readable: ${found.sharp.reason}`],
     ['self-test', selfTest.ok ? `passed in ${selfTest.ms} ms` : `failed: ${selfTest.reason}`],
   ];
-  if (process.env.HRSAM_CPU_ISA) lines.splice(4, 0, ['', `HRSAM_CPU_ISA=${process.env.HRSAM_CPU_ISA} is set`]);
+  if (process.env.HRSAM_CPU_ISA)
+    lines.splice(4, 0, ['', `HRSAM_CPU_ISA=${process.env.HRSAM_CPU_ISA} is set`]);
   for (const [label, text] of lines) print(`${label.padEnd(10)} ${text}`);
 }

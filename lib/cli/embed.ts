@@ -35,16 +35,25 @@ export function embedCommand(): Command {
 
 async function embed(input: string, options: EmbedOptions): Promise<void> {
   const isTensor = input.endsWith('.safetensors');
-  if (isTensor && options.size !== undefined) usageError('--size is for pictures: tensors are used as they are');
+  if (isTensor && options.size !== undefined)
+    usageError('--size is for pictures: tensors are used as they are');
   needWeights(options);
   await checkOutputs(options.output);
   const watch = new Stopwatch();
   using model = await watch.time('load', () => loadModel(options));
   const shape = await (isTensor ? embedTensors : embedPicture)(model, input, options, watch);
   if (options.json) {
-    printJson({ input, output: options.output, embedding: shape, model: describeModel(model, options), ms: watch.ms });
+    printJson({
+      input,
+      output: options.output,
+      embedding: shape,
+      model: describeModel(model, options),
+      ms: watch.ms,
+    });
   } else {
-    print(`${options.output}  embedding (${shape.join(', ')}) in ${formatMs(watch.ms.encode!)} on ${model.device.name}`);
+    print(
+      `${options.output}  embedding (${shape.join(', ')}) in ${formatMs(watch.ms.encode!)} on ${model.device.name}`,
+    );
   }
 }
 

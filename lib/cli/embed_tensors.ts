@@ -13,7 +13,8 @@ export async function readImages(path: string, model: HRSAM): Promise<Tensor> {
   await using file = await SafetensorsFile.open(path);
   const stored = file.tensors.get('image');
   const { patchSize } = model.config.encoder;
-  const channels = model.config.family === 'hrsam' ? model.config.encoder.inDim : model.config.encoder.inChans;
+  const channels =
+    model.config.family === 'hrsam' ? model.config.encoder.inDim : model.config.encoder.inChans;
   const [batch, found, height, width] = stored?.shape ?? [];
   const fits =
     stored?.dtype === 'F32' &&
@@ -50,7 +51,11 @@ export async function encodeTensor(network: Network, images: Tensor, signal?: Ab
   );
   const parts = Object.fromEntries(embeddings.map((embedding, i) => [`e${i}`, own(embedding)]));
   const joined = await evaluate(parts, (graph, values) => ({
-    all: concat(graph, Object.keys(parts).map((name) => values[name]!), 0),
+    all: concat(
+      graph,
+      Object.keys(parts).map((name) => values[name]!),
+      0,
+    ),
   }));
   return joined.all!;
 }

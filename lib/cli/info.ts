@@ -36,7 +36,9 @@ async function info(argument: string | undefined, options: InfoOptions): Promise
   if (name === undefined) return listPresets(options.json ?? false);
   const { describe } = await import('./info_model.js');
   const found = await describe(name, readConfig(options));
-  const flops = options.flops && (await import('./info_flops.js')).flopsByLayer(found.config, options.flops, options.depth);
+  const flops =
+    options.flops &&
+    (await import('./info_flops.js')).flopsByLayer(found.config, options.flops, options.depth);
   if (options.json) {
     printJson({ ...found, flops });
     return;
@@ -45,8 +47,10 @@ async function info(argument: string | undefined, options: InfoOptions): Promise
   print(`${name}: ${found.variant}`);
   if (stored) {
     print(`stored as ${stored.format}, ${stored.dtypes.join(', ')}, ${formatBytes(stored.bytes)}`);
-    for (const [key, value] of Object.entries(metadata ?? {})) print(`metadata ${key}: ${value.slice(0, 100)}`);
-    if (unexpected?.length) print(`not of the model: ${unexpected.slice(0, 8).join(', ')} (${unexpected.length})`);
+    for (const [key, value] of Object.entries(metadata ?? {}))
+      print(`metadata ${key}: ${value.slice(0, 100)}`);
+    if (unexpected?.length)
+      print(`not of the model: ${unexpected.slice(0, 8).join(', ')} (${unexpected.length})`);
   }
   const total = Object.values(parameters).reduce((sum, count) => sum + count, 0);
   const rows = Object.entries({ ...parameters, total }).map(([part, count]) => [part, grouped(count)]);
@@ -73,7 +77,14 @@ async function listPresets(json: boolean): Promise<void> {
     }),
   );
   if (json) printJson({ presets });
-  else print(table(['preset', 'family', 'parameters'], presets.map((p) => [p.name, p.variant, grouped(p.parameters)]), [0, 1]));
+  else
+    print(
+      table(
+        ['preset', 'family', 'parameters'],
+        presets.map((p) => [p.name, p.variant, grouped(p.parameters)]),
+        [0, 1],
+      ),
+    );
 }
 
 const grouped = (count: number): string => count.toLocaleString('en-US');

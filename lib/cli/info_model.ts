@@ -28,7 +28,9 @@ const countParameters = (config: ModelConfig, part: ModelPart): number =>
 /** What a preset or a weights file is; of a file, only header or pickle are read. @throws as `openWeights` */
 export async function describe(name: string, config?: unknown): Promise<ModelInfo> {
   const parametersOf = (found: ModelConfig) =>
-    Object.fromEntries(MODEL_PARTS.map((part) => [part, countParameters(found, part)])) as ModelInfo['parameters'];
+    Object.fromEntries(
+      MODEL_PARTS.map((part) => [part, countParameters(found, part)]),
+    ) as ModelInfo['parameters'];
   if (isPreset(name)) {
     const preset = presetConfig(name);
     return { name, variant: variantOf(preset), parameters: parametersOf(preset), config: preset };

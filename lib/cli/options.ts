@@ -12,8 +12,6 @@ export interface ModelOptions {
   threads?: number;
 }
 
-export interface DeviceOptions extends Pick<ModelOptions, 'device' | 'dtype' | 'threads'> {}
-
 /** A whole number of at least `least`. */
 export const wholeNumber =
   (least: number) =>
@@ -59,18 +57,22 @@ export function heightAndWidth(text: string): [number, number] {
   return [Number(match[1]), Number(match[2] ?? match[1])];
 }
 
-export const addDeviceOptions = (command: Command): Command =>
-  command
+/** @param dtype what is computed in unless asked otherwise; absent: the command's own choice */
+export function addDeviceOptions(command: Command, dtype?: 'f32'): Command {
+  const type = new Option('--dtype <type>', 'arithmetic').choices(['f32', 'bf16']);
+  return command
     .option('-d, --device <name>', 'cpu, cuda, cuda:N or auto', 'auto')
-    .addOption(new Option('--dtype <type>', 'arithmetic').choices(['f32', 'bf16']).default('f32'))
+    .addOption(dtype ? type.default(dtype) : type)
     .option('--threads <n>', 'CPU threads (default: all)', wholeNumber(1));
+}
 
 export const addWeightsOptions = (command: Command): Command =>
   command
     .option('-w, --weights <file>', '.safetensors, .pth or .pt, or random:<preset> (untrained)')
     .option('--config <json>', "the model's settings, where the weights do not tell them");
 
-export const addModelOptions = (command: Command): Command => addDeviceOptions(addWeightsOptions(command));
+export const addModelOptions = (command: Command): Command =>
+  addDeviceOptions(addWeightsOptions(command), 'f32');
 
 /** No trained model ships with the package: weights must be named. */
 export function needWeights({ weights }: Pick<ModelOptions, 'weights'>): string {

@@ -17,11 +17,13 @@ export async function checkOutputs(...paths: (string | undefined)[]): Promise<vo
   for (const path of paths) {
     if (path === undefined) continue;
     const folder = dirname(path);
-    const isFolder = async (name: string) => (await stat(name).catch(() => undefined))?.isDirectory() ?? false;
+    const isFolder = async (name: string) =>
+      (await stat(name).catch(() => undefined))?.isDirectory() ?? false;
     if (!(await isFolder(folder))) {
       throw new HrsamError('ERR_FILE', 'cannot be written: there is no such folder', { where: path });
     }
-    if (await isFolder(path)) throw new HrsamError('ERR_FILE', 'cannot be written: it is a folder', { where: path });
+    if (await isFolder(path))
+      throw new HrsamError('ERR_FILE', 'cannot be written: it is a folder', { where: path });
   }
 }
 
@@ -48,10 +50,17 @@ export function numbered(path: string, index: number, count: number): string {
 }
 
 /** Columns padded to their widest entry; numbers to the right. */
-export function table(header: readonly string[], rows: readonly (readonly string[])[], left: readonly number[] = [0]): string {
+export function table(
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+  left: readonly number[] = [0],
+): string {
   const widths = header.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)));
   const line = (cells: readonly string[]) =>
-    cells.map((cell, i) => (left.includes(i) ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ').trimEnd();
+    cells
+      .map((cell, i) => (left.includes(i) ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
+      .join('  ')
+      .trimEnd();
   return [header, ...rows].map(line).join('\n');
 }
 
@@ -64,4 +73,5 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 || value >= 100 ? value.toFixed(0) : value.toPrecision(3)} ${UNITS[unit]}`;
 }
 
-export const formatMs = (ms: number): string => (ms >= 1000 ? `${(ms / 1000).toFixed(2)} s` : `${ms.toFixed(ms < 10 ? 2 : 1)} ms`);
+export const formatMs = (ms: number): string =>
+  ms >= 1000 ? `${(ms / 1000).toFixed(2)} s` : `${ms.toFixed(ms < 10 ? 2 : 1)} ms`;

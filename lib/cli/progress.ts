@@ -17,7 +17,12 @@ export async function progressBar(label: string): Promise<Progress> {
   if (!process.stderr.isTTY) return { update: throwIfInterrupted, end() {} };
   const { SingleBar, Presets } = (await import('cli-progress')).default;
   const bar = new SingleBar(
-    { format: `${label} {bar} {percentage} %`, stream: process.stderr, clearOnComplete: true, hideCursor: true },
+    {
+      format: `${label} {bar} {percentage} %`,
+      stream: process.stderr,
+      clearOnComplete: true,
+      hideCursor: true,
+    },
     Presets.shades_grey,
   );
   const begin = performance.now();

@@ -22,7 +22,10 @@ const maskSchema = z.union(
       scale: z.number(),
     }),
   ],
-  { error: 'expected {"from_prompt", "mask_index"}, {"file", "tensor"} or {"name", "shape", "offset", "scale"}' },
+  {
+    error:
+      'expected {"from_prompt", "mask_index"}, {"file", "tensor"} or {"name", "shape", "offset", "scale"}',
+  },
 );
 
 const promptSchema = z.strictObject({
@@ -52,7 +55,12 @@ export function readPrompts(path: string): TensorPrompt[] {
     checkCounts(prompt, where);
     const source = prompt.mask_logits;
     if (source && 'from_prompt' in source && !names.has(source.from_prompt)) {
-      fail(where, 'from_prompt', `one of the prompts before it: ${[...names].join(', ') || 'none'}`, source.from_prompt);
+      fail(
+        where,
+        'from_prompt',
+        `one of the prompts before it: ${[...names].join(', ') || 'none'}`,
+        source.from_prompt,
+      );
     }
     names.add(prompt.name);
   }
@@ -63,7 +71,8 @@ function checkCounts({ points, labels, boxes }: TensorPrompt, where: string): vo
   const counts = [points?.length, boxes?.length].filter((count) => count !== undefined);
   if (new Set(counts).size > 1) fail(where, 'points and boxes of different batches', counts[0], counts[1]);
   if (counts.includes(0)) fail(where, 'an empty batch', 'at least one prompt');
-  const lengths = (rows: readonly (readonly unknown[])[] | null | undefined) => (rows ?? []).map((row) => row.length);
+  const lengths = (rows: readonly (readonly unknown[])[] | null | undefined) =>
+    (rows ?? []).map((row) => row.length);
   if (lengths(points).join() !== lengths(labels).join()) {
     fail(where, 'labels', `one per point: rows of [${lengths(points)}]`, `rows of [${lengths(labels)}]`);
   }
@@ -98,14 +107,17 @@ export async function readMask(
     );
   }
   const data = (await file.read(source.tensor)) as Float32Array;
-  if (!data.every(Number.isFinite)) fail(`${where}: ${path}`, 'mask logits', 'finite values', 'NaN or infinity');
+  if (!data.every(Number.isFinite))
+    fail(`${where}: ${path}`, 'mask logits', 'finite values', 'NaN or infinity');
   return { shape: batchShape(stored.shape, where), data };
 }
 
 /** (b, 1, h, w) or (b, h, w), sides multiples of 4 for the two halving convolutions. */
 function batchShape(shape: readonly number[], where: string): [number, number, number] {
-  const [batch, height, width] = shape.length === 4 && shape[1] === 1 ? [shape[0], shape[2], shape[3]] : shape;
+  const [batch, height, width] =
+    shape.length === 4 && shape[1] === 1 ? [shape[0], shape[2], shape[3]] : shape;
   const right = (shape.length === 3 || shape[1] === 1) && height! % 4 === 0 && width! % 4 === 0;
-  if (!right || shape.includes(0)) fail(where, 'mask logits', '(b, 1, h, w), h and w multiples of 4', `[${shape}]`);
+  if (!right || shape.includes(0))
+    fail(where, 'mask logits', '(b, 1, h, w), h and w multiples of 4', `[${shape}]`);
   return [batch!, height!, width!];
 }

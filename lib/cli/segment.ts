@@ -46,12 +46,23 @@ export function segmentCommand(): Command {
   const command = new Command('segment')
     .description('segment an object of a picture by points, boxes and masks')
     .argument('<picture>', 'JPEG, PNG, WebP, TIFF, GIF or AVIF')
-    .option('-p, --point <x,y[,label]>', 'a point of the object, or with label 0 of the background', collectPoint)
+    .option(
+      '-p, --point <x,y[,label]>',
+      'a point of the object, or with label 0 of the background',
+      collectPoint,
+    )
     .option('-b, --box <x0,y0,x1,y1>', 'a box around an object', collectBox)
     .option('--mask <picture>', 'an earlier or rough mask: white inside, black outside')
     .option('--multimask', 'three masks per prompt: whole, part and subpart')
-    .option('--size <pixels>', 'longest side the picture is brought to (default: the weights’)', wholeNumber(1))
-    .option('-o, --output <png>', 'where the mask goes (default: mask.png, unless --json, --rle or --overlay)')
+    .option(
+      '--size <pixels>',
+      'longest side the picture is brought to (default: the weights’)',
+      wholeNumber(1),
+    )
+    .option(
+      '-o, --output <png>',
+      'where the mask goes (default: mask.png, unless --json, --rle or --overlay)',
+    )
     .option('--overlay <png>', 'the picture with masks and prompts drawn over it (.png, .jpg or .webp)')
     .option('--rle <json>', 'masks as COCO run lengths')
     .option('--json', 'print results as JSON');
@@ -64,11 +75,17 @@ function checkPrompts({ point, box = [], mask }: SegmentCommandOptions): void {
     usageError('nothing to segment: give a point (-p x,y), a box (-b x0,y0,x1,y1) or a mask (--mask m.png)');
   }
   if (box.length > 1 && (point || mask)) {
-    usageError('several boxes are prompts of their own: combine one box with points or a mask, or give boxes alone');
+    usageError(
+      'several boxes are prompts of their own: combine one box with points or a mask, or give boxes alone',
+    );
   }
 }
 
-async function prompts(options: SegmentCommandOptions, image: EncodedImage, device: Device): Promise<Prompt[]> {
+async function prompts(
+  options: SegmentCommandOptions,
+  image: EncodedImage,
+  device: Device,
+): Promise<Prompt[]> {
   const { point, box = [], mask } = options;
   if (box.length > 1) return box.map((corners) => ({ box: corners }));
   const { maskPrompt } = await import('./mask_prompt.js');
@@ -99,7 +116,13 @@ async function segment(picture: string, options: SegmentCommandOptions): Promise
     image.segment(await prompts(options, image, model.device), { multimask: options.multimask, signal }),
   );
   const masks = found.flatMap((list, prompt) => list.map((mask) => ({ prompt, mask })));
-  const files = await watch.time('write', () => write(masks.map(({ mask }) => mask), pixels, options));
+  const files = await watch.time('write', () =>
+    write(
+      masks.map(({ mask }) => mask),
+      pixels,
+      options,
+    ),
+  );
   const results = masks.map(({ prompt, mask }, i) => ({
     prompt,
     index: mask.index,
@@ -109,7 +132,8 @@ async function segment(picture: string, options: SegmentCommandOptions): Promise
     rle: mask.compressedRle(),
     file: files[i],
   }));
-  if (options.rle) await writeOutput(options.rle, `${JSON.stringify(results.map(({ file, ...rest }) => rest))}\n`);
+  if (options.rle)
+    await writeOutput(options.rle, `${JSON.stringify(results.map(({ file, ...rest }) => rest))}\n`);
   if (options.json) {
     const { original, input } = image;
     printJson({

@@ -1,8 +1,8 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { totalFlops } from '../../graph/cost.js';
 import { HRSAM } from '../../predictor/hrsam.js';
-import { Owned } from '../../runtime/owned.js';
 import { elementCount } from '../../runtime/dtype.js';
+import { Owned } from '../../runtime/owned.js';
 import { fillTensor } from '../../weights/random.js';
 import { encoderGraph } from '../info_flops.js';
 import { type BenchRow, measure, peakMemory } from './measure.js';
@@ -67,7 +67,7 @@ export async function encoderRows(part: EncoderPart): Promise<BenchRow[]> {
 async function clickRow(model: HRSAM, { name, size, dtype }: EncoderPart, label: string): Promise<BenchRow> {
   const data = Uint8Array.from({ length: size * size * 3 }, (_, i) => (i * 7919) >> 4);
   using image = await model.encode({ data, width: size, height: size, channels: 3 }, { size });
-  return measure({
+  return await measure({
     what: `${name} click to mask`,
     device: model.device,
     dtype,

@@ -45,7 +45,7 @@ async function timeOps(
   const run = async () => {
     await compiled.run(given, { into });
   };
-  return measure({ ...subject, device, run });
+  return await measure({ ...subject, device, run });
 }
 
 const row = (what: string, dtype: Compute, size: string, flops: number, note?: string) => ({
@@ -95,7 +95,13 @@ export async function attentionRows(device: Device, dtype: Compute): Promise<Ben
   const flops = 4 * TOKENS * WINDOW ** 2 * CHANNELS;
   const products = await timeOps(
     device,
-    row('window attention: its two products', dtype, `${TOKENS} tokens`, flops, 'the linears’ micro-kernel, nothing else'),
+    row(
+      'window attention: its two products',
+      dtype,
+      `${TOKENS} tokens`,
+      flops,
+      'the linears’ micro-kernel, nothing else',
+    ),
     { q: [TOKENS * HEADS, HEAD_DIM] },
     { k: [WINDOW ** 2, HEAD_DIM], v: [HEAD_DIM, WINDOW ** 2] },
     // In pieces, so that the logits stay in the cache as they do inside the attention.
@@ -152,7 +158,14 @@ export async function scanRows(device: Device, dtype: Compute): Promise<BenchRow
       { u: [1, TOKENS, CHANNELS], ssm: [1, TOKENS, CHANNELS + 2 * STATES] },
       { a: [CHANNELS, STATES], bias: [CHANNELS], d: [CHANNELS], gamma: [CHANNELS, cycles, 1] },
       (graph, { u, ssm, a, bias, d, gamma }) => ({
-        y: cycleScan(graph, u!, ssm!, a!, { dtBias: bias, d, gamma, segments: [TOKENS], literal, dtype: 'f32' }),
+        y: cycleScan(graph, u!, ssm!, a!, {
+          dtBias: bias,
+          d,
+          gamma,
+          segments: [TOKENS],
+          literal,
+          dtype: 'f32',
+        }),
       }),
     );
     const first = rows[0];

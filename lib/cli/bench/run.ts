@@ -125,8 +125,23 @@ function show(rows: readonly BenchRow[]): void {
     row.memory === undefined ? '' : formatBytes(row.memory),
     row.note ?? '',
   ]);
-  const header = ['what', 'device', 'type', 'size', 'batch', 'median', 'spread', 'GFLOP/s', 'peak', 'share', 'memory', ''];
+  const header = [
+    'what',
+    'device',
+    'type',
+    'size',
+    'batch',
+    'median',
+    'spread',
+    'GFLOP/s',
+    'peak',
+    'share',
+    'memory',
+    '',
+  ];
   print(table(header, cells, [0, 1, 2, 3, 11]));
-  print(`\n${processor()}, Node ${process.version}. Median of at least 3 runs; spread is (max − min) / median;`);
+  print(
+    `\n${processor()}, Node ${process.version}. Median of at least 3 runs; spread is (max − min) / median;`,
+  );
   print('peak is multiply-adds that wait for nothing, measured around the runs, in GFLOP/s; share is of it.');
 }
