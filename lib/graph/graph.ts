@@ -52,6 +52,18 @@ export interface OpDefinition {
   flops(node: Node): number;
   /** An operand whose memory the result may take over. */
   readonly inPlace?: string;
+  /** The vector-Jacobian product: gradients of the operands, by name. Absent: the result has none. */
+  gradient?(context: GradientContext): Record<string, Value | undefined>;
+}
+
+/** What a vector-Jacobian product gets to see; it adds its nodes to `graph`. */
+export interface GradientContext {
+  readonly graph: Graph;
+  readonly node: Node;
+  /** Gradient of the node's result, of the same shape. */
+  readonly dy: Value;
+  /** Whether anybody asks for the gradient of this operand. */
+  wants(operand: string): boolean;
 }
 
 const describe = (operands: Operands): string =>
@@ -59,16 +71,30 @@ const describe = (operands: Operands): string =>
     .map(([name, value]) => `${name} ${value.dtype} [${value.shape.join(', ')}]`)
     .join(', ');
 
+export interface GraphOptions {
+  /**
+   * The graph will be differentiated: fused epilogues (activations, gates) are built as ops of their own, because their
+   * gradients need what fusing does not keep.
+   */
+  differentiable?: boolean;
+}
+
 /** A forward pass as data. Values are added in execution order. */
 export class Graph {
+  readonly differentiable: boolean;
   readonly nodes: Node[] = [];
+  /** All values; a value's id is its position. */
+  readonly values: Value[] = [];
   readonly inputs = new Map<string, Value>();
   readonly constants = new Map<string, Value>();
   readonly outputs = new Map<string, Value>();
   /** Values that tests and tools may ask for by name (`compile(..., { trace })`). */
   readonly marks = new Map<string, Value>();
   readonly #scopes: string[] = [];
-  #values = 0;
+
+  constructor(options: GraphOptions = {}) {
+    this.differentiable = options.differentiable ?? false;
+  }
 
   get layer(): string {
     return this.#scopes.join('.');
@@ -182,7 +208,9 @@ export class Graph {
   }
 
   #value(shape: Shape, dtype: DType, source: Source): Value {
-    return { id: this.#values++, shape: Object.freeze([...shape]), dtype, source };
+    const value = { id: this.values.length, shape: Object.freeze([...shape]), dtype, source };
+    this.values.push(value);
+    return value;
   }
 }
 

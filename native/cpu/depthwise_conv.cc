@@ -14,10 +14,11 @@ namespace {
 constexpr int kVectors = 8;
 constexpr int64_t kRows = 4;  // of a task: more would leave too few tasks for the 64×64 grid
 
-// (C, 1, k, k) → (k·k, C).
-void pack(const float* weight, int64_t channels, int64_t taps, float* packed) {
+// (C, 1, k, k) → (k·k, C); flipped in both directions for the gradient of the input.
+void pack(const float* weight, int64_t channels, int64_t taps, bool flip, float* packed) {
   for (int64_t c = 0; c < channels; ++c)
-    for (int64_t tap = 0; tap < taps; ++tap) packed[tap * channels + c] = weight[c * taps + tap];
+    for (int64_t tap = 0; tap < taps; ++tap)
+      packed[tap * channels + c] = weight[c * taps + (flip ? taps - 1 - tap : tap)];
 }
 
 class DepthwiseConv : public Op {
@@ -30,14 +31,17 @@ class DepthwiseConv : public Op {
         height_(x.dim(1)),
         width_(x.dim(2)),
         channels_(x.dim(3)),
-        kernel_(kernel) {
+        kernel_(kernel),
+        flip_(node.flag("flip")) {
     const Value& weight = node.value("weight");
     if (weight.data == nullptr) return;
     void* data = nullptr;
     bool fresh = false;
-    shared_ = compiler.share(weight, "depthwise_conv", packed_bytes(), &data, &fresh);
+    shared_ = compiler.share(weight, flip_ ? "depthwise_conv flipped" : "depthwise_conv",
+                             packed_bytes(), &data, &fresh);
     packed_ = static_cast<float*>(data);
-    if (fresh) pack(static_cast<const float*>(weight.data), channels_, kernel_ * kernel_, packed_);
+    if (fresh)
+      pack(static_cast<const float*>(weight.data), channels_, kernel_ * kernel_, flip_, packed_);
   }
   ~DepthwiseConv() override { Compiler::release(shared_); }
 
@@ -46,7 +50,7 @@ class DepthwiseConv : public Op {
     if (packed == nullptr) {
       run.pool.reserve(packed_bytes());
       float* scratch = static_cast<float*>(run.pool.scratch(0));
-      pack(run.in<float>(weight_), channels_, kernel_ * kernel_, scratch);
+      pack(run.in<float>(weight_), channels_, kernel_ * kernel_, flip_, scratch);
       packed = scratch;
     }
     with_floats(dtypes_[0], [&](auto from) {
@@ -114,6 +118,7 @@ class DepthwiseConv : public Op {
   int x_, weight_;
   DType dtypes_[2];
   int64_t batch_, height_, width_, channels_, kernel_;
+  bool flip_;
   Compiler::Shared* shared_ = nullptr;
   float* packed_ = nullptr;  // null: the weight is known only when it runs
 };

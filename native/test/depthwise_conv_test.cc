@@ -32,11 +32,20 @@ void check_convolution(const Dims& dims, int64_t kernel, int from, int to) {
   const Tensor weight = random_tensor({dims[3], 1, kernel, kernel}, 2);
   const std::vector<double> want = convolve(x, weight);
   const double tolerance = to == HRSAM_BF16 ? 4e-3 : 1e-6;
-  CHECK_CLOSE(
-      Call("depthwise_conv").input("x", x).constant("weight", weight).result(dims, to).run(), want,
-      tolerance);
+  CHECK_CLOSE(Call("depthwise_conv")
+                  .attribute("flip", 0)
+                  .input("x", x)
+                  .constant("weight", weight)
+                  .result(dims, to)
+                  .run(),
+              want, tolerance);
   // A weight that is known only when it runs.
-  CHECK_CLOSE(Call("depthwise_conv").input("x", x).input("weight", weight).result(dims, to).run(),
+  CHECK_CLOSE(Call("depthwise_conv")
+                  .attribute("flip", 0)
+                  .input("x", x)
+                  .input("weight", weight)
+                  .result(dims, to)
+                  .run(),
               want, tolerance);
 }
 
@@ -72,6 +81,7 @@ TEST(wrong_shapes) {
   const Tensor x = random_tensor({1, 4, 5, 6}, 1);
   const auto error = [&](const Dims& weight, const Dims& result, int weight_type = HRSAM_F32) {
     return Call("depthwise_conv")
+        .attribute("flip", 0)
         .input("x", x)
         .constant("weight", random_tensor(weight, 2, weight_type))
         .result(result)

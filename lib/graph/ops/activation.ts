@@ -1,6 +1,7 @@
 import type { DType } from '../../runtime/dtype.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
+import { activationGradient } from './activation_gradient.js';
 
 /** Activations by the number that plans carry. GELU is the erf form. */
 export const ACTIVATIONS = { none: 0, gelu: 1, silu: 2, relu: 3, sigmoid: 4 } as const;
@@ -12,6 +13,9 @@ export const activationOp: OpDefinition = {
   inPlace: 'x',
   infer: ({ operands, dtype }) => ({ shape: operands.x!.shape, dtype: dtype ?? operands.x!.dtype }),
   flops: ({ result }) => 8 * elementCount(result.shape),
+  gradient: ({ graph, node: { operands, attributes }, dy }) => ({
+    x: activationGradient(graph, operands.x!, dy, attributes.activation as number),
+  }),
 };
 
 /** x of any shape → act(x). */

@@ -1,5 +1,6 @@
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
+import { sumToShape } from './sum_rows.js';
 
 export const addOp: OpDefinition = {
   name: 'add',
@@ -13,6 +14,10 @@ export const addOp: OpDefinition = {
     return { shape: a!.shape, dtype: dtype ?? a!.dtype };
   },
   flops: ({ result }) => elementCount(result.shape),
+  gradient({ graph, node: { operands }, dy, wants }) {
+    const { b } = operands as Record<string, Value>;
+    return { a: dy, b: wants('b') ? sumToShape(graph, dy, b!.shape) : undefined };
+  },
 };
 
 /** a + b, b broadcast to a's shape. */

@@ -1,5 +1,7 @@
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, Node, OpDefinition, Operands, Value } from '../graph.js';
+import { attentionGradient } from './attention_gradient.js';
+import { attentionRelativeGradient } from './attention_relative_gradient.js';
 import { type Grid, gridTokens, type Rope } from './window_attention.js';
 
 const pairs = (flat: readonly number[]): Grid[] => {
@@ -62,6 +64,13 @@ export const attentionOp: OpDefinition = {
     const squares =
       grids.length > 0 ? grids.reduce((sum, [h, w]) => sum + (h * w) ** 2, 0) : q!.shape[1]! ** 2;
     return 4 * q!.shape[0]! * squares * result.shape.at(-1)!;
+  },
+  gradient({ graph, node, dy, wants }) {
+    const relative = wants('rel_h') || wants('rel_w');
+    return {
+      ...attentionGradient(graph, node, dy),
+      ...(relative && attentionRelativeGradient(graph, node, dy)),
+    };
   },
 };
 

@@ -2,7 +2,9 @@ import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, Node, OpDefinition, Value } from '../graph.js';
 
 const inputs = (operands: Record<string, Value>): [string, Value][] =>
-  (['q', 'k', 'v'] as const).flatMap((name) => (operands[name] ? [[name, operands[name]] as [string, Value]] : []));
+  (['q', 'k', 'v'] as const).flatMap((name) =>
+    operands[name] ? [[name, operands[name]] as [string, Value]] : [],
+  );
 
 export const attentionGradientOp: OpDefinition = {
   name: 'attention_gradient',

@@ -1,5 +1,6 @@
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
+import { bilinearResizeGradient } from './bilinear_resize_gradient.js';
 
 export const bilinearResizeOp: OpDefinition = {
   name: 'bilinear_resize',
@@ -16,6 +17,11 @@ export const bilinearResizeOp: OpDefinition = {
     };
   },
   flops: ({ result }) => 8 * elementCount(result.shape),
+  gradient({ graph, node: { operands, attributes }, dy }) {
+    const channelsLast = attributes.channels_last as boolean;
+    const [h, w] = operands.x!.shape.slice(channelsLast ? 1 : 2) as [number, number];
+    return { x: bilinearResizeGradient(graph, dy, [h, w], channelsLast) };
+  },
 };
 
 /** Bilinear resize with half-pixel centres and no antialiasing: (B, h, w, C), or (B, C, h, w) with `channelsLast` false. */

@@ -6,6 +6,7 @@ export const castOp: OpDefinition = {
   operands: ['x'],
   infer: ({ operands, dtype }) => ({ shape: operands.x!.shape, dtype: dtype ?? operands.x!.dtype }),
   flops: () => 0,
+  gradient: ({ dy }) => ({ x: dy }),
 };
 
 /** The same numbers in another type; bf16 is rounded to nearest even. */

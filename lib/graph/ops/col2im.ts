@@ -11,7 +11,10 @@ export const col2imOp: OpDefinition = {
     const [batch, , , patch] = dy!.shape as [number, number, number, number];
     if (dy!.shape.length !== 4 || patch % kernel! ** 2 !== 0) return fail(`dy (B, ho, wo, ${kernel}²·C)`);
     const channels = patch / kernel! ** 2;
-    return { shape: attributes.channels_last ? [batch, h!, w!, channels] : [batch, channels, h!, w!], dtype: dy!.dtype };
+    return {
+      shape: attributes.channels_last ? [batch, h!, w!, channels] : [batch, channels, h!, w!],
+      dtype: dy!.dtype,
+    };
   },
   flops: ({ operands }) => elementCount(operands.dy!.shape),
 };

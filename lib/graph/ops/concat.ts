@@ -1,4 +1,5 @@
 import type { Graph, OpDefinition, Value } from '../graph.js';
+import { slice } from './slice.js';
 
 export const concatOp: OpDefinition = {
   name: 'concat',
@@ -16,6 +17,17 @@ export const concatOp: OpDefinition = {
     return { shape: first.shape.map((size, i) => (i === axis ? total : size)), dtype: first.dtype };
   },
   flops: () => 0,
+  gradient({ graph, node, dy, wants }) {
+    const axis = node.attributes.axis as number;
+    let start = 0;
+    return Object.fromEntries(
+      Object.entries(node.operands).map(([name, { shape }]) => {
+        const begin = start;
+        start += shape[axis]!;
+        return [name, wants(name) ? slice(graph, dy, axis, begin, start) : undefined];
+      }),
+    );
+  },
 };
 
 /** Joins values along an axis. */

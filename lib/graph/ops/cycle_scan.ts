@@ -1,5 +1,6 @@
 import { type DType, elementCount } from '../../runtime/dtype.js';
 import type { Graph, Node, OpDefinition, Value } from '../graph.js';
+import { cycleScanGradient } from './cycle_scan_gradient.js';
 
 export const cycleScanOp: OpDefinition = {
   name: 'cycle_scan',
@@ -22,6 +23,7 @@ export const cycleScanOp: OpDefinition = {
   },
   // Per state: Δ·A, exp, the update (2 multiply-adds) and the product with C; the readings collapse into one.
   flops: ({ operands, result }: Node) => 8 * elementCount(result.shape) * operands.a_log!.shape[1]!,
+  gradient: ({ graph, node, dy }) => cycleScanGradient(graph, node, dy),
 };
 
 export interface CycleScanOptions {

@@ -11,7 +11,10 @@ export const cycleScanGradientOp: OpDefinition = {
   operands: ['u', 'ssm', 'a_log', 'dy', 'dt_bias?', 'd?', 'gamma?'],
   infer({ operands, fail }) {
     if (operands.dy!.shape.join() !== operands.u!.shape.join()) return fail('dy of the shape of u');
-    return { shape: [present(operands).reduce((sum, [, v]) => sum + elementCount(v.shape), 0)], dtype: 'f32' };
+    return {
+      shape: [present(operands).reduce((sum, [, v]) => sum + elementCount(v.shape), 0)],
+      dtype: 'f32',
+    };
   },
   flops: ({ operands }) => 24 * elementCount(operands.u!.shape) * operands.a_log!.shape[1]!,
 };

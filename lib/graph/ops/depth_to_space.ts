@@ -1,4 +1,5 @@
 import type { Graph, OpDefinition, Value } from '../graph.js';
+import { permute } from './permute.js';
 
 export const depthToSpaceOp: OpDefinition = {
   name: 'depth_to_space',
@@ -12,6 +13,12 @@ export const depthToSpaceOp: OpDefinition = {
     return { shape: [batch, h * block, w * block, channels / (block * block)], dtype: x!.dtype };
   },
   flops: () => 0,
+  gradient({ graph, node, dy }) {
+    const [batch, h, w, channels] = node.operands.x!.shape as [number, number, number, number];
+    const block = node.attributes.block as number;
+    const split = graph.reshape(dy, [batch, h, block, w, block, channels / (block * block)]);
+    return { x: graph.reshape(permute(graph, split, [0, 1, 3, 2, 4, 5]), node.operands.x!.shape) };
+  },
 };
 
 /** x (B, h, w, k²·C), the last axis ordered (row, column, channel) → (B, k·h, k·w, C). */

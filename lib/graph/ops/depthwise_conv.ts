@@ -1,6 +1,7 @@
 import type { DType } from '../../runtime/dtype.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, Node, OpDefinition, Value } from '../graph.js';
+import { depthwiseConvWeightGradient } from './depthwise_conv_weight_gradient.js';
 
 export const depthwiseConvOp: OpDefinition = {
   name: 'depthwise_conv',
@@ -14,9 +15,16 @@ export const depthwiseConvOp: OpDefinition = {
     return { shape: x!.shape, dtype: dtype ?? x!.dtype };
   },
   flops: ({ operands, result }: Node) => 2 * elementCount(result.shape) * operands.weight!.shape[2]! ** 2,
+  gradient({ graph, node: { operands }, dy, wants }) {
+    const { x, weight } = operands as Record<string, Value>;
+    return {
+      x: wants('x') ? graph.add(depthwiseConvOp, { x: dy, weight }, { flip: true }, x!.dtype) : undefined,
+      weight: wants('weight') ? depthwiseConvWeightGradient(graph, x!, dy, weight!.shape[2]!) : undefined,
+    };
+  },
 };
 
 /** x (B, h, w, C) → (B, h, w, C): each channel with its own k×k kernel, stride 1, zero padding. */
 export function depthwiseConv(graph: Graph, x: Value, weight: Value, dtype?: DType): Value {
-  return graph.add(depthwiseConvOp, { x, weight }, {}, dtype);
+  return graph.add(depthwiseConvOp, { x, weight }, { flip: false }, dtype);
 }

@@ -1,4 +1,5 @@
 import type { Graph, OpDefinition, Value } from '../graph.js';
+import { sumToShape } from './sum_rows.js';
 
 export const expandOp: OpDefinition = {
   name: 'expand',
@@ -9,6 +10,7 @@ export const expandOp: OpDefinition = {
     return { shape: [attributes.batch as number, ...shape.slice(1)], dtype };
   },
   flops: () => 0,
+  gradient: ({ graph, node, dy }) => ({ x: sumToShape(graph, dy, node.operands.x!.shape) }),
 };
 
 /** x (1, …) repeated `batch` times → (batch, …). */

@@ -8,7 +8,8 @@ export const focalLossOp: OpDefinition = {
   infer({ operands, fail }) {
     const { logits, labels } = operands as Record<string, Value>;
     const [batch] = logits!.shape;
-    if (logits!.shape.length < 2 || labels!.shape.join() !== logits!.shape.join()) return fail('logits and labels (B, …)');
+    if (logits!.shape.length < 2 || labels!.shape.join() !== logits!.shape.join())
+      return fail('logits and labels (B, …)');
     return { shape: [batch!], dtype: 'f32' };
   },
   flops: ({ operands }) => 20 * elementCount(operands.logits!.shape),

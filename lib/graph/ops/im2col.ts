@@ -1,6 +1,7 @@
 import type { DType } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
 import { cast } from './cast.js';
+import { col2im } from './col2im.js';
 
 export const im2colOp: OpDefinition = {
   name: 'im2col',
@@ -17,6 +18,7 @@ export const im2colOp: OpDefinition = {
     return { shape: [batch, ho, wo, kernel! * kernel! * channels], dtype: x!.dtype };
   },
   flops: () => 0,
+  gradient: ({ graph, node, dy }) => ({ x: col2im(graph, dy, node) }),
 };
 
 export interface PatchOptions {

@@ -1,7 +1,10 @@
 import type { DType } from '../../runtime/dtype.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
-import { ACTIVATIONS, type Activation } from './activation.js';
+import { ACTIVATIONS, type Activation, activation as activate } from './activation.js';
+import { layerNormGradient } from './layer_norm_gradient.js';
+import { layerNormParametersGradient } from './layer_norm_parameters_gradient.js';
+import { mul } from './mul.js';
 
 export const layerNormOp: OpDefinition = {
   name: 'layer_norm',
@@ -16,6 +19,18 @@ export const layerNormOp: OpDefinition = {
     return { shape: x!.shape, dtype: dtype ?? x!.dtype };
   },
   flops: ({ result }) => 8 * elementCount(result.shape),
+  gradient({ graph, node, dy, wants }) {
+    const { x, weight } = node.operands as Record<string, Value>;
+    const eps = node.attributes.eps as number;
+    const both =
+      wants('weight') || wants('bias') ? layerNormParametersGradient(graph, x!, dy, eps) : undefined;
+    const part = (i: number) => both && graph.reshape(graph.rows(both, i, i + 1), weight!.shape);
+    return {
+      x: wants('x') ? layerNormGradient(graph, x!, weight!, dy, eps) : undefined,
+      weight: part(0),
+      bias: part(1),
+    };
+  },
 };
 
 export interface LayerNormOptions {
@@ -35,6 +50,11 @@ export function layerNorm(
   options: LayerNormOptions = {},
 ): Value {
   const { eps = 1e-5, activation = 'none', gate, dtype } = options;
+  if (graph.differentiable && (activation !== 'none' || gate)) {
+    const normed = layerNorm(graph, x, weight, bias, { eps, dtype });
+    const activated = activation === 'none' ? normed : activate(graph, normed, activation);
+    return gate ? mul(graph, activated, gate) : activated;
+  }
   return graph.add(
     layerNormOp,
     { x, weight, bias, gate },

@@ -1,7 +1,12 @@
 import type { DType } from '../../runtime/dtype.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
-import { ACTIVATIONS, type Activation } from './activation.js';
+import { ACTIVATIONS, type Activation, activation as activate } from './activation.js';
+import { add } from './add.js';
+import { cast } from './cast.js';
+import { linearWeightGradient } from './linear_weight_gradient.js';
+import { permute } from './permute.js';
+import { sumRows, sumToShape } from './sum_rows.js';
 
 export const linearOp: OpDefinition = {
   name: 'linear',
@@ -25,6 +30,16 @@ export const linearOp: OpDefinition = {
     return { shape, dtype: dtype ?? residual?.dtype ?? x!.dtype };
   },
   flops: ({ operands, result }) => 2 * elementCount(result.shape) * operands.x!.shape.at(-1)!,
+  gradient({ graph, node, dy, wants }) {
+    const { x, weight, residual } = node.operands as Record<string, Value>;
+    const g = cast(graph, dy, x!.dtype);
+    return {
+      x: wants('x') ? linear(graph, g, permute(graph, weight!, [1, 0])) : undefined,
+      weight: wants('weight') ? linearWeightGradient(graph, x!, g) : undefined,
+      bias: wants('bias') ? sumRows(graph, graph.reshape(dy, [-1, weight!.shape[0]!])) : undefined,
+      residual: wants('residual') ? sumToShape(graph, dy, residual!.shape) : undefined,
+    };
+  },
 };
 
 export interface LinearOptions {
@@ -39,5 +54,9 @@ export interface LinearOptions {
 /** x (…, K) · weight (N, K)ᵀ → (…, N): residual + act(x·Wᵀ + bias). Computed in x's type, accumulated in f32. */
 export function linear(graph: Graph, x: Value, weight: Value, options: LinearOptions = {}): Value {
   const { bias, residual, activation = 'none', dtype } = options;
+  if (graph.differentiable && activation !== 'none') {
+    const activated = activate(graph, linear(graph, x, weight, { bias, dtype }), activation);
+    return residual ? add(graph, activated, residual) : activated;
+  }
   return graph.add(linearOp, { x, weight, bias, residual }, { activation: ACTIVATIONS[activation] }, dtype);
 }

@@ -11,6 +11,16 @@ export const permuteOp: OpDefinition = {
     return { shape: order.map((axis) => x!.shape[axis]!), dtype: x!.dtype };
   },
   flops: () => 0,
+  gradient({ graph, node, dy }) {
+    const order = node.attributes.order as number[];
+    return {
+      x: permute(
+        graph,
+        dy,
+        order.map((_, axis) => order.indexOf(axis)),
+      ),
+    };
+  },
 };
 
 /** x with its axes in another order. */

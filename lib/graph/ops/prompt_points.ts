@@ -1,5 +1,6 @@
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
+import { promptPointsGradient } from './prompt_points_gradient.js';
 
 export const promptPointsOp: OpDefinition = {
   name: 'prompt_points',
@@ -15,6 +16,14 @@ export const promptPointsOp: OpDefinition = {
     return { shape: [batch!, count!, width], dtype: 'f32' };
   },
   flops: ({ result }) => 20 * elementCount(result.shape),
+  // The random Fourier matrix is fixed, and so are the points.
+  gradient({ graph, node: { operands }, dy }) {
+    const rows = promptPointsGradient(graph, operands.labels!, dy);
+    return {
+      embeddings: graph.rows(rows, 0, 4),
+      not_a_point: graph.reshape(graph.rows(rows, 4, 5), operands.not_a_point!.shape),
+    };
+  },
 };
 
 export interface PointTables {

@@ -1,4 +1,5 @@
 import type { Graph, OpDefinition, Value } from '../graph.js';
+import { relPosGradient } from './rel_pos_gradient.js';
 
 export const relPosOp: OpDefinition = {
   name: 'rel_pos',
@@ -11,6 +12,7 @@ export const relPosOp: OpDefinition = {
     };
   },
   flops: () => 0,
+  gradient: ({ graph, node, dy }) => ({ table: relPosGradient(graph, dy, node.operands.table!.shape[0]!) }),
 };
 
 /** SAM's relative position table (L, d), resized if need be, looked up for every pair: → (queries, keys, d). */

@@ -1,4 +1,5 @@
 import type { Graph, OpDefinition, Value } from '../graph.js';
+import { pad } from './pad.js';
 
 export const sliceOp: OpDefinition = {
   name: 'slice',
@@ -11,6 +12,10 @@ export const sliceOp: OpDefinition = {
     return { shape: x!.shape.map((size, i) => (i === axis ? end! - start! : size)), dtype: x!.dtype };
   },
   flops: () => 0,
+  gradient({ graph, node, dy }) {
+    const { axis, start } = node.attributes as Record<string, number>;
+    return { x: pad(graph, dy, axis!, start!, node.operands.x!.shape[axis!]!) };
+  },
 };
 
 /** x[start … end] along an axis; a view without a copy where the part is contiguous. */

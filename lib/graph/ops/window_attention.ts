@@ -1,5 +1,7 @@
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, Node, OpDefinition, Value } from '../graph.js';
+import { windowAttentionGradient } from './window_attention_gradient.js';
+import { windowAttentionRelativeGradient } from './window_attention_relative_gradient.js';
 
 /** (height, width) of a token grid. */
 export type Grid = readonly [number, number];
@@ -36,6 +38,15 @@ export const windowAttentionOp: OpDefinition = {
   // Each token attends to the window² positions of its window, padded ones included.
   flops: ({ attributes, result }: Node) =>
     4 * elementCount(result.shape) * (attributes.window as number) ** 2,
+  gradient({ graph, node, dy, wants }) {
+    const { qkv, pad } = windowAttentionGradient(graph, node, dy);
+    const relative = wants('rel_h') || wants('rel_w');
+    return {
+      qkv,
+      pad: wants('pad') ? graph.reshape(pad, node.operands.pad!.shape) : undefined,
+      ...(relative && windowAttentionRelativeGradient(graph, node, dy)),
+    };
+  },
 };
 
 export interface WindowAttentionOptions {
