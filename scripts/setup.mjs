@@ -101,7 +101,7 @@ const addon = {
     installTools();
     forgetForeignBuild();
     const jobs = String(availableParallelism());
-    packageStep('native addon (a minute or two)', 'cmake-js/bin/cmake-js', ['compile', '--parallel', jobs]);
+    packageStep('native addon (a minute or two)', 'cmake-js/bin/cmake-js', ['build', '--parallel', jobs]);
     writeStamp('addon', hash);
   },
 };
