@@ -48,14 +48,11 @@ export function hrsamEncoder(graph: Graph, image: Value, config: EncoderConfig, 
       );
       if (stage >= 0 && multiScale) scanBlock('ms_mamba_blocks', [gridTokens(grids)]);
       if (stage >= 0) {
-        const tap = lateral(graph, stage, fuseScales(graph, stage, x, grids), config, compute);
+        const tap = lateral(graph, stage, fuseScales(graph, stage, x, grids), config.outDim, compute);
         sum = sum ? add(graph, tap, sum) : tap;
       }
     }
-    return graph.scope('out_conv', () => {
-      const kernel = graph.scope('0', () => weight(graph, 'weight', [config.outDim, 1, 3, 3]));
-      return normLayer(graph, '2', depthwiseConv(graph, sum!, kernel));
-    });
+    return outputLayer(graph, sum!);
   });
 }
 
@@ -108,7 +105,7 @@ function patchEmbedding(
 }
 
 /** A stage's tokens as a map (B, h, w, scales·C): coarser scales enlarged to the first, normalised, side by side. */
-function fuseScales(graph: Graph, stage: number, x: Value, grids: readonly Grid[]): Value {
+export function fuseScales(graph: Graph, stage: number, x: Value, grids: readonly Grid[]): Value {
   const [batch, , channels] = x.shape;
   const [full] = grids;
   if (grids.length === 1) return graph.reshape(x, [batch!, ...full!, channels!]);
@@ -122,18 +119,27 @@ function fuseScales(graph: Graph, stage: number, x: Value, grids: readonly Grid[
   return graph.mark(`multi_scale_fusion.${stage}`, concat(graph, maps, 3));
 }
 
-function lateral(
+/** A stage's map in the embedding's width: (B, h, w, scales·C) → (B, h, w, outDim) f32. */
+export function lateral(
   graph: Graph,
   stage: number,
   map: Value,
-  config: EncoderConfig,
+  outDim: number,
   compute: ComputeType,
 ): Value {
   return graph.scope(`lateral_convs.${stage}`, () => {
-    const projected = linearLayer(graph, '0', cast(graph, map, compute), config.outDim, {
+    const projected = linearLayer(graph, '0', cast(graph, map, compute), outDim, {
       bias: false,
       dtype: 'f32',
     });
     return graph.mark(`lateral_convs.${stage}`, normLayer(graph, '1', projected));
+  });
+}
+
+/** The stages' sum (B, h, w, outDim) → the embedding, same shape. */
+export function outputLayer(graph: Graph, sum: Value): Value {
+  return graph.scope('out_conv', () => {
+    const kernel = graph.scope('0', () => weight(graph, 'weight', [sum.shape[3]!, 1, 3, 3]));
+    return normLayer(graph, '2', depthwiseConv(graph, sum, kernel));
   });
 }

@@ -67,7 +67,7 @@ export function maskDecoder(
 }
 
 /** keys (P, h, w, E) → (P, 2h, 2w, 4·E/8): the last four pixels still side by side. */
-function upscale(graph: Graph, keys: Value, dim: number): Value {
+export function upscale(graph: Graph, keys: Value, dim: number): Value {
   return graph.scope('output_upscaling', () => {
     const doubled = depthToSpace(graph, upscaleLayer(graph, '0', keys, dim / 4), 2);
     const normed = normLayer(graph, '1', doubled, { eps: 1e-6, activation: 'gelu' });
@@ -93,7 +93,8 @@ function mlp(graph: Graph, name: string, x: Value, widths: readonly number[]): V
   );
 }
 
-function twoWayTransformer(
+/** tokens (P, n, E) and image (P, h·w, E) attend to each other; positions (1, h·w, E). */
+export function twoWayTransformer(
   graph: Graph,
   tokens: Value,
   image: Value,

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe } from 'vitest';
 import { toFloat32 } from '../../lib/weights/dtypes.js';
@@ -25,11 +25,16 @@ export function fixture(path: string): string | undefined {
 /** Whether the complete reference is there: base models, photographs, gradients. */
 export const hasShared = existsSync(`${ROOTS[0]}manifest.json`);
 
-const need = (path: string): string => {
+/** Names inside a folder of the reference. */
+export function fixtures(folder: string): string[] {
+  return readdirSync(need(folder)).sort();
+}
+
+function need(path: string): string {
   const file = fixture(path);
   if (file === undefined) throw new Error(`${path} is missing: npm run fixtures`);
   return file;
-};
+}
 
 /** A JSON file of the reference. */
 // biome-ignore lint/suspicious/noExplicitAny: each has a layout of its own, described in the reference's README

@@ -1,0 +1,75 @@
+import { describe, expect, it } from 'vitest';
+import type { Grid } from '../../lib/graph/ops/window_attention.js';
+import { promptEncoder } from '../../lib/model/prompt_encoder.js';
+import { expectClose } from '../support/compare.js';
+import { channelsFirst, strided } from '../support/layout.js';
+import { promptTensors, type ReferencePrompt } from '../support/models.js';
+import { type HostTensor, HostTensors, opCases } from '../support/reference.js';
+import { type HostValues, run } from '../support/run.js';
+import { caseWeights } from '../support/weights.js';
+
+/** A tensor as nested rows of its first two axes. */
+const nested = ({ shape, data }: HostTensor): number[][][] =>
+  Array.from({ length: shape[0]! }, (_, b) =>
+    Array.from({ length: shape[1]! }, (__, i) => {
+      const width = data.length / shape[0]! / shape[1]!;
+      return [...data.subarray((b * shape[1]! + i) * width, (b * shape[1]! + i + 1) * width)];
+    }),
+  );
+
+describe('prompt encoder', async () => {
+  const tensors = await HostTensors.load('ops/prompt_encoder.safetensors');
+
+  it.each(opCases('prompt_encoder'))('reference $name', async (each) => {
+    const { embed_dim, image_embed_size, input_image_size, mask_in_dim, embed_size } = each.params;
+    const given = (input: string) =>
+      each.inputs.includes(input) ? tensors.get(`${each.name}/${input}`) : undefined;
+    const [points, labels, boxes] = [given('points'), given('labels'), given('boxes')];
+    const prompt: ReferencePrompt = {
+      name: each.name,
+      points: points && nested(points),
+      labels: labels && nested(labels).map((rows) => rows.flat()),
+      boxes: boxes && nested(boxes).map((rows) => rows.flat()),
+    };
+    const { lengths, ...inputs } = promptTensors(prompt, 5, given('mask_logits'));
+    const config = {
+      embedDim: embed_dim,
+      imageEmbedSize: image_embed_size as Grid,
+      inputImageSize: input_image_size as Grid,
+      maskInDim: mask_in_dim,
+      resizePositions: true,
+    } as Parameters<typeof promptEncoder>[3];
+    const { sparse, dense, positions } = await run(
+      inputs as unknown as HostValues,
+      (graph, v) => {
+        const encoded = promptEncoder(
+          graph,
+          { points: v.points!, labels: v.labels!, mask: v.mask },
+          embed_size,
+          config,
+        );
+        return { sparse: encoded.sparse, dense: encoded.dense, positions: encoded.imagePositions };
+      },
+      { constants: caseWeights(tensors, each, 'neck.') },
+    );
+    const want = (output: string) => tensors.get(`${each.name}/${output}`);
+    // without any point there is one here that does not count
+    if (lengths) expect(want('sparse_embeds').shape[1]).toBe(0);
+    else expectClose(sparse!.data, want('sparse_embeds').data, each.fp32_vs_fp64.sparse_embeds!, 'sparse');
+    const map = channelsFirst(dense!);
+    const dense_embeds = want('dense_embeds');
+    const area = dense_embeds.shape[2]! * dense_embeds.shape[3]!;
+    const spread = given('mask_logits')
+      ? map.data
+      : Float32Array.from(dense_embeds.data, (_, i) => map.data[Math.floor(i / area) % embed_dim]!);
+    expectClose(spread, dense_embeds.data, each.fp32_vs_fp64.dense_embeds!, 'dense');
+    const codes = channelsFirst(positions!);
+    const step = codes.shape[3]! / want('image_pos_embeds').shape[3]!;
+    expectClose(
+      strided(codes, step).data,
+      want('image_pos_embeds').data,
+      each.fp32_vs_fp64.image_pos_embeds!,
+      'positions',
+    );
+  });
+});

@@ -1,0 +1,55 @@
+import { describe, expect, it } from 'vitest';
+import { BF16_MODEL, expectClose, expectWithin } from '../support/compare.js';
+import { channelsFirst, errorOf, item, reshaped } from '../support/layout.js';
+import { encode, samModel } from '../support/models.js';
+import { fixtures, generate, HostTensors, readJson, samNoise } from '../support/reference.js';
+
+const names = fixtures('sam/encoder').filter((name) => name.startsWith('tiny-'));
+
+/** Where the reference's intermediate is in our graph: the tokens after the position embedding, after each block. */
+const markOf = (tensor: string): string | undefined =>
+  tensor === 'tokens_with_pos' ? 'patch_embed' : /^(blocks\.\d+)\.out$/.exec(tensor)?.[1];
+
+describe.each(names)('%s', async (name) => {
+  const description = readJson(`sam/encoder/${name}/case.json`);
+  const noise = samNoise(`sam/encoder/${name}`);
+  const expected = await HostTensors.load(`sam/encoder/${name}/expected.safetensors`);
+  const image = generate(description.inputs.image);
+  const traced = expected.names().filter(markOf);
+
+  it('embeds as the official code, block by block', async () => {
+    const model = samModel(description);
+    const { embedding, ...values } = await encode(model, image, {
+      trace: traced.map((tensor) => markOf(tensor)!),
+    });
+    for (const tensor of traced) {
+      const want = expected.get(tensor);
+      expectClose(reshaped(values[markOf(tensor)!]!, want.shape).data, want.data, noise[tensor]!, tensor);
+    }
+    expect(channelsFirst(embedding).shape).toEqual(expected.get('embedding').shape);
+    expectClose(channelsFirst(embedding).data, expected.get('embedding').data, noise.embedding!, 'embedding');
+    for (let i = 0; i < image.shape[0]! && image.shape[0]! > 1; i++) {
+      const alone = await encode(model, item(image, i));
+      expectClose(alone.embedding.data, item(embedding, i).data, {}, `image ${i} alone`);
+    }
+    model.weights.dispose();
+  });
+
+  it('embeds in bf16', async () => {
+    const model = samModel(description);
+    const { embedding } = await encode(model, image, { compute: 'bf16' });
+    expectWithin(channelsFirst(embedding).data, expected.get('embedding').data, { relL2: BF16_MODEL });
+    model.weights.dispose();
+  });
+});
+
+describe('an encoder with absolute positions', () => {
+  it('refuses another input size, naming both', async () => {
+    const model = samModel(readJson('sam/encoder/tiny-224-w7/case.json'));
+    const error = await errorOf(() => encode(model, generate({ name: 'image', shape: [1, 3, 224, 240] })));
+    expect(error.code).toBe('ERR_SHAPE');
+    expect(error.message).toContain('224 × 224');
+    expect(error.message).toContain('224 × 240');
+    model.weights.dispose();
+  });
+});
