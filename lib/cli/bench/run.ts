@@ -95,6 +95,8 @@ async function measureApart(part: Part): Promise<BenchRow[]> {
   const child = spawn(process.execPath, [process.argv[1]!, 'bench', '--part', JSON.stringify(part)], {
     stdio: ['ignore', 'pipe', 'inherit'],
     signal: interruption(),
+    // Ctrl-C goes to this process alone, which then ends the child.
+    detached: true,
   });
   let output = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {

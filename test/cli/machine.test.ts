@@ -1,0 +1,70 @@
+import { describe, expect, test } from 'vitest';
+import { hrsam, hrsamJson } from './support.js';
+
+const COMMANDS = ['segment', 'embed', 'decode', 'info', 'convert', 'doctor', 'bench'];
+
+describe('help', () => {
+  test.each(COMMANDS)('of %s ends with an example', async (command) => {
+    const { code, stdout, stderr } = await hrsam([command, '--help']);
+    expect([code, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(new RegExp(`^Usage: hrsam ${command} `));
+    expect(stdout).toMatch(new RegExp(`Examples?:\n {2}\\$ hrsam ${command}`));
+  });
+
+  test('names all commands; an unknown one is a usage error', async () => {
+    const { stdout } = await hrsam(['--help']);
+    for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^ {2}${command} `, 'm'));
+    const { code, stderr } = await hrsam(['segmnt']);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^hrsam: unknown command 'segmnt' \(Did you mean segment\?\)\n$/);
+  });
+});
+
+describe('doctor', () => {
+  test('finds a CPU that works, and why there is no CUDA where there is none', async () => {
+    const found = await hrsamJson(['doctor']);
+    expect(found.node).toBe(process.version);
+    expect(found.addon.path).toMatch(/\.node$/);
+    expect(found.cpu.detail).toMatch(/^using (\w+); available:.* \1\b/);
+    expect(found.selfTest).toMatchObject({ ok: true });
+    expect(found.cuda.ok ? found.cuda.devices.length : found.cuda.reason.length).toBeGreaterThan(0);
+  });
+
+  test('with HRSAM_CPU_ISA: the forced instruction set; an unknown one fails the self-test', async () => {
+    const scalar = await hrsam(['doctor'], { env: { HRSAM_CPU_ISA: 'scalar' } });
+    expect(scalar.code).toBe(0);
+    expect(scalar.stdout).toContain('using scalar; available:');
+    expect(scalar.stdout).toContain('HRSAM_CPU_ISA=scalar is set');
+    const unknown = await hrsam(['doctor'], { env: { HRSAM_CPU_ISA: 'mmx' } });
+    expect(unknown.code).toBe(1);
+    expect(unknown.stdout).toMatch(/self-test {2}failed: .*HRSAM_CPU_ISA=mmx: unknown instruction set/);
+  });
+});
+
+describe('bench', () => {
+  test('rows of an encoder: time, rate, share of the peak, memory', async () => {
+    const args = ['bench', '--only', 'encoder', '-w', 'random:hrsam-tiny', '-d', 'cpu', '--size', '128'];
+    const { rows } = await hrsamJson([...args, '--dtype', 'f32', '--batch', '2']);
+    const [encoder, loop, click] = rows;
+    expect(rows.map(({ what }: { what: string }) => what)).toEqual([
+      'hrsam-tiny encoder',
+      'hrsam-tiny event loop, p99',
+      'hrsam-tiny click to mask',
+    ]);
+    expect(encoder).toMatchObject({ device: 'cpu', dtype: 'f32', size: '128 x 128', batch: 2 });
+    expect(encoder.runs).toBeGreaterThanOrEqual(3);
+    expect(encoder.spread).toBeGreaterThanOrEqual(0);
+    expect(encoder.share).toBeGreaterThan(0);
+    expect(encoder.share).toBeLessThan(1.2);
+    expect(encoder.gflops).toBeGreaterThan(0);
+    expect(encoder.memory).toBeGreaterThan(30e6);
+    expect(loop.median).toBeGreaterThan(0);
+    expect(click.median).toBeGreaterThan(0);
+  });
+
+  test('refuses groups that it does not have', async () => {
+    const { code, stderr } = await hrsam(['bench', '--only', 'gemm,nothing']);
+    expect(code).toBe(2);
+    expect(stderr).toContain('Expected some of gemm,attention,scan,encoder.');
+  });
+});

@@ -1,0 +1,211 @@
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import sharp from 'sharp';
+import { describe, expect, test } from 'vitest';
+import { decodeImage } from '../../lib/image/decode.js';
+import { decodeRle, decompressRle, rleArea, rleBox } from '../../lib/image/rle.js';
+import { hrsam, hrsamJson, photograph, root, scratch } from './support.js';
+
+const path = scratch();
+const MODEL = ['-w', 'random:hrsam-tiny', '-d', 'cpu'];
+const segment = (picture: string, ...args: string[]) => hrsamJson(['segment', picture, ...MODEL, ...args]);
+
+/** A picture that is stored lying down and shown upright: EXIF orientation 6, a quarter turn clockwise. */
+const lying = async (): Promise<{ lying: string; upright: string }> => {
+  const pixels = await sharp(photograph).resize(200).png().toBuffer();
+  await sharp(pixels).png().toFile(path('upright.png'));
+  const turned = await sharp(pixels).rotate(-90).png().toBuffer();
+  await sharp(turned).withMetadata({ orientation: 6 }).png().toFile(path('lying.png'));
+  return { lying: path('lying.png'), upright: path('upright.png') };
+};
+
+describe('segment', () => {
+  test('writes a mask of the size of the picture and says the same in JSON', async () => {
+    const result = await segment(photograph, '-p', '300,400', '-p', '10,10,0', '-o', path('mask.png'));
+    expect(result.size).toEqual({ height: 1024, width: 807 });
+    expect(result.input).toEqual({ height: 256, width: 256 });
+    expect(result.model).toEqual({
+      weights: 'random:hrsam-tiny',
+      trained: false,
+      family: 'hrsam',
+      device: 'cpu',
+      dtype: 'f32',
+    });
+    expect(Object.keys(result.ms)).toEqual(['decode', 'load', 'encode', 'segment', 'write']);
+    expect(result.masks).toHaveLength(1);
+    const [{ prompt, index, score, area, bbox, rle, file }] = result.masks;
+    expect([prompt, index, file]).toEqual([0, 0, path('mask.png')]);
+    expect(Number.isFinite(score)).toBe(true);
+    const plain = decompressRle(rle);
+    expect([rleArea(plain), rleBox(plain)]).toEqual([area, bbox]);
+    expect(area).toBeGreaterThan(0);
+    const { data, width, height, channels } = await decodeImage(file);
+    expect([width, height]).toEqual([807, 1024]);
+    const mask = decodeRle(plain);
+    expect(mask.every((value, i) => data[i * channels] === 255 * value)).toBe(true);
+  });
+
+  test('several boxes and --multimask: one file per mask, in order', async () => {
+    const boxes = ['-b', '100,100,300,300', '-b', '400,500,700,900'];
+    const result = await segment(photograph, ...boxes, '--multimask', '-o', path('many.png'));
+    expect(
+      result.masks.map(({ prompt, index }: { prompt: number; index: number }) => [prompt, index]),
+    ).toEqual([0, 1].flatMap((prompt) => [1, 2, 3].map((index) => [prompt, index])));
+    expect(result.masks.map(({ file }: { file: string }) => file)).toEqual(
+      Array.from({ length: 6 }, (_, i) => path(`many-${i}.png`)),
+    );
+    for (const { file } of result.masks) expect(existsSync(file)).toBe(true);
+    const [alone] = (await segment(photograph, '-b', '400,500,700,900')).masks;
+    expect(alone.index).toBe(0);
+  });
+
+  test('a box joins points in one prompt', async () => {
+    const point = ['-p', '300,400'];
+    const box = ['-b', '100,100,500,600'];
+    const [both, points] = await Promise.all([
+      segment(photograph, ...point, ...box),
+      segment(photograph, ...point),
+    ]);
+    expect(both.masks).toHaveLength(1);
+    expect(both.masks[0].score).not.toBe(points.masks[0].score);
+  });
+
+  test('coordinates and masks follow the EXIF orientation', async () => {
+    const pictures = await lying();
+    const [turned, plain] = await Promise.all([
+      segment(pictures.lying, '-p', '40,220'),
+      segment(pictures.upright, '-p', '40,220'),
+    ]);
+    expect(turned.size).toEqual({ height: 254, width: 200 });
+    expect(turned.size).toEqual(plain.size);
+    expect(turned.masks[0].rle).toEqual(plain.masks[0].rle);
+  });
+
+  test('a mask prompt: its place counts, and only white on black of the right size is one', async () => {
+    const white = { create: { width: 300, height: 400, channels: 3, background: '#fff' } } as const;
+    const black = { create: { width: 807, height: 1024, channels: 3, background: '#000' } } as const;
+    const inside = await sharp(white).png().toBuffer();
+    const at = async (left: number, top: number, file: string) => {
+      await sharp(black)
+        .composite([{ input: inside, left, top }])
+        .png()
+        .toFile(path(file));
+      return segment(photograph, '--mask', path(file));
+    };
+    const [first, second] = [await at(0, 0, 'a.png'), await at(500, 600, 'b.png')];
+    expect(first.masks[0].rle).not.toEqual(second.masks[0].rle);
+
+    await sharp(black).png().toFile(path('black.png'));
+    const empty = await hrsam(['segment', photograph, ...MODEL, '--mask', path('black.png')]);
+    expect([empty.code, empty.stderr]).toEqual([1, expect.stringContaining('the mask is empty')]);
+    await sharp(inside).toFile(path('small.png'));
+    const small = await hrsam(['segment', photograph, ...MODEL, '--mask', path('small.png')]);
+    expect(small.code).toBe(1);
+    expect(small.stderr).toContain('expected 807 x 1024; got 300 x 400');
+  });
+
+  test('--overlay and --rle write what they say; --size changes the input', async () => {
+    const result = await segment(
+      photograph,
+      ...['-p', '300,400', '--size', '128', '--overlay', path('o.jpg'), '--rle', path('rle.json')],
+    );
+    expect(result.input).toEqual({ height: 128, width: 128 });
+    const overlay = await sharp(path('o.jpg')).metadata();
+    expect([overlay.format, overlay.width, overlay.height]).toEqual(['jpeg', 807, 1024]);
+    const [kept] = JSON.parse(readFileSync(path('rle.json'), 'utf8'));
+    expect(kept.rle).toEqual(result.masks[0].rle);
+    expect(result.masks[0].file).toBeUndefined();
+  });
+
+  test('without -o the mask is mask.png in the current folder, said in a table', async () => {
+    const cwd = dirname(path('x'));
+    const { code, stdout, stderr } = await hrsam(['segment', photograph, ...MODEL, '-p', '300,400'], { cwd });
+    expect(code).toBe(0);
+    expect(stderr).toBe('hrsam: random:hrsam-tiny is untrained: its masks mean nothing\n');
+    expect(stdout).toMatch(/^mask +score +pixels +box\nmask\.png +-?\d/);
+    expect(existsSync(path('mask.png'))).toBe(true);
+  });
+
+  test('bf16 gives nearly the same score', async () => {
+    const [exact, rough] = await Promise.all(
+      ['f32', 'bf16'].map((dtype) => segment(photograph, '-p', '300,400', '--dtype', dtype)),
+    );
+    expect(rough.model.dtype).toBe('bf16');
+    expect(rough.masks[0].score).not.toBe(exact.masks[0].score);
+    expect(Math.abs(rough.masks[0].score - exact.masks[0].score)).toBeLessThan(0.05);
+  });
+
+  test('Ctrl-C ends it at once, cleanly', async () => {
+    await hrsam(['--version']); // builds dist/ where that is due
+    const args = ['segment', photograph, ...MODEL, '-p', '3,3', '--size', '4096', '-o', path('late.png')];
+    const child = spawn(process.execPath, [join(root, 'dist/cli.js'), ...args]);
+    let stderr = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      // Said once the model is loaded: the encoder comes next.
+      if (text.includes('untrained')) setTimeout(() => child.kill('SIGINT'), 300);
+      stderr += text;
+    });
+    const code = await new Promise((resolve) => child.on('close', resolve));
+    expect(code).toBe(130);
+    expect(stderr).toMatch(/hrsam: interrupted\n$/);
+    expect(readdirSync(dirname(path('x'))).filter((name) => name.startsWith('late'))).toEqual([]);
+  });
+});
+
+describe('segment refuses', () => {
+  const usage: [string, string[], string][] = [
+    ['no prompt', [], 'nothing to segment: give a point (-p x,y), a box (-b x0,y0,x1,y1) or a mask'],
+    [
+      'boxes with points',
+      ['-p', '1,1', '-b', '1,1,2,2', '-b', '3,3,4,4'],
+      'several boxes are prompts of their own',
+    ],
+    ['half a point', ['-p', '3'], "argument '3' is invalid. Expected x,y or x,y,label, in pixels."],
+    ['a point of words', ['-p', 'a,b'], 'Expected x,y or x,y,label'],
+    ['a label of 2', ['-p', '3,3,2'], 'The label is 1 (object) or 0 (background).'],
+    ['a box of three', ['-b', '1,2,3'], 'Expected x0,y0,x1,y1'],
+    ['another dtype', ['-p', '1,1', '--dtype', 'f64'], 'Allowed choices are f32, bf16.'],
+    ['no threads', ['-p', '1,1', '--threads', '0'], 'Expected a whole number from 1.'],
+    ['an unknown option', ['-p', '1,1', '--frobnicate'], "unknown option '--frobnicate'"],
+  ];
+  test.each(usage)('%s, with exit code 2', async (_, args, message) => {
+    const { code, stdout, stderr } = await hrsam(['segment', photograph, ...MODEL, ...args]);
+    expect(stderr).toContain(message);
+    expect(stderr).toMatch(/^hrsam: [^\n]+\n$/);
+    expect([code, stdout]).toEqual([2, '']);
+  });
+
+  test('missing weights, naming -w and the untrained presets', async () => {
+    const { code, stderr } = await hrsam(['segment', photograph, '-p', '1,1']);
+    expect(code).toBe(2);
+    expect(stderr).toContain('-w weights.safetensors');
+    expect(stderr).toContain('-w random:hrsam-tiny');
+  });
+
+  test('what is wrong with files, prompts and devices, with exit code 1', async () => {
+    writeFileSync(path('not.png'), 'not a picture');
+    const cases: [string[], string][] = [
+      [[path('none.png'), '-p', '1,1'], 'there is no such file'],
+      [[path('not.png'), '-p', '1,1'], 'not a readable picture'],
+      [[photograph, '-p', '900,1'], 'not a place in the picture; expected 0 ≤ x ≤ 807'],
+      [[photograph, '-b', '9,9,1,1'], 'its corners are swapped'],
+      [[photograph, '-p', '1,1', '--size', '100'], 'a multiple of 16'],
+      [[photograph, '-p', '1,1', '-d', 'tpu'], 'unknown device; expected cpu, cuda, cuda:N or auto; got tpu'],
+      [[photograph, '-p', '1,1', '-w', 'random:none'], 'there is no preset none'],
+      [[photograph, '-p', '1,1', '-w', path('none.pth')], 'none.pth: does not exist'],
+      [[photograph, '-p', '1,1', '-o', path('no/such/mask.png')], 'there is no such folder'],
+    ];
+    for (const [args, message] of cases) {
+      const { code, stdout, stderr } = await hrsam(['segment', ...MODEL, ...args]);
+      expect(stderr.split('\n').at(-2)).toMatch(/^hrsam: /);
+      expect(stderr).toContain(message);
+      expect([code, stdout]).toEqual([1, '']);
+    }
+  });
+
+  test('with --debug, where it happened', async () => {
+    const { stderr } = await hrsam(['segment', path('none.png'), ...MODEL, '-p', '1,1', '--debug']);
+    expect(stderr).toMatch(/^hrsam: .*\nHrsamError: .*\n {4}at /);
+  });
+});
