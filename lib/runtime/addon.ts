@@ -72,10 +72,11 @@ export function packageRoot(): string {
 /** Loads the addon once: a build in build/Release first, then the prebuilt binary of this platform. */
 export function addon(): Addon {
   if (loaded) return loaded;
-  const require = createRequire(import.meta.url);
+  // Not called `require`: in the CommonJS build that would hide the one that import.meta.url becomes.
+  const requireFrom = createRequire(import.meta.url);
   const root = packageRoot();
   try {
-    loaded = require('node-gyp-build')(root) as Addon;
+    loaded = requireFrom('node-gyp-build')(root) as Addon;
   } catch (cause) {
     if ((cause as { code?: unknown }).code === 'ERR_DLOPEN_FAILED') {
       throw new HrsamError('ERR_ADDON', `the binary does not load: ${(cause as Error).message}`, { cause });
