@@ -118,24 +118,26 @@ export class Device {
 
   /**
    * A tensor on this device; without `data` its content is undefined until written.
-   * @throws HrsamError ERR_SHAPE, ERR_OUT_OF_MEMORY
+   * @throws HrsamError ERR_SHAPE, ERR_ARGUMENT, ERR_OUT_OF_MEMORY
    */
   tensor(shape: Shape, dtype: DType = 'f32', data?: TensorData): Tensor {
-    const bytes = byteCount(shape, dtype);
-    if (shape.some((size) => !Number.isInteger(size) || size < 0)) {
+    if (!DTYPES.includes(dtype)) {
+      throw new HrsamError('ERR_ARGUMENT', 'dtype', { expected: DTYPES.join(', '), actual: dtype });
+    }
+    if (!Array.isArray(shape) || shape.some((size) => !Number.isInteger(size) || size < 0)) {
       throw new HrsamError('ERR_SHAPE', 'tensor shape', {
         expected: 'whole numbers, 0 or more',
         actual: shape,
       });
     }
-    const tensor = new Tensor(
-      this,
-      native(() => this.handle.createBuffer(bytes)),
-      shape,
-      dtype,
-    );
-    if (data) tensor.write(data);
-    return tensor;
+    const buffer = native(() => this.handle.createBuffer(byteCount(shape, dtype)));
+    const tensor = new Tensor(this, buffer, shape, dtype);
+    try {
+      return data === undefined ? tensor : tensor.write(data);
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
   }
 
   /** @internal Maps a file read-only; on the CPU its pages are used in place. */

@@ -61,10 +61,10 @@ export class Tensor<T extends DType = DType> {
 
   /** Overwrites the content. @throws HrsamError ERR_SHAPE when type or length differ. */
   write(data: TensorData): this {
-    if (data.constructor !== ARRAYS[this.dtype] || data.length !== this.size) {
+    if (data?.constructor !== ARRAYS[this.dtype] || data.length !== this.size) {
       throw new HrsamError('ERR_SHAPE', 'data of a tensor', {
         expected: `${ARRAYS[this.dtype].name} of length ${this.size} for ${this.dtype} [${this.shape}]`,
-        actual: `${data.constructor.name} of length ${data.length}`,
+        actual: data == null ? `${data}` : `${data.constructor?.name} of length ${data.length}`,
       });
     }
     const buffer = this.buffer;

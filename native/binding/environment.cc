@@ -60,6 +60,7 @@ Napi::Object Environment::submit(Napi::Env env, const std::shared_ptr<Worker>& w
 void PromiseJob::finished(const hrsam_error* error) {
   failed_ = error != nullptr;
   if (failed_) error_ = *error;
+  work = nullptr;  // a run under way gives its arena back here, not when JavaScript hears of it
   const std::shared_ptr<Environment> environment = std::move(environment_);
   environment->post(shared_from_this());
 }

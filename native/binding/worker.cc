@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <exception>
 #include <map>
+#include <new>
 #include <utility>
 
 namespace hrsam {
@@ -16,6 +18,19 @@ constexpr double kPassingShare = 1.0 / 16;
 constexpr size_t kMaxRunning = 2;
 
 const hrsam_error kAborted = {"ERR_ABORTED", "the request was aborted"};
+
+// Backends report errors; what still gets here are the containers of the addon's own jobs.
+int guarded_step(Job& job, hrsam_error* error) {
+  try {
+    return job.step(error);
+  } catch (const std::bad_alloc&) {
+    *error = {"ERR_OUT_OF_MEMORY", "out of memory"};
+  } catch (const std::exception& exception) {
+    std::snprintf(error->code, sizeof(error->code), "ERR_INTERNAL");
+    std::snprintf(error->message, sizeof(error->message), "%s", exception.what());
+  }
+  return -1;
+}
 
 }  // namespace
 
@@ -121,15 +136,18 @@ void Worker::loop() {
     }
     lock.unlock();
     hrsam_error error = kAborted;
-    const int state = job->cancelled ? -1 : job->step(&error);
-    lock.lock();
-    if (state == 1) continue;
-    running_.pop_back();
-    idle_.notify_all();
-    lock.unlock();
+    const int state = job->cancelled ? -1 : guarded_step(*job, &error);
+    if (state == 1) {
+      lock.lock();
+      continue;
+    }
     job->finished(state == 0 ? nullptr : &error);
     job.reset();
+    // Last: whoever waits for the job to be over may then end the process, and this thread must
+    // not hold what keeps the worker alive.
     lock.lock();
+    running_.pop_back();
+    idle_.notify_all();
   }
 }
 
