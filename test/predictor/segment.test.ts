@@ -1,0 +1,164 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { encodeRle } from '../../lib/image/rle.js';
+import type { HRSAM } from '../../lib/predictor/hrsam.js';
+import type { EncodedImage } from '../../lib/predictor/image.js';
+import type { Mask } from '../../lib/predictor/mask.js';
+import type { Prompt } from '../../lib/predictor/prompts.js';
+import { errorOf } from '../support/layout.js';
+import { contents, fullLogits, picture, randomModel } from './support/models.js';
+
+const [HEIGHT, WIDTH] = [90, 150];
+
+describe.each(['hrsam-tiny', 'hrsam++-tiny', 'sam-tiny'])('segment, %s', (preset) => {
+  let model: HRSAM;
+  let image: EncodedImage;
+  let earlier: Mask;
+  beforeAll(async () => {
+    model = await randomModel(preset);
+    image = await model.encode(picture(HEIGHT, WIDTH));
+    [earlier] = (await image.segment({ points: [[70, 40]] })) as [Mask];
+  });
+  afterAll(() => image?.dispose());
+
+  const clicks = (count: number): Prompt => ({
+    points: Array.from({ length: count }, (_, i) => [(i * 37) % WIDTH, (i * 23) % HEIGHT] as const),
+    labels: Array.from({ length: count }, (_, i) => i % 2),
+  });
+
+  it('gives one mask for one prompt, at the size of the picture', async () => {
+    expect(earlier.index).toBe(0);
+    expect([earlier.height, earlier.width]).toEqual([HEIGHT, WIDTH]);
+    const pixels = earlier.pixels();
+    expect(pixels).toHaveLength(HEIGHT * WIDTH);
+    expect(earlier.area).toBe(pixels.reduce((sum, pixel) => sum + pixel, 0));
+    expect(earlier.rle).toEqual(encodeRle(pixels, HEIGHT, WIDTH));
+    expect(earlier.score).toSatisfy(Number.isFinite);
+    const inside = [...pixels.keys()].filter((i) => pixels[i] === 1);
+    const [columns, rows] = [inside.map((i) => i % WIDTH), inside.map((i) => Math.floor(i / WIDTH))];
+    expect(earlier.bbox).toEqual([
+      Math.min(...columns),
+      Math.min(...rows),
+      Math.max(...columns),
+      Math.max(...rows),
+    ]);
+  });
+
+  it('is where the logits of the picture are above 0', async () => {
+    const { data } = await fullLogits([earlier], image);
+    const pixels = earlier.pixels();
+    const wrong = data.filter((logit, i) => Math.abs(logit) > 1e-4 && Number(logit > 0) !== pixels[i]);
+    expect(wrong).toHaveLength(0);
+    expect(earlier.area).toBeGreaterThan(0);
+    expect(earlier.area).toBeLessThan(HEIGHT * WIDTH);
+  });
+
+  it('gives prompts of a list, of any lengths and kinds, what each gets alone', async () => {
+    const mask = earlier.logits;
+    const prompts: Prompt[] = [
+      clicks(1),
+      clicks(12),
+      { mask },
+      { box: [10, 5, 120, 80] },
+      { ...clicks(3), box: [10, 5, 120, 80] },
+      { ...clicks(7), mask },
+      clicks(8),
+      { box: [0, 0, WIDTH, HEIGHT], mask },
+    ];
+    const together = await image.segment(prompts);
+    expect(together).toHaveLength(prompts.length);
+    for (const [i, prompt] of prompts.entries()) {
+      const alone = await image.segment(prompt);
+      expect(together[i]!.map(contents), `prompt ${i}`).toEqual(alone.map(contents));
+    }
+  });
+
+  it('takes all points for clicks on the object unless labels say otherwise', async () => {
+    const { points } = clicks(2);
+    const [[bare], [labelled], [mixed]] = (await image.segment([
+      { points },
+      { points, labels: [1, 1] },
+      { points, labels: [1, 0] },
+    ])) as [[Mask], [Mask], [Mask]];
+    expect(contents(bare)).toEqual(contents(labelled));
+    expect(mixed.logits.data).not.toEqual(bare.logits.data);
+  });
+
+  it('answers every part of a prompt', async () => {
+    const base = { ...clicks(2), box: [20, 10, 100, 70] as const };
+    const answers = await image.segment([
+      base,
+      { ...base, mask: earlier.logits },
+      { ...base, box: [20, 10, 101, 70] },
+      { ...base, points: [[1, 0], base.points![1]!] },
+      clicks(2),
+    ]);
+    const distinct = new Set(answers.map(([mask]) => mask!.logits.data.join()));
+    expect(distinct.size).toBe(answers.length);
+  });
+
+  it('several boxes are as many prompts', async () => {
+    const boxes = [
+      [5, 5, 60, 60],
+      [50, 20, 149, 89],
+    ] as const;
+    const masks = await image.segment({ boxes });
+    const listed = await image.segment(boxes.map((box) => ({ box })));
+    expect(masks.map(contents)).toEqual(listed.flat().map(contents));
+  });
+
+  it('returns the alternatives, the best or the fitting mask', async () => {
+    const answer = (prompt: Prompt, multimask: 'best' | 'auto' | boolean) =>
+      image.segment({ ...prompt, multimask });
+    const all = [...(await answer(clicks(1), false)), ...(await answer(clicks(1), true))];
+    expect(all.map(({ index }) => index)).toEqual([0, 1, 2, 3]);
+    const highest = (masks: Mask[]) => masks.reduce((best, mask) => (mask.score > best.score ? mask : best));
+    expect((await answer(clicks(1), 'best')).map(contents)).toEqual([contents(highest(all))]);
+    expect((await answer(clicks(1), 'auto')).map(contents)).toEqual([contents(highest(all.slice(1)))]);
+    expect((await answer(clicks(2), 'auto')).map(({ index }) => index)).toEqual([0]);
+    const box = [9, 9, 80, 80] as const;
+    expect((await answer({ box }, 'auto'))[0]!.index).toBeGreaterThan(0);
+    expect((await answer({ ...clicks(1), box }, 'auto'))[0]!.index).toBe(0);
+  });
+
+  it('chooses for each prompt of a list on its own', async () => {
+    const prompts = [clicks(1), clicks(4), { box: [9, 9, 80, 80] } as Prompt];
+    const together = await image.segment(prompts, { multimask: 'auto' });
+    for (const [i, prompt] of prompts.entries()) {
+      const alone = await image.segment({ ...prompt, multimask: 'auto' });
+      expect(together[i]!.map(contents)).toEqual(alone.map(contents));
+    }
+  });
+
+  it('answers calls made at the same time as if one by one', async () => {
+    const prompts = [clicks(1), clicks(3), clicks(9)];
+    const answers = await Promise.all(prompts.map((prompt) => image.segment(prompt)));
+    for (const [i, prompt] of prompts.entries())
+      expect(answers[i]!.map(contents)).toEqual((await image.segment(prompt)).map(contents));
+  });
+
+  it('takes places on the border of the picture', async () => {
+    const corners = [
+      [0, 0],
+      [WIDTH, 0],
+      [0, HEIGHT],
+      [WIDTH, HEIGHT],
+    ] as const;
+    const [mask] = await image.segment({ points: corners, box: [0, 0, WIDTH, HEIGHT] });
+    expect(mask!.logits.data.every(Number.isFinite)).toBe(true);
+  });
+
+  it('stops before it begins when the signal has fired', async () => {
+    const signal = AbortSignal.abort();
+    const error = await errorOf(() => image.segment({ ...clicks(1), signal }));
+    expect(error.code).toBe('ERR_ABORTED');
+  });
+
+  it('refuses a disposed picture', async () => {
+    const other = await model.encode(picture(32, 32));
+    expect(other.disposed).toBe(false);
+    other.dispose();
+    other.dispose();
+    expect(other.disposed).toBe(true);
+    expect((await errorOf(() => other.segment({ points: [[1, 1]] }))).code).toBe('ERR_DISPOSED');
+  });
+});
