@@ -1,7 +1,7 @@
 import { HrsamError } from '../errors.js';
 import { type NativeProgram, settled } from './addon.js';
 import type { Device } from './device.js';
-import type { Plan } from './plan.js';
+import type { Plan, PlanPort } from './plan.js';
 import type { Tensor } from './tensor.js';
 
 export type Tensors = Record<string, Tensor>;
@@ -22,26 +22,22 @@ export class Program {
   /**
    * One asynchronous native call: inputs in, new output tensors out, all by name.
    * @param options.into Existing tensors to write outputs to.
-   * @throws HrsamError ERR_SHAPE for a missing or wrong input, ERR_DISPOSED, ERR_ABORTED, ERR_OUT_OF_MEMORY
+   * @throws HrsamError ERR_SHAPE for a missing or wrong tensor, ERR_DEVICE for one of another device, ERR_DISPOSED, ERR_ABORTED, ERR_OUT_OF_MEMORY
    */
   async run(inputs: Tensors, options: { signal?: AbortSignal; into?: Tensors } = {}): Promise<Tensors> {
     const handle = this.#handle;
     if (!handle) throw new HrsamError('ERR_DISPOSED', 'the program was disposed');
-    const given = this.plan.inputs.map(({ name, shape, dtype }) => {
-      const tensor = inputs[name];
-      const actual = tensor ? `${tensor.dtype} [${tensor.shape}]` : 'nothing';
-      if (actual !== `${dtype} [${shape}]`) {
-        throw new HrsamError('ERR_SHAPE', `input '${name}'`, { expected: `${dtype} [${shape}]`, actual });
-      }
-      return tensor!.buffer;
-    });
+    const given = this.plan.inputs.map((port) => this.#fitting('input', port, inputs[port.name]).buffer);
     const made: Tensor[] = [];
     const outputs: Tensors = {};
     try {
-      for (const { name, shape, dtype } of this.plan.outputs) {
-        const existing = options.into?.[name];
-        outputs[name] = existing ?? this.device.tensor(shape, dtype);
-        if (!existing) made.push(outputs[name]);
+      for (const port of this.plan.outputs) {
+        const existing = options.into?.[port.name];
+        const tensor = existing
+          ? this.#fitting('output', port, existing)
+          : this.device.tensor(port.shape, port.dtype);
+        if (!existing) made.push(tensor);
+        outputs[port.name] = tensor;
       }
       const buffers = this.plan.outputs.map(({ name }) => outputs[name]!.buffer);
       await settled(this.device.handle, () => handle.run(given, buffers, this.plan.flops), options.signal);
@@ -50,6 +46,19 @@ export class Program {
       for (const tensor of made) tensor.dispose();
       throw error;
     }
+  }
+
+  #fitting(kind: 'input' | 'output', { name, shape, dtype }: PlanPort, tensor: Tensor | undefined): Tensor {
+    const expected = `${dtype} [${shape}]`;
+    const actual = tensor ? `${tensor.dtype} [${tensor.shape}]` : 'nothing';
+    if (!tensor || actual !== expected) {
+      throw new HrsamError('ERR_SHAPE', `${kind} '${name}'`, { expected, actual });
+    }
+    if (tensor.device !== this.device) {
+      const [wanted, found] = [this.device.name, tensor.device.name];
+      throw new HrsamError('ERR_DEVICE', `${kind} '${name}'`, { expected: wanted, actual: found });
+    }
+    return tensor;
   }
 
   /** Frees the program once its runs have ended. Doing it twice is harmless. */
