@@ -7,6 +7,7 @@ import {
   hrsamModel,
   inputImage,
   type ModelCase,
+  maskPrompt,
   ownTokens,
   promptTensors,
   type ReferencePrompt,
@@ -16,21 +17,6 @@ import { fixtures, generate, type HostTensor, HostTensors, readJson } from '../s
 const cases = fixtures('models')
   .filter((name) => name !== 'base')
   .map((name): ModelCase => readJson(`models/${name}/case.json`));
-
-/** The mask prompt: generated, or a mask of an earlier prompt's result. */
-function maskPrompt(
-  { mask_logits: given }: ReferencePrompt,
-  earlier: Map<string, HostTensor>,
-): HostTensor | undefined {
-  if (given === undefined || 'name' in given) return given && generate(given);
-  const { shape, data } = earlier.get(given.from_prompt)!;
-  const [batch, masks, h, w] = shape as [number, number, number, number];
-  const chosen = Array.from({ length: batch }, (_, b) => {
-    const start = (b * masks + given.mask_index) * h * w;
-    return [...data.subarray(start, start + h * w)];
-  });
-  return { shape: [batch, h, w], data: Float32Array.from(chosen.flat()) };
-}
 
 const models = new Set<ReturnType<typeof hrsamModel>>();
 afterAll(() => {

@@ -148,6 +148,21 @@ export function promptTensors(prompt: ReferencePrompt, ownTokens: number, mask?:
   };
 }
 
+/** The mask prompt: generated, or a mask of an earlier prompt's result. */
+export function maskPrompt(
+  { mask_logits: given }: ReferencePrompt,
+  earlier: Map<string, HostTensor>,
+): HostTensor | undefined {
+  if (given === undefined || 'name' in given) return given && generate(given);
+  const { shape, data } = earlier.get(given.from_prompt)!;
+  const [batch, masks, h, w] = shape as [number, number, number, number];
+  const chosen = Array.from({ length: batch }, (_, b) => {
+    const start = (b * masks + given.mask_index) * h * w;
+    return [...data.subarray(start, start + h * w)];
+  });
+  return { shape: [batch, h, w], data: Float32Array.from(chosen.flat()) };
+}
+
 export interface DecodeOptions {
   trace?: readonly string[];
 }

@@ -81,8 +81,13 @@ export class HostTensors {
     private readonly tensors: ReadonlyMap<string, HostTensor>,
   ) {}
 
-  static async load(path: string): Promise<HostTensors> {
-    await using file = await SafetensorsFile.open(need(path));
+  static load(path: string): Promise<HostTensors> {
+    return HostTensors.open(need(path));
+  }
+
+  /** Like `load`, of any file. */
+  static async open(path: string): Promise<HostTensors> {
+    await using file = await SafetensorsFile.open(path);
     const tensors = new Map<string, HostTensor>();
     for (const [name, { dtype, shape }] of file.tensors) {
       const stored = await file.read(name);

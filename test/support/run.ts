@@ -1,7 +1,6 @@
 import { compile } from '../../lib/graph/compile.js';
 import { type Build, evaluate } from '../../lib/graph/evaluate.js';
 import { Graph } from '../../lib/graph/graph.js';
-import { addon } from '../../lib/runtime/addon.js';
 import { Device } from '../../lib/runtime/device.js';
 import type { DType } from '../../lib/runtime/dtype.js';
 import type { Tensors } from '../../lib/runtime/program.js';
@@ -13,19 +12,6 @@ export type HostValues = Record<string, HostTensor>;
 
 /** The device under test: HRSAM_TEST_DEVICE, else the CPU. */
 export const device = Device.open(process.env.HRSAM_TEST_DEVICE ?? 'cpu');
-
-/** A CPU device of its own that uses one instruction set. @throws HrsamError ERR_DEVICE if the processor lacks it */
-export function deviceWithIsa(isa: string): Device {
-  const before = process.env.HRSAM_CPU_ISA;
-  process.env.HRSAM_CPU_ISA = isa;
-  try {
-    const Constructor = Device as unknown as new (kind: string, ordinal: number, handle: unknown) => Device;
-    return new Constructor('cpu', 0, new (addon().NativeDevice)('cpu', 0));
-  } finally {
-    if (before === undefined) delete process.env.HRSAM_CPU_ISA;
-    else process.env.HRSAM_CPU_ISA = before;
-  }
-}
 
 export const host = (shape: readonly number[], data: ArrayLike<number>): HostTensor => ({
   shape,
