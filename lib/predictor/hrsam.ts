@@ -25,7 +25,7 @@ export interface LoadOptions {
 }
 
 export interface EncodeOptions {
-  /** Longest side in pixels that the picture is resized to, a multiple of the patch (16). Default: the model's. */
+  /** Longest side in pixels that the picture is resized to, a multiple of the patch (16); SAM takes only its own. Default: the model's. */
   size?: number;
   signal?: AbortSignal;
 }
@@ -158,10 +158,18 @@ export class HRSAM {
   }
 
   #size(size = this.config.image.size): number {
-    const patch = this.config.encoder.patchSize;
+    const { family, encoder, image } = this.config;
+    const patch = encoder.patchSize;
     if (!Number.isInteger(size) || size < patch || size > MAX_SIZE || size % patch !== 0) {
       throw new HrsamError('ERR_ARGUMENT', 'size', {
         expected: `a multiple of ${patch} from ${patch} to ${MAX_SIZE}`,
+        actual: size,
+      });
+    }
+    if (family === 'sam' && size !== image.size) {
+      throw new HrsamError('ERR_ARGUMENT', 'Segment Anything knows positions of one size only', {
+        where: 'size',
+        expected: image.size,
         actual: size,
       });
     }

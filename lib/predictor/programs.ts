@@ -16,7 +16,9 @@ export class ProgramCache {
     }
     const made = compile();
     this.#programs.set(key, made);
-    made.catch(() => this.#programs.delete(key));
+    made.catch(() => {
+      if (this.#programs.get(key) === made) this.#programs.delete(key);
+    });
     for (const [oldest, program] of this.#programs) {
       if (this.#programs.size <= this.bound) break;
       this.#programs.delete(oldest);

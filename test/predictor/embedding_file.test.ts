@@ -1,0 +1,126 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { HRSAM } from '../../lib/predictor/hrsam.js';
+import { SafetensorsFile } from '../../lib/weights/safetensors.js';
+import { writeSafetensors } from '../../lib/weights/safetensors_writer.js';
+import { channelsFirst, errorOf } from '../support/layout.js';
+import { device, download, host } from '../support/run.js';
+import { contents, picture, randomModel, temporaryFolder } from './support/models.js';
+
+const SIZES = {
+  original: { height: 30, width: 50 },
+  resized: { height: 154, width: 256 },
+  input: { height: 256, width: 256 },
+};
+
+describe('saved embeddings', () => {
+  let file: (name: string) => string;
+  let model: HRSAM;
+  beforeAll(async () => {
+    file = await temporaryFolder();
+    model = await randomModel('hrsam-tiny');
+  });
+
+  it.each(['hrsam-tiny', 'hrsam++-tiny', 'sam-tiny'])('come back: %s', async (preset) => {
+    const own = await randomModel(preset);
+    using image = await own.encode(picture(90, 150));
+    const path = file(`${preset}.safetensors`);
+    await own.saveEmbedding(image, path);
+    using restored = await own.loadEmbedding(path);
+    expect(restored.original).toEqual(image.original);
+    expect(restored.resized).toEqual(image.resized);
+    expect(restored.input).toEqual(image.input);
+    expect((await download(restored.embedding)).data).toEqual((await download(image.embedding)).data);
+    const request = { points: [[70, 40]], box: [20, 10, 120, 80], multimask: true } as const;
+    const [before, after] = [await image.segment(request), await restored.segment(request)];
+    expect(after.map(contents)).toEqual(before.map(contents));
+  });
+
+  it('lie in the file as the official code has them', async () => {
+    using image = await model.encode(picture(40, 30), { size: 64 });
+    await model.saveEmbedding(image, file('official.safetensors'));
+    const stored = await SafetensorsFile.open(file('official.safetensors'));
+    const data = (await stored.read('embedding')) as Float32Array;
+    expect([...stored.tensors.keys()]).toEqual(['embedding']);
+    expect(host(stored.tensors.get('embedding')!.shape, data)).toEqual(
+      channelsFirst(await download(image.embedding)),
+    );
+    await stored.close();
+  });
+
+  interface Content {
+    name?: string;
+    dtype?: 'F32' | 'F16';
+    shape?: number[];
+    sizes?: unknown;
+  }
+
+  async function write({
+    name = 'embedding',
+    dtype = 'F32',
+    shape = [1, 64, 16, 16],
+    sizes = SIZES,
+  }: Content) {
+    const path = file('bad.safetensors');
+    const data = new Uint8Array(shape.reduce((a, b) => a * b) * (dtype === 'F32' ? 4 : 2));
+    const text = typeof sizes === 'string' ? sizes : JSON.stringify(sizes);
+    const metadata: [string, string][] = sizes === null ? [] : [['hrsam.picture', text]];
+    await writeSafetensors(path, [{ name, dtype, shape, data }], { metadata });
+    return path;
+  }
+
+  it('are accepted as written here', async () => {
+    using image = await model.loadEmbedding(await write({}));
+    expect(await image.segment({ points: [[50, 30]] })).toHaveLength(1);
+  });
+
+  const square = (side: unknown) => ({ height: side, width: side });
+  it.each<[string, Content, code: string]>([
+    ['another name', { name: 'image' }, 'ERR_WEIGHTS'],
+    ['another type', { dtype: 'F16' }, 'ERR_WEIGHTS'],
+    ['three axes', { shape: [64, 16, 16] }, 'ERR_WEIGHTS'],
+    ['an axis of nothing', { shape: [0, 64, 16, 16] }, 'ERR_WEIGHTS'],
+    ['a batch', { shape: [2, 64, 16, 16] }, 'ERR_SHAPE'],
+    ['other channels', { shape: [1, 32, 16, 16] }, 'ERR_SHAPE'],
+    ['another grid than that of the input', { shape: [1, 64, 8, 16] }, 'ERR_SHAPE'],
+    ['no sizes', { sizes: null }, 'ERR_SHAPE'],
+    ['sizes that are no JSON', { sizes: '{' }, 'ERR_WEIGHTS'],
+    ['sizes of null', { sizes: 'null' }, 'ERR_WEIGHTS'],
+    ['a missing size', { sizes: { ...SIZES, original: undefined } }, 'ERR_WEIGHTS'],
+    ['a size of nothing', { sizes: { ...SIZES, original: square(0) } }, 'ERR_WEIGHTS'],
+    ['a negative size', { sizes: { ...SIZES, resized: square(-4) } }, 'ERR_WEIGHTS'],
+    ['text for a size', { sizes: { ...SIZES, original: square('30') } }, 'ERR_WEIGHTS'],
+    ['part of a pixel', { sizes: { ...SIZES, original: square(30.5) } }, 'ERR_WEIGHTS'],
+    ['a picture beyond all memory', { sizes: { ...SIZES, original: square(2 ** 20) } }, 'ERR_WEIGHTS'],
+    ['more picture than input', { sizes: { ...SIZES, resized: square(257) } }, 'ERR_WEIGHTS'],
+    ['an input that is no grid', { sizes: { ...SIZES, input: square(260) } }, 'ERR_SHAPE'],
+  ])('%s', async (_, content, code) => {
+    const path = await write(content);
+    const before = device.memory().buffers;
+    const error = await errorOf(() => model.loadEmbedding(path));
+    expect(error.code).toBe(code);
+    expect(error.message).toContain(path);
+    expect(device.memory().buffers).toBe(before);
+  });
+
+  it.each([
+    ['cut short', (bytes: Buffer) => bytes.subarray(0, -1)],
+    ['longer than it says', (bytes: Buffer) => Buffer.concat([bytes, Buffer.of(0)])],
+    ['empty', () => Buffer.alloc(0)],
+  ])('a file that is %s', async (_, damage) => {
+    const path = file('damaged.safetensors');
+    await writeFile(path, damage(await readFile(await write({}))));
+    expect((await errorOf(() => model.loadEmbedding(path))).code).toBe('ERR_WEIGHTS');
+  });
+
+  it('files that are not there, or cannot be written', async () => {
+    expect((await errorOf(() => model.loadEmbedding(file('none')))).code).toBe('ERR_FILE');
+    using image = await model.encode(picture(8, 8), { size: 16 });
+    const path = file('no/such/folder.safetensors');
+    expect((await errorOf(() => model.saveEmbedding(image, path))).code).toBe('ERR_FILE');
+    image.dispose();
+    expect((await errorOf(() => model.saveEmbedding(image, file('e.safetensors')))).code).toBe(
+      'ERR_DISPOSED',
+    );
+  });
+});
