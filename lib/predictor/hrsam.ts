@@ -25,7 +25,10 @@ export interface LoadOptions {
 }
 
 export interface EncodeOptions {
-  /** Longest side in pixels that the picture is resized to, a multiple of the patch (16); SAM takes only its own. Default: the model's. */
+  /**
+   * Longest side in pixels that the picture is resized to, a multiple of the patch (16). Default: the model's. SAM takes
+   * no other.
+   */
   size?: number;
   signal?: AbortSignal;
 }

@@ -44,18 +44,6 @@ describe.each(['hrsam-tiny', 'hrsam++-tiny', 'sam-tiny'])('encode, %s', (preset)
     expect(mask!.pixels()).toHaveLength(height * width);
   });
 
-  it('gives pictures of a batch what each gets alone', async () => {
-    const pictures = [picture(90, 150), picture(33, 20, 1), picture(90, 150, 4)];
-    const batch = await model.encodeBatch(pictures);
-    for (const [i, each] of pictures.entries()) {
-      using alone = await model.encode(each);
-      expect(sizeOf(batch[i]!)).toEqual(sizeOf(alone));
-      expect((await download(batch[i]!.embedding)).data).toEqual((await download(alone.embedding)).data);
-      expect(await answer(batch[i]!)).toEqual(await answer(alone));
-    }
-    for (const image of batch) image.dispose();
-  });
-
   it('sees the same in grey, colour and with alpha', async () => {
     const grey = picture(40, 30, 1);
     const channels = (count: 3 | 4): Pixels => ({
@@ -94,6 +82,28 @@ describe.each(['hrsam-tiny', 'hrsam++-tiny', 'sam-tiny'])('encode, %s', (preset)
   it('stops before it begins when the signal has fired', async () => {
     const error = await errorOf(() => model.encode(picture(8, 8), { signal: AbortSignal.abort() }));
     expect(error.code).toBe('ERR_ABORTED');
+  });
+});
+
+describe.each([
+  ['hrsam-tiny', 'f32'],
+  ['hrsam++-tiny', 'f32'],
+  ['sam-tiny', 'f32'],
+  ['hrsam-tiny', 'bf16'],
+  ['hrsam++-tiny', 'bf16'],
+  ['sam-tiny', 'bf16'],
+] as const)('a batch, %s in %s', (preset, dtype) => {
+  it('gives each picture what it gets alone', async () => {
+    const model = await randomModel(preset, dtype);
+    const pictures = [picture(90, 150), picture(33, 20, 1), picture(90, 150, 4)];
+    const batch = await model.encodeBatch(pictures);
+    for (const [i, each] of pictures.entries()) {
+      using alone = await model.encode(each);
+      expect(sizeOf(batch[i]!)).toEqual(sizeOf(alone));
+      expect((await download(batch[i]!.embedding)).data).toEqual((await download(alone.embedding)).data);
+      expect(await answer(batch[i]!)).toEqual(await answer(alone));
+    }
+    for (const image of batch) image.dispose();
   });
 });
 
@@ -171,8 +181,8 @@ describe('load', () => {
   it.each([
     [undefined, {}, 'ERR_ARGUMENT'],
     [7, {}, 'ERR_ARGUMENT'],
-    ['random:no-such-preset', {}, 'ERR_CONFIG'],
-    ['/no/such/weights.safetensors', {}, 'ERR_FILE'],
+    ['random:no-such-preset', { device: 'cpu' }, 'ERR_CONFIG'],
+    ['/no/such/weights.safetensors', { device: 'cpu' }, 'ERR_FILE'],
     ['random:hrsam-tiny', { device: 'tpu' }, 'ERR_DEVICE'],
     ['random:hrsam-tiny', { device: 'cuda:99' }, 'ERR_DEVICE'],
     ['random:hrsam-tiny', { device: 5 }, 'ERR_DEVICE'],

@@ -33,8 +33,8 @@ export const writeCheckpoint = (path: string, tensors: readonly TensorRule[]): P
   );
 
 /** An untrained model on the device under test, disposed after the tests of the file. */
-export async function randomModel(preset: string): Promise<HRSAM> {
-  const model = await HRSAM.load(`random:${preset}`, { device });
+export async function randomModel(preset: string, dtype: 'f32' | 'bf16' = 'f32'): Promise<HRSAM> {
+  const model = await HRSAM.load(`random:${preset}`, { device, dtype });
   afterAll(() => model.dispose());
   return model;
 }
