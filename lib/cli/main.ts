@@ -9,11 +9,11 @@ import { decodeCommand } from './decode.js';
 import { doctorCommand } from './doctor.js';
 import { embedCommand } from './embed.js';
 import { infoCommand } from './info.js';
-import { interruption, onInterrupt } from './interrupt.js';
+import { catchSignals, interruptedExitCode, interruption } from './interrupt.js';
 import { segmentCommand } from './segment.js';
 
-/** Exit codes: 1 for what went wrong, 2 for a command line that makes no sense, 130 after Ctrl-C as shells have it. */
-const EXIT = { failure: 1, usage: 2, interrupted: 130 } as const;
+/** Exit codes: 1 for what went wrong, 2 for a command line that makes no sense. */
+const EXIT = { failure: 1, usage: 2 } as const;
 
 const oneLine = (text: string): string => text.trim().replace(/\s*\n\s*/g, ' ');
 
@@ -52,7 +52,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     if (error.code === 'EPIPE') process.exit(0);
     throw error;
   });
-  onInterrupt(() => process.exit(EXIT.interrupted));
+  catchSignals();
   try {
     await program().parseAsync(argv as string[]);
   } catch (error) {
@@ -65,7 +65,7 @@ function report(error: unknown, debug: boolean): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.usage;
   if (interruption().aborted) {
     process.stderr.write('hrsam: interrupted\n');
-    return EXIT.interrupted;
+    return interruptedExitCode();
   }
   const message = error instanceof Error ? error.message : String(error);
   const known = error instanceof HrsamError && error.code !== 'ERR_INTERNAL';

@@ -1,5 +1,10 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { hrsam, hrsamJson } from './support.js';
+import { hrsam, hrsamJson, root } from './support.js';
 
 const COMMANDS = ['segment', 'embed', 'decode', 'info', 'convert', 'doctor', 'bench'];
 
@@ -68,3 +73,33 @@ describe('bench', () => {
     expect(stderr).toContain('Expected some of gemm,attention,scan,encoder.');
   });
 });
+
+test.runIf(process.platform === 'linux')(
+  'a bench that is ended takes its child and its files along',
+  async () => {
+    const tmp = mkdtempSync(join(tmpdir(), 'hrsam-cli-'));
+    try {
+      const args = ['bench', '--only', 'encoder', '-w', 'random:hrsam-tiny', '-d', 'cpu', '--size', '4096'];
+      const child = spawn(process.execPath, [join(root, 'dist/cli.js'), ...args], {
+        env: { ...process.env, TMPDIR: tmp },
+      });
+      const children = () => {
+        const list = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8');
+        return list.split(' ').filter(Boolean).map(Number);
+      };
+      while (children().length === 0) await setTimeout(50);
+      const [measuring] = children();
+      expect(readdirSync(tmp)).toHaveLength(1);
+      await setTimeout(300);
+      child.kill('SIGTERM');
+      const code = await new Promise((resolve) => child.on('close', resolve));
+      expect(code).toBe(143);
+      expect(readdirSync(tmp)).toEqual([]);
+      const isThere = () => existsSync(`/proc/${measuring}`);
+      for (let waited = 0; isThere() && waited < 5000; waited += 50) await setTimeout(50);
+      expect(isThere()).toBe(false);
+    } finally {
+      rmSync(tmp, { recursive: true, force: true });
+    }
+  },
+);

@@ -37,6 +37,7 @@ export interface Subject extends Pick<BenchRow, 'what' | 'dtype' | 'size' | 'bat
 const MIN_MS = 400;
 const MIN_RUNS = 3;
 const MAX_RUNS = 200;
+const LONG_MS = 1000;
 
 const median = (values: readonly number[]): number => {
   const sorted = [...values].sort((a, b) => a - b);
@@ -56,8 +57,9 @@ export async function measure(subject: Subject): Promise<BenchRow> {
     await subject.run();
     return performance.now() - begin;
   };
-  await timed();
-  const block = perBlock(await timed());
+  // The first run may compile; how long a warm one takes matters only for short work.
+  const first = await timed();
+  const block = perBlock(first < LONG_MS ? await timed() : first);
   const times: number[] = [];
   const shares: number[] = [];
   const ceiling = () => (flops === undefined ? Promise.resolve(0) : device.measurePeak(dtype));
