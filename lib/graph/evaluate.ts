@@ -21,10 +21,10 @@ const asSource = (constants: Tensors): ConstantSource => ({
   },
 });
 
-/** Compiles a few ops for tensors like these; the program can be run again with others of the same shapes. */
+/** Compiles a few ops for inputs like these; the program can be run with any tensors of the same shapes. */
 export async function program(
   device: Device,
-  inputs: Tensors,
+  inputs: Record<string, Pick<Tensor, 'shape' | 'dtype'>>,
   build: Build,
   options: EvaluateOptions = {},
 ): Promise<Program> {

@@ -47,7 +47,7 @@ async function steps(groups: readonly ParameterGroup[], given: AdamWOptions, cou
   const compiled = await program(device, { state, gradient, step }, (graph, v) => ({
     state: adamw(graph, v.state!, v.gradient!, v.step!, groups, given),
   }));
-  let expected = Float64Array.from(initial);
+  let expected: Float64Array = Float64Array.from(initial);
   for (let i = 0; i < count; i++) {
     expected = reference(
       Float32Array.from(expected),
