@@ -14,13 +14,20 @@ export interface CliResult {
   stderr: string;
 }
 
+let built: Promise<void> | undefined;
+
+/** dist/ as it belongs to the sources, once per test file. */
+async function build(): Promise<void> {
+  const { setupDist } = await import(pathToFileURL(join(root, 'scripts/setup.mjs')).href);
+  setupDist();
+}
+
 /** The CLI as a user runs it: a process of its own. `null` as code: ended by a signal. */
 export async function hrsam(
   args: readonly string[],
   options: { env?: NodeJS.ProcessEnv; cwd?: string } = {},
 ): Promise<CliResult> {
-  const { setupDist } = await import(pathToFileURL(join(root, 'scripts/setup.mjs')).href);
-  setupDist();
+  await (built ??= build());
   const child = spawn(process.execPath, [join(root, 'dist/cli.js'), ...args], {
     cwd: options.cwd,
     env: { ...process.env, ...options.env },
