@@ -22,7 +22,7 @@ const USE = `
 
 beforeAll(async () => {
   await hrsam(['--version']); // builds dist/ where that is due
-});
+}, 120_000);
 
 test('import', async () => {
   const printed = await evaluate(`import { HRSAM, HrsamError, ops } from 'hrsam';${USE}`, 'module');
