@@ -27,6 +27,18 @@ export interface MaskEncoding {
   counts: Uint32Array;
 }
 
+/** Where a simulated user clicks next. */
+export interface NextClick {
+  /** 1: on the object, 0: on the background, -1: nowhere, the prediction is right. */
+  label: 1 | 0 | -1;
+  /** Largest distance, in pixels, from inside a region to its outside: of what the prediction lacks of the object. */
+  deepestMissing: number;
+  /** Of what it has too much. */
+  deepestExtra: number;
+  /** Pixels that may be clicked, y · width + x, ascending. */
+  candidates: Uint32Array;
+}
+
 export interface NativeDevice {
   setThreads(threads: number): Submitted<void>;
   memory(): { buffers: number; packed: number; cached: number; peak: number };
@@ -37,6 +49,22 @@ export interface NativeDevice {
   compile(plan: Plan, constants: NativeBuffer[]): Submitted<NativeProgram>;
   cancel(id: number): void;
   encodeMasks(masks: NativeBuffer, count: number, height: number, width: number): Submitted<MaskEncoding[]>;
+  /** Masks as COCO run lengths; `clicked` as y · width + x. */
+  nextClick(
+    prediction: Uint32Array,
+    object: Uint32Array,
+    height: number,
+    width: number,
+    clicked: Uint32Array,
+    innerK: number,
+  ): Submitted<NextClick>;
+  boundaryOverlap(
+    a: Uint32Array,
+    b: Uint32Array,
+    height: number,
+    width: number,
+    radius: number,
+  ): Submitted<{ intersection: number; union: number }>;
 }
 
 export interface DeviceInfo {
