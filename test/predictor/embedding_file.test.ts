@@ -4,7 +4,8 @@ import type { HRSAM } from '../../lib/predictor/hrsam.js';
 import { SafetensorsFile } from '../../lib/weights/safetensors.js';
 import { writeSafetensors } from '../../lib/weights/safetensors_writer.js';
 import { channelsFirst, errorOf } from '../support/layout.js';
-import { device, download, host } from '../support/run.js';
+import { download, host } from '../support/run.js';
+import { heldBytes } from './support/memory.js';
 import { contents, picture, randomModel, temporaryFolder } from './support/models.js';
 
 const SIZES = {
@@ -96,11 +97,11 @@ describe('saved embeddings', () => {
     ['an input that is no grid', { sizes: { ...SIZES, input: square(260) } }, 'ERR_SHAPE'],
   ])('%s', async (_, content, code) => {
     const path = await write(content);
-    const before = device.memory().buffers;
+    const before = await heldBytes();
     const error = await errorOf(() => model.loadEmbedding(path));
     expect(error.code).toBe(code);
     expect(error.message).toContain(path);
-    expect(device.memory().buffers).toBe(before);
+    expect(await heldBytes()).toBe(before);
   });
 
   it.each([

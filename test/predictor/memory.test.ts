@@ -1,23 +1,8 @@
-import { setImmediate } from 'node:timers/promises';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import type { HRSAM } from '../../lib/predictor/hrsam.js';
 import { errorOf } from '../support/layout.js';
-import { device } from '../support/run.js';
+import { heldBytes } from './support/memory.js';
 import { picture, randomModel } from './support/models.js';
-
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
-
-/** Bytes of tensors once everything forgotten is gone: arrays lent from the CPU's memory keep it until collected. */
-async function heldBytes(): Promise<number> {
-  for (let i = 0; i < 3; i++) {
-    collectGarbage();
-    await setImmediate();
-  }
-  return device.memory().buffers;
-}
 
 const [HEIGHT, WIDTH] = [60, 90];
 

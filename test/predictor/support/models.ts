@@ -13,10 +13,16 @@ import { expectWithin } from '../../support/compare.js';
 import { generate, type HostTensor, samNoise, type TensorRule } from '../../support/reference.js';
 import { device, host, runOne } from '../../support/run.js';
 
+// Registered when a test file imports this one: hooks that tests and other hooks register are not run.
+const cleanups: (() => unknown)[] = [];
+afterAll(async () => {
+  for (const clean of cleanups.splice(0)) await clean();
+});
+
 /** Names files in a folder that is deleted after the tests of the file. */
 export async function temporaryFolder(): Promise<(name: string) => string> {
   const folder = await mkdtemp(join(tmpdir(), 'hrsam-'));
-  afterAll(() => rm(folder, { recursive: true, force: true }));
+  cleanups.push(() => rm(folder, { recursive: true, force: true }));
   return (name) => join(folder, name);
 }
 
@@ -35,7 +41,7 @@ export const writeCheckpoint = (path: string, tensors: readonly TensorRule[]): P
 /** An untrained model on the device under test, disposed after the tests of the file. */
 export async function randomModel(preset: string, dtype: 'f32' | 'bf16' = 'f32'): Promise<HRSAM> {
   const model = await HRSAM.load(`random:${preset}`, { device, dtype });
-  afterAll(() => model.dispose());
+  cleanups.push(() => model.dispose());
   return model;
 }
 
