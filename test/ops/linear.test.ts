@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Graph, Value } from '../../lib/graph/graph.js';
-import { ACTIVATIONS, type Activation } from '../../lib/graph/ops/activation.js';
+import { ACTIVATIONS, type Activation, activation } from '../../lib/graph/ops/activation.js';
 import { linear } from '../../lib/graph/ops/linear.js';
 import { expectClose, expectRounded } from '../support/compare.js';
 import { errorOf, item } from '../support/layout.js';
@@ -72,10 +72,10 @@ describe('linear', () => {
     expectRounded(y.data, want);
   });
 
-  it.each(Object.keys(ACTIVATIONS) as Activation[])('bias, %s and residual', async (activation) => {
+  it.each(Object.keys(ACTIVATIONS) as Activation[])('bias, %s and residual', async (name) => {
     const { x, residual, ...constants } = layer([3, 17], 24, 40);
-    const y = await runOne({ x, residual }, build(activation), { constants });
-    expectClose(y.data, expected({ x, residual, ...constants }, activation), {});
+    const y = await runOne({ x, residual }, build(name), { constants });
+    expectClose(y.data, expected({ x, residual, ...constants }, name), {});
   });
 
   it('repeats a residual over the batch', async () => {
@@ -113,6 +113,26 @@ describe('linear', () => {
       const alone = await runOne({ x: item(x, i) }, build(), { constants: { weight } });
       expect(alone.data).toEqual(item(together, i).data);
     }
+  });
+
+  it('writes over a residual that nobody needs any more, but not where that is x itself', async () => {
+    const { x, weight } = layer([40], 96, 96);
+    const { hidden, y } = await run(
+      { x },
+      (graph, v) => {
+        const again = () => linear(graph, v.x!, v.weight!);
+        const first = again();
+        const sum = linear(graph, first, v.weight!, { residual: first });
+        return {
+          hidden: again(),
+          y: activation(graph, linear(graph, v.x!, v.weight!, { residual: sum }), 'none'),
+        };
+      },
+      { constants: { weight } },
+    );
+    const twice = product(hidden!.data, weight.data, 96);
+    const want = twice.map((value, i) => value + 2 * hidden!.data[i]!);
+    expectClose(y!.data, want, {});
   });
 
   it('shares a weight between two layers', async () => {
