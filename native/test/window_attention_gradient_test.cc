@@ -1,0 +1,275 @@
+// The gradients of window attention against partition, padding, roll and mask done one by one in
+// double precision.
+#include <random>
+
+#include "attention_gradient_reference.h"
+#include "harness.h"
+
+using namespace hrsam::test;
+
+namespace {
+
+struct Case {
+  std::vector<int> scales;  // h0, w0, h1, w1 …
+  int window = 4, heads = 2, d = 16, batch = 1;
+  int before = 0, cyclic = 0, shift = 0;
+  double theta = 1e4, rope_scale = 0.5;
+  bool rel = false;
+  int in = HRSAM_F32, dy = HRSAM_F32, out = HRSAM_F32;
+
+  int64_t channels() const { return int64_t{heads} * d; }
+  int64_t tokens() const {
+    int64_t n = 0;
+    for (size_t i = 0; i < scales.size(); i += 2) n += int64_t{scales[i]} * scales[i + 1];
+    return n;
+  }
+};
+
+struct Data {
+  Tensor qkv, pad, dy, rel_h, rel_w;
+};
+
+Data make(const Case& c, uint32_t seed) {
+  return {random_tensor({c.batch, c.tokens(), 3 * c.channels()}, seed, c.in),
+          random_tensor({1, 3 * c.channels()}, seed + 1, c.in),
+          random_tensor({c.batch, c.tokens(), c.channels()}, seed + 4, c.dy),
+          random_tensor({c.window, c.window, c.d}, seed + 2, HRSAM_F32, 0.3),
+          random_tensor({c.window, c.window, c.d}, seed + 3, HRSAM_F32, 0.3)};
+}
+
+// Swin's region of a position on a rolled axis.
+int region(int position, int length, const Case& c) {
+  if (c.cyclic == 0 || c.shift == 0) return 0;
+  return position < length - c.window ? 0 : position < length - c.shift ? 1 : 2;
+}
+
+struct Expected {
+  std::vector<double> qkv, rel;  // rows of qkv, then of pad; rel_h, then rel_w
+};
+
+Expected expected(const Case& c, const Data& data) {
+  const std::vector<float> qkv = data.qkv.floats(), pad = data.pad.floats(), dy = data.dy.floats();
+  const std::vector<float> rel_h = data.rel_h.floats(), rel_w = data.rel_w.floats();
+  const int ws = c.window;
+  const int64_t channels = c.channels(), rows = c.batch * c.tokens();
+  Expected out{std::vector<double>(static_cast<size_t>((rows + 1) * 3 * channels)),
+               std::vector<double>(static_cast<size_t>(2 * ws * ws * c.d))};
+  int64_t first = 0;
+  for (size_t s = 0; s < c.scales.size(); s += 2) {
+    const int h = c.scales[s], w = c.scales[s + 1];
+    const int height = (h + c.before + ws - 1) / ws * ws, width = (w + c.before + ws - 1) / ws * ws;
+    // The token at a place of the padded (and rolled) grid; -1: padding.
+    const auto token = [&](int y, int x) -> int64_t {
+      y = c.cyclic != 0 ? (y + c.shift) % height : y - c.before;
+      x = c.cyclic != 0 ? (x + c.shift) % width : x - c.before;
+      return y < 0 || x < 0 || y >= h || x >= w ? -1 : first + int64_t{y} * w + x;
+    };
+    for (int64_t b = 0; b < c.batch; ++b)
+      for (int head = 0; head < c.heads; ++head) {
+        const auto part = [&](int y, int x, int which) {
+          const int64_t t = token(y, x), at = which * channels + head * c.d;
+          Row row =
+              t < 0 ? cut(pad, at, c.d) : cut(qkv, (b * c.tokens() + t) * 3 * channels + at, c.d);
+          if (which < 2 && c.theta != 0)
+            row = rotated(row, y * c.rope_scale, x * c.rope_scale, c.theta);
+          return row;
+        };
+        const auto add = [&](int y, int x, int which, const Row& gradient, double factor) {
+          const int64_t t = token(y, x), row = t < 0 ? rows : b * c.tokens() + t;
+          Row turned = gradient;
+          if (which < 2 && c.theta != 0)
+            turned = rotated(gradient, -y * c.rope_scale, -x * c.rope_scale, c.theta);
+          add_row(out.qkv, row * 3 * channels + which * channels + head * c.d, turned, factor);
+        };
+        for (int y = 0; y < height; ++y)
+          for (int x = 0; x < width; ++x) {
+            if (token(y, x) < 0) continue;
+            const int top = y / ws * ws, left = x / ws * ws;
+            const Row q = part(y, x, 0);
+            const Row dout = cut(dy, (b * c.tokens() + token(y, x)) * channels + head * c.d, c.d);
+            Row logits;
+            std::vector<Row> values;
+            const double scale = 1 / std::sqrt(c.d);
+            // Of a key: where its rows of rel_h and rel_w begin.
+            const auto rel = [&](int ky, int kx) {
+              return std::pair{int64_t{(y - top) * ws + ky - top} * c.d,
+                               int64_t{(x - left) * ws + kx - left} * c.d};
+            };
+            for (int ky = top; ky < top + ws; ++ky)
+              for (int kx = left; kx < left + ws; ++kx) {
+                double logit = dot(q, part(ky, kx, 1)) * scale;
+                const auto [down, across] = rel(ky, kx);
+                if (c.rel)
+                  logit += dot(q, cut(rel_h, down, c.d)) + dot(q, cut(rel_w, across, c.d));
+                if (region(y, height, c) != region(ky, height, c) ||
+                    region(x, width, c) != region(kx, width, c))
+                  logit = -INFINITY;
+                logits.push_back(logit);
+                values.push_back(part(ky, kx, 2));
+              }
+            const QueryGradient g = query_gradient(logits, values, dout);
+            for (int i = 0; i < ws * ws; ++i) {
+              const int ky = top + i / ws, kx = left + i % ws;
+              add(ky, kx, 2, dout, g.p[i]);
+              add(ky, kx, 1, q, g.ds[i] * scale);
+              add(y, x, 0, part(ky, kx, 1), g.ds[i] * scale);
+              if (!c.rel) continue;
+              const auto [down, across] = rel(ky, kx);
+              add(y, x, 0, cut(rel_h, down, c.d), g.ds[i]);
+              add(y, x, 0, cut(rel_w, across, c.d), g.ds[i]);
+              add_row(out.rel, down, q, g.ds[i]);
+              add_row(out.rel, int64_t{ws} * ws * c.d + across, q, g.ds[i]);
+            }
+          }
+      }
+    first += int64_t{h} * w;
+  }
+  return out;
+}
+
+Call gradient(const char* op, const Case& c, const Data& data, bool with_pad = true) {
+  Call call(op);
+  call.input("qkv", data.qkv).input("dy", data.dy);
+  if (with_pad) call.constant("pad", data.pad);
+  if (c.rel) call.input("rel_h", data.rel_h).constant("rel_w", data.rel_w);
+  return call.attribute("heads", c.heads)
+      .attribute("window", c.window)
+      .attribute("before", c.before)
+      .attribute("cyclic", c.cyclic)
+      .attribute("shift", c.shift)
+      .attribute("rope_theta", c.theta)
+      .attribute("rope_scale", c.rope_scale)
+      .attribute("scales", std::vector<double>(c.scales.begin(), c.scales.end()))
+      .result({c.batch * c.tokens() + 1, 3 * c.channels()}, c.out);
+}
+Call relative(const Case& c, const Data& data) {
+  return gradient("window_attention_relative_gradient", c, data)
+      .result({2, c.window, c.window, c.d});
+}
+
+void verify(const Case& c, uint32_t seed = 1) {
+  const Data data = make(c, seed);
+  const Expected want = expected(c, data);
+  const std::vector<float> got = gradient("window_attention_gradient", c, data).run();
+  const double tolerance = c.out == HRSAM_BF16 ? 4e-3 : 4e-6;
+  const int64_t rows = c.batch * c.tokens() * 3 * c.channels();
+  CHECK_CLOSE(Row(got.begin(), got.begin() + rows), Row(want.qkv.begin(), want.qkv.begin() + rows),
+              tolerance);
+  CHECK_CLOSE(Row(got.begin() + rows, got.end()), Row(want.qkv.begin() + rows, want.qkv.end()),
+              tolerance);
+  if (c.rel) CHECK_CLOSE(relative(c, data).run(), want.rel, 4e-6);
+}
+
+}  // namespace
+
+TEST(plain_and_shifted_windows) {
+  for (const int before : {0, 2, 3}) {
+    verify({.scales = {8, 12}, .before = before});
+    verify({.scales = {7, 10}, .batch = 2, .before = before});
+    verify({.scales = {1, 2}, .before = before});
+    verify({.scales = {3, 17}, .before = before, .theta = 0});
+  }
+}
+
+TEST(several_scales) {
+  verify({.scales = {6, 9, 4, 4, 1, 5}, .batch = 2});
+  verify({.scales = {6, 9, 4, 4, 1, 5}, .batch = 2, .before = 2});
+}
+
+TEST(windows_and_head_sizes) {
+  for (const int window : {2, 5, 7, 14, 16})
+    for (const int d : {8, 12, 16, 24, 32, 64, 80})
+      verify({.scales = {11, 18}, .window = window, .heads = 1, .d = d, .before = window / 2});
+  for (const int d : {1, 3, 17, 33})
+    verify({.scales = {5, 9}, .heads = 3, .d = d, .before = 1, .theta = 0});
+}
+
+// A window of one position has nothing to choose from: no gradient but the value's.
+TEST(windows_of_one) {
+  const Case c{.scales = {3, 5}, .window = 1};
+  const Data data = make(c, 1);
+  const std::vector<float> dy = data.dy.floats();
+  const std::vector<float> got = gradient("window_attention_gradient", c, data).run();
+  for (int64_t row = 0; row <= c.tokens(); ++row)
+    for (int64_t i = 0; i < 3 * c.channels(); ++i) {
+      const bool value = row < c.tokens() && i >= 2 * c.channels();
+      const double want = value ? dy[row * c.channels() + i - 2 * c.channels()] : 0;
+      CHECK_LE(std::fabs(got[row * 3 * c.channels() + i] - want), 1e-6);
+    }
+}
+
+TEST(the_models_own_shape) {
+  verify({.scales = {32, 32}, .window = 16, .heads = 2, .d = 64});
+  verify({.scales = {32, 32}, .window = 16, .heads = 2, .d = 64, .before = 8});
+}
+
+TEST(relative_position_bias) {
+  for (const int window : {3, 7, 14, 16})
+    verify({.scales = {9, 17}, .window = window, .d = 20, .theta = 0, .rel = true});
+  verify({.scales = {9, 17, 4, 4}, .window = 5, .d = 8, .batch = 2, .theta = 0, .rel = true});
+  verify({.scales = {40, 40}, .window = 5, .d = 8, .before = 2, .theta = 0, .rel = true});
+}
+
+TEST(cyclic_shift) {
+  for (const int shift : {0, 1, 2, 3}) {
+    verify({.scales = {8, 12}, .cyclic = 1, .shift = shift, .theta = 0});
+    verify({.scales = {7, 10}, .batch = 2, .cyclic = 1, .shift = shift});
+    verify({.scales = {7, 10}, .d = 12, .cyclic = 1, .shift = shift, .theta = 0, .rel = true});
+  }
+}
+
+TEST(types) {
+  for (const int in : {HRSAM_F32, HRSAM_BF16})
+    for (const int dy : {HRSAM_F32, HRSAM_BF16})
+      for (const int out : {HRSAM_F32, HRSAM_BF16})
+        for (const int d : {8, 24, 80})
+          verify({.scales = {7, 10}, .d = d, .before = 2, .in = in, .dy = dy, .out = out});
+  verify({.scales = {9, 9}, .window = 7, .d = 20, .theta = 0, .rel = true, .in = HRSAM_BF16});
+}
+
+TEST(random_cases) {
+  std::mt19937 random(7);
+  const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  for (int i = 0; i < 40; ++i) {
+    Case c{.scales = {1 + below(12), 1 + below(12)}, .window = 2 + below(8)};
+    if (below(2) == 0) c.scales.insert(c.scales.end(), {1 + below(6), 1 + below(6)});
+    c.heads = 1 + below(3);
+    c.d = 4 * (1 + below(10));
+    c.batch = 1 + below(2);
+    c.cyclic = below(2);
+    (c.cyclic != 0 ? c.shift : c.before) = below(c.window);
+    c.theta = below(2) == 0 ? 0 : 1e4;
+    c.rel = c.theta == 0 && below(2) == 0;
+    verify(c, static_cast<uint32_t>(100 + i));
+  }
+}
+
+TEST(pad_row_only_where_needed) {
+  const Case whole{.scales = {8, 8}}, part{.scales = {8, 9}};
+  const char* op = "window_attention_gradient";
+  CHECK(gradient(op, whole, make(whole, 1), false).run() == gradient(op, whole, make(whole, 1)).run());
+  CHECK_EQ(gradient(op, part, make(part, 1), false).error(), "ERR_SHAPE");
+}
+
+TEST(wrong_plans) {
+  const Case good{.scales = {4, 4}, .rel = true};
+  const Data data = make(good, 1);
+  for (const char* op : {"window_attention_gradient", "window_attention_relative_gradient"}) {
+    const bool rel = op[17] == 'r';
+    const auto with = [&](auto change) {
+      Case c = good;
+      Data d = data;
+      change(c, d);
+      Call call = gradient(op, c, d);
+      return (rel ? call.result({2, 4, 4, 16}) : call.result({17, 96})).error();
+    };
+    CHECK_EQ(with([](Case&, Data&) {}), "");
+    CHECK_EQ(with([](Case& c, Data&) { c.heads = 3; }), "ERR_SHAPE");
+    CHECK_EQ(with([](Case& c, Data&) { c.window = 0; }), "ERR_ARGUMENT");
+    CHECK_EQ(with([](Case& c, Data&) { c.scales = {4, 5}; }), "ERR_SHAPE");
+    CHECK_EQ(with([](Case&, Data& d) { d.dy = random_tensor({1, 15, 32}, 1); }), "ERR_SHAPE");
+    CHECK_EQ(with([](Case&, Data& d) { d.dy = random_tensor({1, 16, 96}, 1); }), "ERR_SHAPE");
+    CHECK_EQ(with([](Case&, Data& d) { d.rel_h = random_tensor({4, 4, 8}, 1); }), "ERR_SHAPE");
+    CHECK_EQ(gradient(op, good, data).result({17, 95}).error(), "ERR_SHAPE");
+  }
+}
