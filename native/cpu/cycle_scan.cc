@@ -11,7 +11,7 @@
 // P_t = Π a_i and h0_r the state that reading r begins with (h0_1 = 0, h0_{r+1} = P_L·h0_r + s_L),
 //   Σ_r γ_r·⟨C_t, h_t^(r)⟩ = Γ·⟨C_t, s_t⟩ + ⟨C_t, P_t·H⟩,   Γ = Σ γ_r,  H = Σ γ_r·h0_r.
 // The first pass computes the first term, exactly as one reading does, and s_L. The second adds the
-// other: it has no recurrence, since P_t = exp(A·ΣΔ), and ends, state by state, where P_t < 2^-30.
+// other: it has no recurrence, since P_t = exp(A·ΣΔ), and ends, state by state, where P_t < 2^-26.
 // Sequences of few channels are also cut into chunks of tokens, so that there is work for all
 // threads; the second pass then carries each chunk's beginning state into it.
 #include "carver.h"
@@ -34,10 +34,30 @@ struct Rows {
   const void* data;
   DType type;
   int64_t stride;
-  V lanes(int64_t row, int64_t column, int n) const {
-    const int64_t at = row * stride + column;
-    return type == DType::f32 ? load_lanes(static_cast<const float*>(data) + at, n)
-                              : load_lanes(static_cast<const bf16*>(data) + at, n);
+
+  // to[i] = columns [column, column + n) of rows [row, row + count), n <= kWidth lanes of them;
+  // to's rows are ld apart.
+  void copy(int64_t row, int count, int64_t column, int n, float* to, int64_t ld) const {
+    type == DType::f32 ? copy_as<float>(row, count, column, n, to, ld)
+                       : copy_as<bf16>(row, count, column, n, to, ld);
+  }
+  void prefetch(int64_t row, int64_t column, int n) const {
+    const int64_t size = dtype_bytes(type);
+    const char* at = static_cast<const char*>(data) + (row * stride + column) * size;
+    for (int64_t i = 0; i < n * size; i += 64) __builtin_prefetch(at + i, 0, 2);
+  }
+
+ private:
+  template <class T>
+  void copy_as(int64_t row, int count, int64_t column, int n, float* to, int64_t ld) const {
+    const T* from = static_cast<const T*>(data) + row * stride + column;
+    if (n >= kWidth)
+      for (int i = 0; i < count; ++i) store(to + i * ld, load(from + i * stride));
+    else
+      for (int i = 0; i < count; ++i) {
+        const V lanes = load_n(from + i * stride, n);
+        ld == kWidth ? store(to + i * ld, lanes) : store_n(to + i * ld, lanes, n);
+      }
   }
 };
 
@@ -60,6 +80,7 @@ struct Scratch {
   float* decay;     // [N][kWidth]
   float* state;     // [N][kWidth]
   float* ends;      // [N + 1][kWidth]
+  float* totals;    // ΣΔ of a block's tokens, or of [longest segment][kWidth]
   LongSum sum;      // of Δ so far
   float* gathered;  // [longest segment][kWidth] when the result is not f32
   size_t bytes;
@@ -157,6 +178,7 @@ class CycleScan : public Op {
     s.block.y = carver.take<float>(tokens);
     s.block.b = carver.take<float>(kScanTokens * static_cast<int64_t>(states_));
     s.block.c = carver.take<float>(kScanTokens * static_cast<int64_t>(states_));
+    s.totals = carver.take<float>(keeps_totals() ? longest_ * kWidth : tokens);
     s.decay = carver.take<float>(states);
     s.block.decay = s.decay;
     s.state = carver.take<float>(states);
@@ -165,6 +187,10 @@ class CycleScan : public Op {
     s.bytes = carver.bytes();
     return s;
   }
+
+  bool needs_totals() const { return (readings_ > 1 && !literal_) || ends_; }
+  // Whether the first pass leaves ΣΔ of all its tokens for a second one.
+  bool keeps_totals() const { return readings_ > 1 && !literal_ && !ends_; }
 
   Part block_part(int64_t item, int64_t block, int64_t first, int64_t length) const {
     const int channel = static_cast<int>(block) * kWidth;
@@ -218,40 +244,64 @@ class CycleScan : public Op {
       float lanes[kWidth] = {};
       for (int i = 0; i < part.n; ++i)
         lanes[i] = in.a_log[static_cast<int64_t>(part.channel + i) * states_ + n];
-      store(s.decay + n * kWidth, -exp(load(lanes)) * set1(kLog2E));
+      // Finite, so that no Δ of a sane size makes it infinite.
+      store(s.decay + n * kWidth, max(set1(-1e30f), -exp(load(lanes)) * set1(kLog2E)));
       store(s.state + n * kWidth, zero());
     }
     s.sum = LongSum();
   }
 
-  // The next tokens' Δ, Δ·u, D·u (as y), B and C.
-  void read_tokens(const Inputs& in, const Part& part, int64_t token, Scratch& s) const {
+  // Asks for the rows of the block after `token`'s: they lie pages apart, where no hardware looks
+  // ahead.
+  void prefetch_tokens(const Inputs& in, const Part& part, int64_t token) const {
+    const int64_t end = smaller(token + 2 * kScanTokens, part.end);
+    for (token += kScanTokens; token < end; ++token) {
+      in.u.prefetch(token, part.channel, kWidth);
+      in.ssm.prefetch(token, part.channel, kWidth);
+      in.ssm.prefetch(token, channels_, 2 * states_);
+    }
+  }
+
+  // The tokens' Δ, and its sum so far where that is needed.
+  void read_steps(const Inputs& in, const Part& part, int64_t token, Scratch& s) const {
     const ScanBlock& block = s.block;
     const V bias = in.dt_bias == nullptr ? zero() : load_lanes(in.dt_bias + part.channel, part.n);
-    const V d = in.d == nullptr ? zero() : load_lanes(in.d + part.channel, part.n);
+    in.ssm.copy(token, block.count, part.channel, part.n, block.step, kWidth);
     for (int t = 0; t < block.count; ++t) {
-      const V u = in.u.lanes(token + t, part.channel, part.n);
-      V step = in.ssm.lanes(token + t, part.channel, part.n) + bias;
-      if (softplus_) step = softplus(step);
-      store(block.step + t * kWidth, step);
-      store(block.drive + t * kWidth, step * u);
-      store(block.y + t * kWidth, d * u);
-      for (int n = 0; n < states_; n += kWidth) {
-        const int count = static_cast<int>(smaller(kWidth, states_ - n));
-        store_lanes(block.b + t * states_ + n, in.ssm.lanes(token + t, channels_ + n, count),
-                    count);
-        store_lanes(block.c + t * states_ + n,
-                    in.ssm.lanes(token + t, channels_ + states_ + n, count), count);
-      }
+      const V step = load(block.step + t * kWidth) + bias;
+      store(block.step + t * kWidth, softplus_ ? softplus(step) : step);
     }
+    if (needs_totals()) add_steps(block, s.sum);
+  }
+
+  // The tokens' Δ·u, and D·u as y. After read_steps().
+  void read_inputs(const Inputs& in, const Part& part, int64_t token, const Scratch& s) const {
+    const ScanBlock& block = s.block;
+    const V d = in.d == nullptr ? zero() : load_lanes(in.d + part.channel, part.n);
+    in.u.copy(token, block.count, part.channel, part.n, block.y, kWidth);
+    for (int t = 0; t < block.count; ++t) {
+      const V u = load(block.y + t * kWidth);
+      store(block.drive + t * kWidth, load(block.step + t * kWidth) * u);
+      store(block.y + t * kWidth, d * u);
+    }
+  }
+
+  // The tokens' B or C, from a column of ssm.
+  void read_states(const Inputs& in, int64_t column, int64_t token, int count, float* to) const {
+    for (int n = 0; n < states_; n += kWidth)
+      in.ssm.copy(token, count, column + n, states_ - n, to + n, states_);
   }
 
   // First pass, from s.state: sink = (or +=) weight · y.
   void scan(const Inputs& in, const Part& part, V weight, bool add, Sink sink, Scratch& s) const {
     for (int64_t token = part.begin; token < part.end; token += kScanTokens) {
       s.block.count = static_cast<int>(smaller(kScanTokens, part.end - token));
-      read_tokens(in, part, token, s);
-      for (int t = 0; t < s.block.count; ++t) add_to(s.sum, load(s.block.step + t * kWidth));
+      s.block.total = s.totals + (keeps_totals() ? (token - part.begin) * kWidth : 0);
+      prefetch_tokens(in, part, token);
+      read_steps(in, part, token, s);
+      read_inputs(in, part, token, s);
+      read_states(in, channels_, token, s.block.count, s.block.b);
+      read_states(in, channels_ + states_, token, s.block.count, s.block.c);
       softplus_ ? advance<true>(s.block, s.state) : advance<false>(s.block, s.state);
       float* y = sink.y + (token - part.begin) * sink.stride;
       for (int t = 0; t < s.block.count; ++t, y += sink.stride) {
@@ -294,11 +344,11 @@ class CycleScan : public Op {
     int alive[kMaxStates], count = 0;
     for (int n = 0; n < states_; ++n)
       if (any_greater(abs(load(begin + n * kWidth)), zero())) alive[count++] = n;
-    LongSum sum;
     for (int64_t token = part.begin; token < part.end && count > 0; token += kScanTokens) {
       s.block.count = static_cast<int>(smaller(kScanTokens, part.end - token));
-      read_tokens(in, part, token, s);
-      add_steps(s.block, sum);
+      s.block.total = s.totals + (keeps_totals() ? (token - part.begin) * kWidth : 0);
+      if (!keeps_totals()) read_steps(in, part, token, s);
+      read_states(in, channels_ + states_, token, s.block.count, s.block.c);
       float* y = sink.y + (token - part.begin) * sink.stride;
       for (int t = 0; t < s.block.count; ++t)
         store(s.block.y + t * kWidth, load_lanes(y + t * sink.stride, part.n));

@@ -10,14 +10,16 @@ constexpr int kScanTokens =
     64;  // per block: step, drive and y of 16 channels take 12 KB of the L1 cache
 constexpr int kScanStates = 4;  // taken through a block together, in registers
 constexpr int kMaxStates = 256;
-// A state's beginning is carried on until it has decayed by 2^-30.
-constexpr float kNegligible = -30;
+// A state's beginning is carried on until it has decayed by 2^-26: below the rounding of what it is
+// added to.
+constexpr float kNegligible = -26;
 
 struct ScanBlock {
   int count;           // of tokens, at most kScanTokens
   int states;          // N
   float* step;         // [token] Δ
   float* drive;        // [token] Δ·u
+  float* total;        // [token] ΣΔ so far
   float* y;            // [token]
   float* b;            // [token][N] numbers
   float* c;            // [token][N] numbers
@@ -73,12 +75,14 @@ HRSAM_INLINE void add_to(LongSum& total, V x) {
   total.sum = next;
 }
 
-// block.drive = ΣΔ up to and with each token.
+// block.total = ΣΔ up to and with each token.
 HRSAM_INLINE void add_steps(const ScanBlock& block, LongSum& total) {
+  LongSum sum = total;
   for (int t = 0; t < block.count; ++t) {
-    add_to(total, load(block.step + t * kWidth));
-    store(block.drive + t * kWidth, total.sum);
+    add_to(sum, load(block.step + t * kWidth));
+    store(block.total + t * kWidth, sum.sum);
   }
+  total = sum;
 }
 
 template <bool kDecays, int kCount>
@@ -89,7 +93,7 @@ void carry_states(const ScanBlock& block, const int* alive, const float* begin) 
     decay[i] = load(block.decay + alive[i] * kWidth);
   }
   for (int t = 0; t < block.count; ++t) {
-    const V total = load(block.drive + t * kWidth);
+    const V total = load(block.total + t * kWidth);
     const float* c = block.c + t * block.states;
     V y = load(block.y + t * kWidth);
     for (int i = 0; i < kCount; ++i)
@@ -99,7 +103,7 @@ void carry_states(const ScanBlock& block, const int* alive, const float* begin) 
 }
 
 // y += ⟨C_t, exp(A·ΣΔ) · begin⟩ for the states listed in alive; takes those off the list that have
-// decayed in all lanes by the end of the block. block.drive comes from add_steps(). Returns how
+// decayed in all lanes by the end of the block. block.total comes from add_steps(). Returns how
 // many stay.
 template <bool kDecays>
 int carry(const ScanBlock& block, int* alive, int count, const float* begin) {
@@ -108,7 +112,7 @@ int carry(const ScanBlock& block, int* alive, int count, const float* begin) {
     carry_states<kDecays, kScanStates>(block, alive + i, begin);
   for (; i < count; ++i) carry_states<kDecays, 1>(block, alive + i, begin);
   if (!kDecays) return count;
-  const V total = load(block.drive + (block.count - 1) * kWidth);
+  const V total = load(block.total + (block.count - 1) * kWidth);
   int stay = 0;
   for (i = 0; i < count; ++i)
     if (any_greater(total * load(block.decay + alive[i] * kWidth), set1(kNegligible)))

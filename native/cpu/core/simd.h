@@ -47,29 +47,27 @@ HRSAM_INLINE V exp(V x) {
   return scale2(polynomial(r, kExp2), n);
 }
 
-// 2^x, relative error 2e-7 beyond the rounding of x itself: no second reduction step. For softmax
-// and scans, whose time is exponentials. Results below 2^-126 may be 0; x must not exceed 128.
-// Where x is split by rounding down, the polynomial serves [0, 1), else [-1/2, 1/2]; minimax,
-// relative error 9e-8.
+// 2^x for softmax and scans, whose time is exponentials: no second reduction step, so the error is
+// 2e-7 beyond the rounding of x itself, and nothing near x = 0 (a scan multiplies thousands of such
+// factors: a bias would add up). Results below 2^-126 may be 0; x must not exceed 128 or be
+// infinite.
 HRSAM_INLINE V exp2_fast(V x) {
-#ifdef HRSAM_SPLIT_DOWN
-  constexpr float kExp2[] = {
-      1.0f, 6.931513118e-1f, 2.401644501e-1f, 5.579991321e-2f, 9.017030217e-3f, 1.867130108e-3f};
-  return scale2_down(polynomial(fraction(x), kExp2), x);
-#else
+  // Minimax on [-1/2, 1/2], relative error 9e-8.
   constexpr float kExp2[] = {
       1.0f, 6.931469776e-1f, 2.402224208e-1f, 5.550733744e-2f, 9.671512661e-3f, 1.326472690e-3f};
+#ifndef HRSAM_SCALES_ANY
   x = max(set1(-150), x);
+#endif
   const V n = round(x);
   return scale2(polynomial(x - n, kExp2), n);
-#endif
 }
 
 // The same to 1e-4, for results that are rounded to bf16.
 HRSAM_INLINE V exp2_rough(V x) {
-#ifdef HRSAM_SPLIT_DOWN
+#ifdef HRSAM_SCALES_ANY
+  // Minimax on [0, 1].
   constexpr float kExp2[] = {1.0f, 6.951167878e-1f, 2.276449877e-1f, 7.706704400e-2f};
-  return scale2_down(polynomial(fraction(x), kExp2), x);
+  return scale2(polynomial(fraction(x), kExp2), x);
 #else
   return exp2_fast(x);
 #endif
@@ -95,20 +93,22 @@ HRSAM_INLINE V softplus(V x) {
   return select_greater(x, set1(20), x, y);
 }
 
-// x·Phi(x), Phi the normal distribution (the exact GELU). Phi - 1/2 = x·P(x²)/Q(x²), fitted on |x|
-// <= 5.6, beyond which Phi is 0 or 1; error 1e-7 of max(1, |x|).
-HRSAM_INLINE V gelu(V x) {
+// Phi, the normal distribution: Phi - 1/2 = x·P(x²)/Q(x²), fitted on |x| <= 5.6, beyond which Phi is
+// 0 or 1; error 1e-7.
+HRSAM_INLINE V normal_cdf(V x) {
   constexpr float kP[] = {3.989421051e-1f, 3.543518535e-2f, 4.777626981e-3f,
                           1.854057188e-4f, 6.504895141e-6f, 2.173500129e-8f};
   constexpr float kQ[] = {
       1.0f, 2.554871704e-1f, 2.956067923e-2f, 1.977684103e-3f, 7.918054545e-5f, 1.179297049e-6f};
   const V c = max(set1(-5.6f), min(set1(5.6f), x));
   const V t = c * c;
-  const V phi = fma(c, polynomial(t, kP) / polynomial(t, kQ), set1(0.5f));
-  return x * max(zero(), phi);
+  return max(zero(), fma(c, polynomial(t, kP) / polynomial(t, kQ), set1(0.5f)));
 }
 
 #endif
+
+// The exact GELU.
+HRSAM_INLINE V gelu(V x) { return x * normal_cdf(x); }
 
 // load_n and store_n for an n that mostly is kWidth.
 template <class T>

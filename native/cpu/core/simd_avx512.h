@@ -62,13 +62,12 @@ HRSAM_INLINE V sqrt(V x) { return _mm512_sqrt_ps(x); }
 HRSAM_INLINE V round(V x) {
   return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
+// x·2^floor(n), for any n; and x − floor(x).
+#define HRSAM_SCALES_ANY
 HRSAM_INLINE V scale2(V x, V n) { return _mm512_scalef_ps(x, n); }
-// x − floor(x), and x·2^floor(n) for any n: one instruction each.
-#define HRSAM_SPLIT_DOWN 1
 HRSAM_INLINE V fraction(V x) {
   return _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
 }
-HRSAM_INLINE V scale2_down(V x, V n) { return _mm512_scalef_ps(x, n); }
 HRSAM_INLINE V select_greater(V a, V b, V yes, V no) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), no, yes);
 }

@@ -40,6 +40,6 @@ HRSAM_INLINE V exp(V x) { return ::expf(x); }
 HRSAM_INLINE V exp2_fast(V x) { return ::exp2f(x); }
 HRSAM_INLINE V exp2_rough(V x) { return ::exp2f(x); }
 HRSAM_INLINE V softplus(V x) { return x > 20 ? x : ::log1pf(::expf(x)); }
-HRSAM_INLINE V gelu(V x) { return 0.5f * x * ::erfcf(-0.70710678f * x); }
+HRSAM_INLINE V normal_cdf(V x) { return 0.5f * ::erfcf(-0.70710678f * x); }
 
 }  // namespace hrsam::cpu::HRSAM_ISA
