@@ -2,13 +2,9 @@
 // weight + bias) · gate.
 //
 // A row is read three times (mean; variance around it; result), the second and third time from the
-// L1 cache, so memory is the bound. The first mean is rounded; the second pass also sums the
-// deviations from it, which corrects mean and variance for the rounding: rows whose mean is far
-// larger than their spread come out right.
-#include <math.h>
-
+// L1 cache, so memory is the bound.
 #include "expect.h"
-#include "simd.h"
+#include "moments.h"
 #include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -51,40 +47,18 @@ class LayerNorm : public Op {
 
   template <class X, class Y>
   void row(const X* x, Y* y, int64_t offset, const Run& run) const {
-    const float scale = 1.0f / static_cast<float>(channels_);
-    V sum = zero();
-    each_vector([&](int c, int n) { sum = sum + load_n(x + c, n); },
-                [&](int c) { sum = sum + load(x + c); });
-    const V first = set1(reduce_add(sum) * scale);
-
-    V error = zero(), square = zero();
-    each_vector(
-        [&](int c, int n) {
-          const V d = (load_n(x + c, n) - first) * load_n(kOnes, n);  // none past the end
-          error = error + d;
-          square = fma(d, d, square);
-        },
-        [&](int c) {
-          const V d = load(x + c) - first;
-          error = error + d;
-          square = fma(d, d, square);
-        });
-    const float shift = reduce_add(error) * scale;
-    const float variance = reduce_add(square) * scale - shift * shift;
-    const V second = set1(shift);  // first + second would round the correction away
-    const V factor = set1(1.0f / ::sqrtf((variance > 0 ? variance : 0) + eps_));
-
+    const Moments m = moments(x, channels_, eps_);
     const float* weight = run.in<float>(weight_);
     const float* bias = run.in<float>(bias_);
     each_vector(
+        channels_,
         [&](int c, int n) {
-          const V z = fma((load_n(x + c, n) - first - second) * factor, load_n(weight + c, n),
-                          load_n(bias + c, n));
+          const V z =
+              fma(normalised(load_n(x + c, n), m), load_n(weight + c, n), load_n(bias + c, n));
           store_n(y + c, gated(activate(z, activation_), offset + c, n, run), n);
         },
         [&](int c) {
-          const V z =
-              fma((load(x + c) - first - second) * factor, load(weight + c), load(bias + c));
+          const V z = fma(normalised(load(x + c), m), load(weight + c), load(bias + c));
           store(y + c, gated(activate(z, activation_), offset + c, kWidth, run));
         });
   }
@@ -94,15 +68,6 @@ class LayerNorm : public Op {
     return z * (gate_type_ == DType::f32 ? load_n(run.in<float>(gate_) + at, n)
                                          : load_n(run.in<bf16>(gate_) + at, n));
   }
-
-  template <class Part, class Whole>
-  void each_vector(Part&& part, Whole&& whole) const {
-    int c = 0;
-    for (; c + kWidth <= channels_; c += kWidth) whole(c);
-    if (c < channels_) part(c, channels_ - c);
-  }
-
-  static constexpr float kOnes[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
   int x_, weight_, bias_, gate_;
   int64_t rows_;

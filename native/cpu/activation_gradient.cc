@@ -1,0 +1,85 @@
+// dy · act′(x) of every element, x being the activation's argument.
+#include "expect.h"
+#include "simd.h"
+#include "tasks.h"
+
+namespace hrsam::cpu::HRSAM_ISA {
+
+namespace {
+
+HRSAM_INLINE V slope(V x, Activation activation) {
+  switch (activation) {
+    case Activation::gelu: {
+      const V density = set1(0.398942280f) * exp(set1(-0.5f) * x * x);
+      return fma(x, density, normal_cdf(x));
+    }
+    case Activation::silu: {
+      const V s = sigmoid(x);
+      return s * fma(x, sigmoid(-x), set1(1));
+    }
+    case Activation::relu:
+      return select_greater(x, zero(), set1(1), zero());
+    case Activation::sigmoid:
+      return sigmoid(x) * sigmoid(-x);
+    default:
+      return set1(1);
+  }
+}
+
+template <class X, class Dy, class Dx>
+void apply(const X* x, const Dy* dy, Dx* dx, int64_t n, Activation activation) {
+  int64_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) store(dx + i, load(dy + i) * slope(load(x + i), activation));
+  const int rest = static_cast<int>(n - i);
+  if (rest > 0)
+    store_n(dx + i, load_n(dy + i, rest) * slope(load_n(x + i, rest), activation), rest);
+}
+
+class ActivationGradient : public Op {
+ public:
+  ActivationGradient(const Node& node, Activation activation)
+      : x_(node.operand("x")),
+        dy_(node.operand("dy")),
+        types_{node.value("x").dtype, node.value("dy").dtype, node.result().dtype},
+        elements_(node.result().elements()),
+        activation_(activation) {}
+
+  void run(const Run& run) const override {
+    with_floats(types_[0], [&](auto from) {
+      with_floats(types_[1], [&](auto above) {
+        with_floats(types_[2], [&](auto to) {
+          const auto* x = run.in<decltype(from)>(x_);
+          const auto* dy = run.in<decltype(above)>(dy_);
+          auto* dx = run.out<decltype(to)>();
+          each_piece(run.pool, 1, elements_, 12, [&](int64_t, int64_t begin, int64_t end) {
+            apply(x + begin, dy + begin, dx + begin, end - begin, activation_);
+          });
+        });
+      });
+    });
+  }
+
+ private:
+  int x_, dy_;
+  DType types_[3];
+  int64_t elements_;
+  Activation activation_;
+};
+
+}  // namespace
+
+Op* compile_activation_gradient(const Node& node, Compiler&) {
+  const Value& x = node.value("x");
+  const Value& dy = node.value("dy");
+  const int64_t activation = node.integer("activation");
+  expect_floats(node, x, "x");
+  expect_floats(node, dy, "dy");
+  expect_floats(node, node.result(), "the result");
+  expect(node, same_shape(x, dy), "dy: not of x's shape");
+  expect(node, same_shape(x, node.result()), "the result's shape is not that of x");
+  if (activation < 0 || activation > static_cast<int64_t>(Activation::sigmoid))
+    node.fail("ERR_ARGUMENT", "activation: unknown");
+  return new ActivationGradient(node, static_cast<Activation>(activation));
+}
+
+}  // namespace hrsam::cpu::HRSAM_ISA

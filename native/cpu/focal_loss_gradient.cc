@@ -1,0 +1,61 @@
+// Gradient of the normalised focal loss with respect to the logits; the normaliser, computed again,
+// counts as a constant.
+#include "focal.h"
+
+namespace hrsam::cpu::HRSAM_ISA {
+
+namespace {
+
+class FocalLossGradient : public Op {
+ public:
+  FocalLossGradient(const Node& node, const Value& logits)
+      : logits_(node.operand("logits")),
+        labels_(node.operand("labels")),
+        dy_(node.operand("dy")),
+        samples_(logits.dim(0)),
+        length_(logits.elements() / larger(1, samples_)),
+        loss_(FocalLoss::of(node)),
+        factors_(static_cast<size_t>(samples_) * sizeof(double)) {}
+
+  void run(const Run& run) const override {
+    const float* logits = run.in<float>(logits_);
+    const float* labels = run.in<float>(labels_);
+    const float* dy = run.in<float>(dy_);
+    float* out = run.out<float>();
+    double* factors = factors_.as<double>();
+    each_sample<3>(
+        run.pool, samples_, length_,
+        [&](int64_t begin, int64_t end, double* sums) {
+          loss_.add(logits + begin, labels + begin, end - begin, sums);
+        },
+        [&](int64_t sample, const double* sums) {
+          factors[sample] = loss_.factor(sums) * static_cast<double>(dy[sample]);
+        });
+    // A pixel costs as much as moving some dozens of bytes.
+    each_piece(run.pool, samples_, length_, 64, [&](int64_t sample, int64_t begin, int64_t end) {
+      for (int64_t i = sample * length_ + begin; i < sample * length_ + end; ++i)
+        out[i] = loss_.counts(labels[i])
+                     ? static_cast<float>(factors[sample] * loss_.slope(logits[i], labels[i]))
+                     : 0;
+    });
+  }
+
+ private:
+  int logits_, labels_, dy_;
+  int64_t samples_, length_;
+  FocalLoss loss_;
+  Block factors_;
+};
+
+}  // namespace
+
+Op* compile_focal_loss_gradient(const Node& node, Compiler&) {
+  expect_samples(node, "logits", "labels");
+  const Value& logits = node.value("logits");
+  expect_f32(node, node.value("dy"), "dy");
+  expect(node, has_shape(node.value("dy"), {logits.dim(0)}), "dy: expected one number per sample");
+  expect(node, same_shape(node.result(), logits), "the result's shape is not that of the logits");
+  return new FocalLossGradient(node, logits);
+}
+
+}  // namespace hrsam::cpu::HRSAM_ISA

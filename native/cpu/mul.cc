@@ -1,0 +1,60 @@
+// a · b, element by element.
+#include "expect.h"
+#include "simd.h"
+#include "tasks.h"
+
+namespace hrsam::cpu::HRSAM_ISA {
+
+namespace {
+
+template <class A, class B, class Y>
+void multiply(const A* a, const B* b, Y* y, int64_t n) {
+  int64_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) store(y + i, load(a + i) * load(b + i));
+  const int rest = static_cast<int>(n - i);
+  if (rest > 0) store_n(y + i, load_n(a + i, rest) * load_n(b + i, rest), rest);
+}
+
+class Mul : public Op {
+ public:
+  explicit Mul(const Node& node)
+      : a_(node.operand("a")),
+        b_(node.operand("b")),
+        types_{node.value("a").dtype, node.value("b").dtype, node.result().dtype},
+        elements_(node.result().elements()) {}
+
+  void run(const Run& run) const override {
+    with_floats(types_[0], [&](auto first) {
+      with_floats(types_[1], [&](auto second) {
+        with_floats(types_[2], [&](auto result) {
+          const auto* a = run.in<decltype(first)>(a_);
+          const auto* b = run.in<decltype(second)>(b_);
+          auto* y = run.out<decltype(result)>();
+          each_piece(run.pool, 1, elements_, 12, [&](int64_t, int64_t begin, int64_t end) {
+            multiply(a + begin, b + begin, y + begin, end - begin);
+          });
+        });
+      });
+    });
+  }
+
+ private:
+  int a_, b_;
+  DType types_[3];
+  int64_t elements_;
+};
+
+}  // namespace
+
+Op* compile_mul(const Node& node, Compiler&) {
+  const Value& a = node.value("a");
+  const Value& b = node.value("b");
+  expect_floats(node, a, "a");
+  expect_floats(node, b, "b");
+  expect_floats(node, node.result(), "the result");
+  expect(node, same_shape(a, b), "b: not of a's shape");
+  expect(node, same_shape(a, node.result()), "the result's shape is not that of a");
+  return new Mul(node);
+}
+
+}  // namespace hrsam::cpu::HRSAM_ISA
