@@ -29,8 +29,7 @@ inline void load_row(const HeadRows& rows, int64_t i, int d, const float* rope_r
     load_head(static_cast<const float*>(rows.data) + at, d, rope_row, rope_column, to);
   else
     load_head(static_cast<const bf16*>(rows.data) + at, d, rope_row, rope_column, to);
-  for (int c = 0; c < d; c += kWidth)
-    store(to + c, load_lanes(to + c, d - c) * set1(factor));
+  for (int c = 0; c < d; c += kWidth) store(to + c, load_lanes(to + c, d - c) * set1(factor));
   for (int c = round_up(d, kWidth); c < width; ++c) to[c] = 0;
 }
 
@@ -53,8 +52,8 @@ HRSAM_INLINE void turn_back(const float* x, const float* table, int half, float*
 }  // namespace rope
 
 // factor · a row of d sums, turned back when there are tables.
-inline void turn_row_back(const float* sums, int d, const float* rope_row,
-                          const float* rope_column, float factor, float* to) {
+inline void turn_row_back(const float* sums, int d, const float* rope_row, const float* rope_column,
+                          float factor, float* to) {
   for (int c = 0; c < d; c += kWidth)
     store_lanes(to + c, load_lanes(sums + c, d - c) * set1(factor), d - c);
   if (rope_row == nullptr) return;
@@ -172,9 +171,7 @@ void pack_gradient_keys(const HeadLayout<float>& head, int count, Key&& key, Val
   to.count = count;
   to.padded = HeadLayout<float>::padded_keys(count);
   const auto row_of = [width](const float* rows) {
-    return [=](int j) {
-      return HeadRow<float>{rows + j * width, nullptr, nullptr};
-    };
+    return [=](int j) { return HeadRow<float>{rows + j * width, nullptr, nullptr}; };
   };
   for (int j = 0; j < count; ++j) value(j, staging + j * width);
   pack_keys(head, count, row_of(staging), to.values);

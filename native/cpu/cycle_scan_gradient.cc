@@ -1,5 +1,5 @@
-// Gradient of the cycle scan. The result is one list of numbers: the gradients of u, ssm, a_log and,
-// where the node has them, dt_bias, d and gamma.
+// Gradient of the cycle scan. The result is one list of numbers: the gradients of u, ssm, a_log
+// and, where the node has them, dt_bias, d and gamma.
 //
 // In the terms of cycle_scan.cc the forward pass is y_t = ⟨C_t, Γ·s_t + P_t·H⟩ + Γ·D·u_t. Let M_t =
 // Σ_{i >= t} P_i·C_i·dy_i. M_1 is the gradient of H, and through H = Σ γ_r·h0_r and h0_{r+1} =
@@ -106,8 +106,7 @@ class CycleScanGradient : public Op {
     s.block.c = carver.take<float>(int64_t{kReplayTokens} * in_.states);
     for (float** each : {&s.block.factors, &s.block.before, &s.block.products})
       *each = carver.take<float>(tokens * kScanStates);
-    for (float** each :
-         {&s.decay, &s.state, &s.carry, &s.decay_sum, &s.beginning, &s.m, &s.tail})
+    for (float** each : {&s.decay, &s.state, &s.carry, &s.decay_sum, &s.beginning, &s.m, &s.tail})
       *each = carver.take<float>(states);
     s.block.decay = s.decay;
     const int64_t blocks = divide_up(in_.longest, kReplayTokens);
@@ -209,10 +208,10 @@ class CycleScanGradient : public Op {
         store(s.m + n * kWidth, beginning_gradient<kDecays>(s.block, n, load(s.m + n * kWidth)));
   }
 
-  // After the first pass: H, σ (as the carry of the second pass), π·P_L, and γ's gradients through H.
+  // After the first pass: H, σ (as the carry of the second pass), π·P_L, and γ's gradients through
+  // H.
   template <bool kDecays>
-  void begin_readings(const Run& run, const Part& part, V total, float* weights,
-                      Scratch& s) const {
+  void begin_readings(const Run& run, const Part& part, V total, float* weights, Scratch& s) const {
     for (int n = 0; n < in_.states; ++n) {
       const int at = n * kWidth;
       const V end = load(s.state + at), dh = load(s.m + at);

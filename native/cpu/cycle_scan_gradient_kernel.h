@@ -182,8 +182,8 @@ V add_beginning(const ReplayBlock& block, int n, V beginning, V tail, V m, float
   const V decay = load(block.decay + n * kWidth);
   V sum = zero();
   for (int t = block.count - 1; t >= 0; --t) {
-    const V product = decay_of<kDecays>(load(block.total + t * kWidth) * decay) *
-                      load(block.dy + t * kWidth);
+    const V product =
+        decay_of<kDecays>(load(block.total + t * kWidth) * decay) * load(block.dy + t * kWidth);
     m = fma(product, set1(block.c[t * block.states + n]), m);
     const V dz = fma(m, beginning, tail);
     store(block.rate + t * kWidth, fma(decay, dz, load(block.rate + t * kWidth)));

@@ -1,6 +1,6 @@
-// Gradients through SAM's decomposed relative positions: logit += q·rel_h[qi, ki] + q·rel_w[qj, kj].
-// With dS the logits' gradients of a query, the sums of dS over each row of keys (`down`) and over
-// each column (`across`) are all that the query's and the tables' gradients need.
+// Gradients through SAM's decomposed relative positions: logit += q·rel_h[qi, ki] + q·rel_w[qj,
+// kj]. With dS the logits' gradients of a query, the sums of dS over each row of keys (`down`) and
+// over each column (`across`) are all that the query's and the tables' gradients need.
 #pragma once
 
 #include "attention_gradient_tile.h"

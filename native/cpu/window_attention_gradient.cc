@@ -1,5 +1,5 @@
-// Gradient of window attention: (batch · tokens + 1, 3 channels), the gradient of qkv row by row and
-// then that of the padding row, summed over all padded positions.
+// Gradient of window attention: (batch · tokens + 1, 3 channels), the gradient of qkv row by row
+// and then that of the padding row, summed over all padded positions.
 //
 // A unit of work is one head of one window of one item, as in the forward pass. A token is in one
 // window, so its row is written once; padded positions have gradients as keys and values only, and
@@ -54,7 +54,8 @@ class WindowAttentionGradient : public WindowGradient {
     for (int c = 0; c < d_; ++c) pads[c] = pads[channels_ + c] = 0;
     for (int position = 0; position < count; ++position) {
       const int64_t token = s.window.tokens[position];
-      const float *dk = s.keys.dk + int64_t{position} * width, *dv = s.keys.dv + int64_t{position} * width;
+      const float *dk = s.keys.dk + int64_t{position} * width,
+                  *dv = s.keys.dv + int64_t{position} * width;
       if (token >= 0) {
         store_part(position, token, 1, dk, 1 / kLog2E);
         store_part(position, token, 2, dv, 1);

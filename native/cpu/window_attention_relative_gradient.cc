@@ -1,8 +1,8 @@
 // Gradients of rel_h and rel_w of window attention: (2, window, window, channels of a head).
 //
-// First, unit by unit as in the forward pass, every query's logit gradients are summed over the rows
-// and the columns of its window. Then each (axis, row or column of queries) is one task that adds up
-// sums ⊗ query over all items, windows and heads, in that order.
+// First, unit by unit as in the forward pass, every query's logit gradients are summed over the
+// rows and the columns of its window. Then each (axis, row or column of queries) is one task that
+// adds up sums ⊗ query over all items, windows and heads, in that order.
 #include "relative_gradient.h"
 #include "window_gradient.h"
 
@@ -59,8 +59,8 @@ class WindowRelativeGradient : public WindowGradient {
   }
   // A query's sums over rows, then over columns.
   float* sums_of(const Unit& unit, int64_t token) const {
-    return sums_.as<float>() + ((unit.item * geometry_.tokens + token) * heads_ + unit.head) * 2 *
-                                   geometry_.window;
+    return sums_.as<float>() +
+           ((unit.item * geometry_.tokens + token) * heads_ + unit.head) * 2 * geometry_.window;
   }
 
   // Row `line` of rel_h (axis 0) or rel_w (axis 1).

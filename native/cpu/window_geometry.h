@@ -1,5 +1,5 @@
-// Windows over grids of tokens: which token, if any, lies at each position of each window, after the
-// grid was padded (and, as in Swin, rolled). Shared by window attention and its gradients.
+// Windows over grids of tokens: which token, if any, lies at each position of each window, after
+// the grid was padded (and, as in Swin, rolled). Shared by window attention and its gradients.
 #pragma once
 
 #include "attention_tile.h"

@@ -1,4 +1,5 @@
-// What the gradients of window attention share: one head of one window, gathered and attended again.
+// What the gradients of window attention share: one head of one window, gathered and attended
+// again.
 #pragma once
 
 #include <initializer_list>

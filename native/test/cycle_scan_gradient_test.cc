@@ -1,5 +1,5 @@
-// cycle_scan_gradient against reverse-mode differentiation of the literal recurrence (R readings one
-// after the other) in double precision.
+// cycle_scan_gradient against reverse-mode differentiation of the literal recurrence (R readings
+// one after the other) in double precision.
 #include <random>
 
 #include "harness.h"

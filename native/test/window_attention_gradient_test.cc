@@ -99,8 +99,7 @@ Expected expected(const Case& c, const Data& data) {
               for (int kx = left; kx < left + ws; ++kx) {
                 double logit = dot(q, part(ky, kx, 1)) * scale;
                 const auto [down, across] = rel(ky, kx);
-                if (c.rel)
-                  logit += dot(q, cut(rel_h, down, c.d)) + dot(q, cut(rel_w, across, c.d));
+                if (c.rel) logit += dot(q, cut(rel_h, down, c.d)) + dot(q, cut(rel_w, across, c.d));
                 if (region(y, height, c) != region(ky, height, c) ||
                     region(x, width, c) != region(kx, width, c))
                   logit = -INFINITY;
@@ -247,7 +246,8 @@ TEST(random_cases) {
 TEST(pad_row_only_where_needed) {
   const Case whole{.scales = {8, 8}}, part{.scales = {8, 9}};
   const char* op = "window_attention_gradient";
-  CHECK(gradient(op, whole, make(whole, 1), false).run() == gradient(op, whole, make(whole, 1)).run());
+  CHECK(gradient(op, whole, make(whole, 1), false).run() ==
+        gradient(op, whole, make(whole, 1)).run());
   CHECK_EQ(gradient(op, part, make(part, 1), false).error(), "ERR_SHAPE");
 }
 

@@ -1,0 +1,300 @@
+// The gradients of attention against the whole matrix of logits in double precision.
+#include <random>
+
+#include "attention_gradient_reference.h"
+#include "harness.h"
+
+using namespace hrsam::test;
+
+namespace {
+
+struct Case {
+  int queries = 8, keys = 20, heads = 2, d = 16, batch = 1;
+  bool shared_keys = false;
+  std::vector<int> lengths = {};              // empty: all keys
+  std::vector<int> q_grid = {}, k_grid = {};  // with rel
+  bool packed = false, rel = false;
+  std::vector<int> grids = {};  // packed
+  double theta = 0, rope_scale = 0.5;
+  int in = HRSAM_F32, dy = HRSAM_F32, out = HRSAM_F32;
+
+  int64_t channels() const { return int64_t{heads} * d; }
+};
+
+struct Data {
+  Tensor q, k, v, dy, lengths, rel_h, rel_w;
+};
+
+Data make(const Case& c, uint32_t seed) {
+  Data data;
+  const int64_t kv_batch = c.shared_keys ? 1 : c.batch;
+  data.q =
+      random_tensor({c.batch, c.queries, c.packed ? 3 * c.channels() : c.channels()}, seed, c.in);
+  if (!c.packed) {
+    data.k = random_tensor({kv_batch, c.keys, c.channels()}, seed + 1, c.in);
+    data.v = random_tensor({kv_batch, c.keys, c.channels()}, seed + 2, c.in);
+  }
+  data.dy = random_tensor({c.batch, c.queries, c.channels()}, seed + 5, c.dy);
+  data.lengths = tensor<int>({static_cast<int64_t>(c.lengths.size())}, c.lengths, HRSAM_I32);
+  const std::vector<int>& q = c.packed ? c.grids : c.q_grid;
+  const std::vector<int>& k = c.packed ? c.grids : c.k_grid;
+  if (c.rel) {
+    data.rel_h = random_tensor({q[0], k[0], c.d}, seed + 3, HRSAM_F32, 0.3);
+    data.rel_w = random_tensor({q[1], k[1], c.d}, seed + 4, HRSAM_F32, 0.3);
+  }
+  return data;
+}
+
+struct Expected {
+  std::vector<double> q, k, v, rel;  // packed: all in q; rel_h, then rel_w
+};
+
+Expected expected(const Case& c, const Data& data) {
+  const std::vector<float> q = data.q.floats(), rel_h = data.rel_h.floats();
+  const std::vector<float> rel_w = data.rel_w.floats(), dy = data.dy.floats();
+  const std::vector<float> k = c.packed ? q : data.k.floats(), v = c.packed ? q : data.v.floats();
+  const int64_t keys = c.packed ? c.queries : c.keys;
+  const int64_t row = c.packed ? 3 * c.channels() : c.channels();
+  const std::vector<int> q_grid = c.packed ? c.grids : c.q_grid;
+  const std::vector<int> k_grid = c.packed ? c.grids : c.k_grid;
+  Expected out{std::vector<double>(q.size()), std::vector<double>(c.packed ? 0 : k.size()),
+               std::vector<double>(c.packed ? 0 : v.size()),
+               std::vector<double>(rel_h.size() + rel_w.size())};
+  std::vector<double>& dk = c.packed ? out.q : out.k;
+  std::vector<double>& dv = c.packed ? out.q : out.v;
+  // Of a token: the segment's first token, its length and its number of columns.
+  const auto segment = [&](int64_t token, const std::vector<int>& grids, int64_t count) {
+    std::vector<int64_t> found{0, count, 1};
+    for (size_t i = 0; i < grids.size(); i += 2) {
+      found = {i == 0 ? 0 : found[0] + found[1], int64_t{grids[i]} * grids[i + 1], grids[i + 1]};
+      if (token < found[0] + found[1]) break;
+    }
+    return found;
+  };
+  const double scale = 1 / std::sqrt(c.d);
+  // A row turned to its place on a grid (sign 1), or a gradient turned back (sign -1).
+  const auto turned = [&](const Row& x, int64_t place, int64_t columns, int sign) {
+    if (c.theta == 0) return x;
+    return rotated(x, sign * (place / columns) * c.rope_scale,
+                   sign * (place % columns) * c.rope_scale, c.theta);
+  };
+  for (int64_t b = 0; b < c.batch; ++b) {
+    const int64_t kb = c.shared_keys ? 0 : b;
+    for (int64_t head = 0; head < c.heads; ++head)
+      for (int64_t i = 0; i < c.queries; ++i) {
+        const auto own = segment(i, q_grid, c.queries);
+        const auto seen = c.packed ? own : segment(0, k_grid, keys);
+        const int64_t place = i - own[0], qi = place / own[2], qj = place % own[2];
+        const int64_t q_at = (b * c.queries + i) * row + head * c.d;
+        const Row query = turned(cut(q, q_at, c.d), place, own[2], 1);
+        const Row dout = cut(dy, (b * c.queries + i) * c.channels() + head * c.d, c.d);
+        Row logits;
+        std::vector<Row> keys_seen, values;
+        const auto key_at = [&](int64_t j) {
+          return (kb * keys + (c.packed ? seen[0] : 0) + j) * row + head * c.d;
+        };
+        const int64_t k_at = c.packed ? c.channels() : 0, v_at = c.packed ? 2 * c.channels() : 0;
+        const auto down = [&](int64_t j) { return (qi * k_grid[0] + j / seen[2]) * c.d; };
+        const auto across = [&](int64_t j) { return (qj * k_grid[1] + j % seen[2]) * c.d; };
+        const int64_t length = c.lengths.empty() ? seen[1] : std::max(0, c.lengths[b]);
+        for (int64_t j = 0; j < std::min(seen[1], length); ++j) {
+          keys_seen.push_back(turned(cut(k, key_at(j) + k_at, c.d), j, seen[2], 1));
+          values.push_back(cut(v, key_at(j) + v_at, c.d));
+          double logit = dot(query, keys_seen.back()) * scale;
+          if (c.rel)
+            logit += dot(query, cut(rel_h, down(j), c.d)) + dot(query, cut(rel_w, across(j), c.d));
+          logits.push_back(logit);
+        }
+        if (logits.empty()) continue;
+        const QueryGradient g = query_gradient(logits, values, dout);
+        Row dq(static_cast<size_t>(c.d));
+        for (size_t j = 0; j < logits.size(); ++j) {
+          const int64_t key = static_cast<int64_t>(j);
+          add_row(dv, key_at(key) + v_at, dout, g.p[j]);
+          add_row(dk, key_at(key) + k_at, turned(query, key, seen[2], -1), g.ds[j] * scale);
+          add_row(dq, 0, keys_seen[j], g.ds[j] * scale);
+          if (!c.rel) continue;
+          add_row(dq, 0, cut(rel_h, down(key), c.d), g.ds[j]);
+          add_row(dq, 0, cut(rel_w, across(key), c.d), g.ds[j]);
+          add_row(out.rel, down(key), query, g.ds[j]);
+          add_row(out.rel, static_cast<int64_t>(rel_h.size()) + across(key), query, g.ds[j]);
+        }
+        add_row(out.q, q_at, turned(dq, place, own[2], -1));
+      }
+  }
+  return out;
+}
+
+Call gradient(const char* op, const Case& c, const Data& data) {
+  const auto numbers = [](const std::vector<int>& list) {
+    return std::vector<double>(list.begin(), list.end());
+  };
+  int64_t size = elements_of(data.q.dims);
+  Call call(op);
+  call.input("q", data.q).input("dy", data.dy);
+  if (!c.packed) {
+    call.input("k", data.k).input("v", data.v);
+    size += 2 * elements_of(data.k.dims);
+  }
+  if (!c.lengths.empty()) call.input("lengths", data.lengths);
+  if (c.rel) call.constant("rel_h", data.rel_h).input("rel_w", data.rel_w);
+  return call.attribute("heads", c.heads)
+      .attribute("rope_theta", c.theta)
+      .attribute("rope_scale", c.rope_scale)
+      .attribute("grids", numbers(c.grids))
+      .attribute("q_grid", numbers(c.q_grid))
+      .attribute("k_grid", numbers(c.k_grid))
+      .result({size}, c.out);
+}
+Call relative(const Case& c, const Data& data) {
+  return gradient("attention_relative_gradient", c, data)
+      .result({elements_of(data.rel_h.dims) + elements_of(data.rel_w.dims)});
+}
+
+void verify(const Case& c, uint32_t seed = 1) {
+  const Data data = make(c, seed);
+  const Expected want = expected(c, data);
+  const std::vector<float> got = gradient("attention_gradient", c, data).run();
+  const double tolerance = c.out == HRSAM_BF16 ? 4e-3 : 1e-5;
+  auto at = got.begin();
+  for (const std::vector<double>* part : {&want.q, &want.k, &want.v}) {
+    const auto end = at + static_cast<int64_t>(part->size());
+    CHECK_CLOSE(Row(at, end), *part, tolerance);
+    at = end;
+  }
+  CHECK(at == got.end());
+  if (c.rel) CHECK_CLOSE(relative(c, data).run(), want.rel, 4e-6);
+}
+
+}  // namespace
+
+TEST(any_number_of_queries_and_keys) {
+  for (const int queries : {1, 2, 6, 7, 47, 48, 49})
+    for (const int keys : {2, 7, 16, 17, 64, 65, 255, 256, 257, 600})
+      verify({.queries = queries, .keys = keys, .heads = 1});
+  verify({.queries = 520, .keys = 20});
+  verify({.queries = 1030, .keys = 300, .heads = 1, .d = 8});
+}
+
+TEST(head_sizes) {
+  for (const int d : {2, 3, 4, 8, 15, 16, 17, 24, 32, 33, 48, 64, 80, 96, 128, 200})
+    verify({.queries = 30, .keys = 70, .heads = 3, .d = d});
+}
+
+TEST(shared_keys_and_lengths) {
+  verify({.queries = 7, .keys = 33, .batch = 4, .shared_keys = true});
+  verify({.queries = 7, .keys = 33, .batch = 4, .lengths = {33, 0, 2, 17}});
+  verify(
+      {.queries = 7, .keys = 33, .batch = 5, .shared_keys = true, .lengths = {33, 99, 0, -1, 8}});
+  verify({.queries = 7, .keys = 600, .batch = 3, .shared_keys = true, .lengths = {300, 0, 520}});
+  verify({.queries = 7, .keys = 600, .batch = 3, .lengths = {300, 0, 520}});
+  verify({.queries = 5, .keys = 40, .batch = 2, .shared_keys = true, .lengths = {9, 3}});
+}
+
+TEST(two_way_transformer_shapes) {
+  verify({.queries = 8, .keys = 5000, .heads = 2, .d = 16});
+  verify({.queries = 2100, .keys = 8, .heads = 2, .d = 16, .batch = 2});
+  verify({.queries = 3, .keys = 4200, .heads = 1, .d = 32, .batch = 2, .lengths = {1024, 4100}});
+}
+
+// A bucket's surplus keys, whatever they hold, change nothing and get no gradient.
+TEST(keys_past_the_length) {
+  const Case exact{.queries = 5, .keys = 9};
+  Case bucket = exact;
+  bucket.keys = 16;
+  bucket.lengths = {9};
+  const Data a = make(exact, 4);
+  Data b = make(bucket, 4);
+  b.dy = a.dy;
+  for (Tensor* t : {&b.k, &b.v}) {
+    std::fill(t->bytes.begin(), t->bytes.end(), static_cast<uint8_t>(0xff));  // NaN
+    const Tensor& from = t == &b.k ? a.k : a.v;
+    std::copy(from.bytes.begin(), from.bytes.end(), t->bytes.begin());
+  }
+  const std::vector<float> want = gradient("attention_gradient", exact, a).run();
+  const std::vector<float> got = gradient("attention_gradient", bucket, b).run();
+  const int64_t q = 5 * exact.channels(), k = 9 * exact.channels(), all = 16 * exact.channels();
+  CHECK(std::equal(want.begin(), want.begin() + q + k, got.begin()));
+  CHECK(std::equal(want.begin() + q + k, want.end(), got.begin() + q + all));
+  for (const int64_t first : {q + k, q + all + k})
+    for (int64_t i = first; i < first + all - k; ++i) CHECK_EQ(got[i], 0.0f);
+}
+
+TEST(packed) {
+  verify({.queries = 50, .packed = true});
+  verify({.queries = 77, .d = 24, .batch = 2, .packed = true, .grids = {7, 11}, .theta = 1e4});
+  verify({.queries = 77 + 6 + 30,
+          .d = 12,
+          .batch = 2,
+          .packed = true,
+          .grids = {7, 11, 2, 3, 30, 1},
+          .theta = 100});
+  verify({.queries = 1500, .heads = 1, .d = 16, .packed = true, .grids = {30, 50}, .theta = 1e4});
+}
+
+TEST(relative_position_bias) {
+  verify({.queries = 35, .packed = true, .rel = true, .grids = {5, 7}});
+  verify({.queries = 576, .heads = 1, .d = 20, .packed = true, .rel = true, .grids = {24, 24}});
+  verify({.queries = 12, .keys = 35, .q_grid = {4, 3}, .k_grid = {5, 7}, .rel = true});
+  verify({.queries = 6, .keys = 4500, .d = 8, .q_grid = {2, 3}, .k_grid = {90, 50}, .rel = true});
+  verify(
+      {.queries = 300, .keys = 700, .d = 8, .q_grid = {100, 3}, .k_grid = {7, 100}, .rel = true});
+}
+
+TEST(types) {
+  for (const int in : {HRSAM_F32, HRSAM_BF16})
+    for (const int dy : {HRSAM_F32, HRSAM_BF16})
+      for (const int out : {HRSAM_F32, HRSAM_BF16})
+        for (const int d : {8, 15, 64}) {
+          verify({.queries = 30, .keys = 290, .d = d, .in = in, .dy = dy, .out = out});
+          verify({.queries = 7, .keys = 5, .d = d, .in = in, .dy = dy, .out = out});
+        }
+  verify(
+      {.queries = 77, .d = 24, .packed = true, .grids = {7, 11}, .theta = 1e4, .in = HRSAM_BF16});
+  verify({.queries = 35, .packed = true, .rel = true, .grids = {5, 7}, .in = HRSAM_BF16});
+}
+
+TEST(random_cases) {
+  std::mt19937 random(11);
+  const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  for (int i = 0; i < 40; ++i) {
+    Case c{.queries = 1 + below(120), .keys = 2 + below(700), .heads = 1 + below(3)};
+    c.d = 1 + below(70);
+    c.batch = 1 + below(3);
+    c.shared_keys = below(2) == 0;
+    for (int b = 0; below(2) == 0 && b < c.batch; ++b) c.lengths.push_back(2 + below(c.keys));
+    if (static_cast<int>(c.lengths.size()) != c.batch) c.lengths.clear();
+    verify(c, static_cast<uint32_t>(100 + i));
+  }
+}
+
+TEST(no_queries) {
+  const Case c{.queries = 0};
+  for (const float x : gradient("attention_gradient", c, make(c, 1)).run()) CHECK_EQ(x, 0.0f);
+}
+
+TEST(wrong_plans) {
+  const Case good{.queries = 6, .keys = 4, .q_grid = {2, 3}, .k_grid = {2, 2}, .rel = true};
+  const Data data = make(good, 1);
+  for (const char* op : {"attention_gradient", "attention_relative_gradient"}) {
+    const bool rel = op[10] == 'r';
+    const auto with = [&](auto change) {
+      Case c = good;
+      Data d = data;
+      change(c, d);
+      return gradient(op, c, d).result({rel ? (4 + 6) * 16 : (6 + 4 + 4) * 32}).error();
+    };
+    CHECK_EQ(with([](Case&, Data&) {}), "");
+    CHECK_EQ(with([](Case& c, Data&) { c.heads = 5; }), "ERR_SHAPE");
+    CHECK_EQ(with([](Case& c, Data&) { c.theta = 100; }), "ERR_SHAPE");
+    CHECK_EQ(with([](Case& c, Data&) { c.q_grid = {3, 3}; }), "ERR_SHAPE");
+    CHECK_EQ(with([](Case& c, Data&) { c.k_grid = {0, 4}; }), "ERR_ARGUMENT");
+    CHECK_EQ(with([](Case&, Data& d) { d.v = random_tensor({1, 5, 32}, 1); }), "ERR_SHAPE");
+    CHECK_EQ(with([](Case&, Data& d) { d.dy = random_tensor({1, 5, 32}, 1); }), "ERR_SHAPE");
+    CHECK_EQ(with([](Case&, Data& d) {
+               d.dy = random_tensor({1, 6, 32}, 1, HRSAM_I32);
+             }),
+             "ERR_SHAPE");
+    CHECK_EQ(gradient(op, good, data).result({7}).error(), "ERR_SHAPE");
+  }
+}
