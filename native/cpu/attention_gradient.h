@@ -113,14 +113,13 @@ class AttentionGradientOp : public Op {
   }
 
   // The i-th query of a unit, turned.
-  void load_query(const Run& run, const Unit& unit, int64_t i, float factor, float* to) const {
+  void load_query(const Run& run, const Unit& unit, int64_t i, float* to) const {
     const Layout& l = layout_;
     const Segment& seen = segment(unit);
     const int64_t place = unit.begin + i;
     const HeadRows rows{run.operands[q_], type_, unit.head * l.d, l.row()};
     load_row(rows, unit.item * l.q_tokens + seen.q_first + place, l.d,
-             rope_at(place / seen.q_columns), rope_at(place % seen.q_columns), factor,
-             head().width(), to);
+             rope_at(place / seen.q_columns), rope_at(place % seen.q_columns), head().width(), to);
   }
 
   void load_queries(const Run& run, const Unit& unit, Scratch& s) const {
@@ -130,13 +129,13 @@ class AttentionGradientOp : public Op {
     const HeadRows dy{run.operands[dy_], dy_type_, unit.head * l.d, l.channels()};
     for (int i = 0; i < unit.count; ++i) {
       float* q = s.queries.q + int64_t{i} * width;
-      load_query(run, unit, i, 1, q);
+      load_query(run, unit, i, q);
       if (bias_)
         bias_.axes_of(q, static_cast<int>((unit.begin + i) / seen.q_columns),
                       static_cast<int>((unit.begin + i) % seen.q_columns), kLog2E,
                       s.axes + i * bias_.axes());
       for (int c = 0; c < width; c += kWidth) store(q + c, load(q + c) * set1(kLog2E * scale()));
-      load_row(dy, unit.item * l.q_tokens + seen.q_first + unit.begin + i, l.d, nullptr, nullptr, 1,
+      load_row(dy, unit.item * l.q_tokens + seen.q_first + unit.begin + i, l.d, nullptr, nullptr,
                width, s.queries.dout + int64_t{i} * width);
     }
     s.queries.count = unit.count;
@@ -156,11 +155,9 @@ class AttentionGradientOp : public Op {
         head(), count,
         [&](int j, float* to) {
           load_row(k, row + j, l.d, rope_at((first + j) / seen.k_columns),
-                   rope_at((first + j) % seen.k_columns), 1, head().width(), to);
+                   rope_at((first + j) % seen.k_columns), head().width(), to);
         },
-        [&](int j, float* to) {
-          load_row(v, row + j, l.d, nullptr, nullptr, 1, head().width(), to);
-        },
+        [&](int j, float* to) { load_row(v, row + j, l.d, nullptr, nullptr, head().width(), to); },
         s.keys.dk, s.keys);
   }
 

@@ -21,16 +21,15 @@ struct HeadRows {
   int64_t first, stride;
 };
 
-// A row, turned when there are tables, times `factor`; the rest of `width` is zero.
+// A row, turned when there are tables; the rest of `width` is zero.
 inline void load_row(const HeadRows& rows, int64_t i, int d, const float* rope_row,
-                     const float* rope_column, float factor, int width, float* to) {
+                     const float* rope_column, int width, float* to) {
   const int64_t at = rows.first + i * rows.stride;
   if (rows.type == DType::f32)
     load_head(static_cast<const float*>(rows.data) + at, d, rope_row, rope_column, to);
   else
     load_head(static_cast<const bf16*>(rows.data) + at, d, rope_row, rope_column, to);
-  for (int c = 0; c < d; c += kWidth) store(to + c, load_lanes(to + c, d - c) * set1(factor));
-  for (int c = round_up(d, kWidth); c < width; ++c) to[c] = 0;
+  for (int c = d; c < width; ++c) to[c] = 0;
 }
 
 namespace rope {

@@ -80,7 +80,7 @@ class AttentionRelativeGradient : public AttentionGradientOp {
         for (int i = 0; i < count; ++i) {
           const Unit query{0, item, head_index, first + int64_t{i} * step, 1};
           const float* sums = sums_.as<float>() + query_index(query) * rel_numbers();
-          load_query(run, query, 0, 1, row.add(sums + (axis == 0 ? 0 : l.rel_sizes[2])));
+          load_query(run, query, 0, row.add(sums + (axis == 0 ? 0 : l.rel_sizes[2])));
         }
     row.finish(l.d, run.out<float>() + (axis == 0 ? 0 : table_rows(0) * l.d) +
                         line * l.rel_sizes[2 + axis] * l.d);

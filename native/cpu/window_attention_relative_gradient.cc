@@ -75,8 +75,7 @@ class WindowRelativeGradient : public WindowGradient {
         const int position = axis == 0 ? line * window + i : i * window + line;
         const int64_t token = s.window.tokens[position];
         if (token >= 0)
-          load_query(run, unit, position, token, 1,
-                     s.row.add(sums_of(unit, token) + axis * window));
+          load_query(run, unit, position, token, s.row.add(sums_of(unit, token) + axis * window));
       }
     }
     s.row.finish(d_, run.out<float>() + (int64_t{axis} * window + line) * window * d_);

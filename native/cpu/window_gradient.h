@@ -102,9 +102,8 @@ class WindowGradient : public Op {
             unit.item * geometry_.tokens * stride + part * channels_ + unit.head * d_, stride};
   }
   // The query at a position of a unit's window, turned.
-  void load_query(const Run& run, const Unit& unit, int position, int64_t token, float factor,
-                  float* to) const {
-    load_row(rows_of(run, unit, 0), token, d_, rope_row(position), rope_column(position), factor,
+  void load_query(const Run& run, const Unit& unit, int position, int64_t token, float* to) const {
+    load_row(rows_of(run, unit, 0), token, d_, rope_row(position), rope_column(position),
              head().width(), to);
   }
 
@@ -121,13 +120,13 @@ class WindowGradient : public Op {
       const int token = s.window.tokens[position];
       if (token < 0) continue;
       const int64_t at = int64_t{queries} * width;
-      load_query(run, unit, position, token, 1, s.queries.q + at);
+      load_query(run, unit, position, token, s.queries.q + at);
       if (bias_)
         bias_.axes_of(s.queries.q + at, position / window, position % window, kLog2E,
                       s.axes + queries * bias_.axes());
       for (int c = 0; c < width; c += kWidth)
         store(s.queries.q + at + c, load(s.queries.q + at + c) * set1(kLog2E * scale()));
-      load_row(dy, token, d_, nullptr, nullptr, 1, width, s.queries.dout + at);
+      load_row(dy, token, d_, nullptr, nullptr, width, s.queries.dout + at);
       s.positions[queries++] = position;
     }
     s.queries.count = queries;
@@ -171,13 +170,12 @@ class WindowGradient : public Op {
         head(), count,
         [&](int j, float* to) {
           const int token = s.window.tokens[j];
-          load_row(token < 0 ? pad_k : k, token < 0 ? 0 : token, d_, rope_row(j), rope_column(j), 1,
+          load_row(token < 0 ? pad_k : k, token < 0 ? 0 : token, d_, rope_row(j), rope_column(j),
                    width, to);
         },
         [&](int j, float* to) {
           const int token = s.window.tokens[j];
-          load_row(token < 0 ? pad_v : v, token < 0 ? 0 : token, d_, nullptr, nullptr, 1, width,
-                   to);
+          load_row(token < 0 ? pad_v : v, token < 0 ? 0 : token, d_, nullptr, nullptr, width, to);
         },
         s.keys.dk, s.keys);
   }
