@@ -8,6 +8,7 @@ import { convertCommand } from './convert.js';
 import { decodeCommand } from './decode.js';
 import { doctorCommand } from './doctor.js';
 import { embedCommand } from './embed.js';
+import { evalCommand } from './eval.js';
 import { infoCommand } from './info.js';
 import { catchSignals, interruptedExitCode, interruption } from './interrupt.js';
 import { segmentCommand } from './segment.js';
@@ -28,6 +29,7 @@ function program(): Command {
     segmentCommand(),
     embedCommand(),
     decodeCommand(),
+    evalCommand(),
     infoCommand(),
     convertCommand(),
     doctorCommand(),

@@ -1,0 +1,100 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { DATA_FORMATS, type DataFormat } from '../eval/formats.js';
+import { describeModel, loadModel } from './model.js';
+import { addDeviceOptions, type ModelOptions, needWeights, wholeNumber } from './options.js';
+import { checkOutputs, printJson } from './output.js';
+import { usageError } from './usage.js';
+
+const BASELINES = ['box', 'grabcut'] as const;
+
+export interface EvalOptions extends Omit<ModelOptions, 'weights'> {
+  data: string;
+  format: DataFormat | 'auto';
+  split?: string;
+  clicks: number;
+  box?: boolean;
+  size?: number[];
+  limit?: number;
+  innerK: number;
+  seed?: number;
+  baseline?: (typeof BASELINES)[number];
+  json?: boolean;
+  output?: string;
+  sheet?: string;
+  predictions?: string;
+}
+
+const HELP = `
+Each click goes where the mask is most wrong: to the pixel deepest inside what is missing or too much, on equal terms to
+the background, as HRSAM is evaluated. With --inner-k above 1 several pixels qualify; --seed draws one of them. A picture
+is encoded once for all its objects. NoC@q is the mean number of clicks until IoU reaches q %; an object that misses it
+counts with all clicks and as a failure. mIoU and boundary IoU are told after 5 clicks. Entries that cannot be read are
+listed and left out. Several sizes are judged one after the other; the first one's figures are those at the top of the
+JSON, and \`runs\` has all.
+
+Layouts (auto: the first whose files are there): ${DATA_FORMATS.join(', ')}.
+No trained model is included: name weights, or a --baseline that needs none.
+
+Examples:
+  $ hrsam eval hrsam-b.safetensors --data DAVIS --size 1024,2048 --sheet sheet.png
+  $ hrsam eval --baseline grabcut --data photos --clicks 5 --json`;
+
+function sizes(text: string): number[] {
+  const values = text.split(',').map(Number);
+  if (values.every((value) => Number.isSafeInteger(value) && value > 0)) return values;
+  throw new InvalidArgumentError('Expected whole numbers, like 1024,2048.');
+}
+
+function factor(text: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value >= 1) return value;
+  throw new InvalidArgumentError('Expected a number from 1.');
+}
+
+export function evalCommand(): Command {
+  const command = new Command('eval')
+    .description('judge a model by simulated clicks on a data set')
+    .argument('[weights]', '.safetensors, .pth or .pt, or random:<preset> (untrained)')
+    .requiredOption('--data <folder>', 'a data set in its public layout, or its index.json or annotations')
+    .addOption(
+      new Option('--format <name>', 'layout of the data').choices(['auto', ...DATA_FORMATS]).default('auto'),
+    )
+    .option('--split <name>', 'part of the set (default: what is usually judged)')
+    .option('--clicks <n>', 'most clicks per object', wholeNumber(1), 20)
+    .option('--box', 'start each object with its box')
+    .option('--size <pixels>', 'longest sides, separated by commas (default: the weights’)', sizes)
+    .option('--limit <n>', 'most objects', wholeNumber(1))
+    .option('--inner-k <k>', 'pixels deeper than the deepest one / k may be clicked', factor, 1)
+    .option('--seed <n>', 'draw among them (default: the first)', wholeNumber(0))
+    .addOption(new Option('--baseline <name>', 'judge this instead of a model').choices(BASELINES))
+    .option('--json', 'print the figures as JSON')
+    .option('-o, --output <json>', 'figures and every object’s IoUs and clicks')
+    .option('--sheet <png>', 'the worst and the best objects as one picture')
+    .option('--predictions <json>', 'masks after the last click, in COCO’s result format')
+    .option('--config <json>', "the model's settings, where the weights do not tell them");
+  return addDeviceOptions(command, 'f32').addHelpText('after', HELP).action(evaluate);
+}
+
+async function evaluate(weights: string | undefined, options: EvalOptions): Promise<void> {
+  const { baseline, size, json } = options;
+  if (baseline && (weights || size)) usageError('a baseline takes neither weights nor --size');
+  if (!baseline) needWeights({ weights });
+  await checkOutputs(options.output, options.sheet, options.predictions);
+  const { judge, printRuns, writeResults } = await import('./eval_run.js');
+  const { openDataSet } = await import('../eval/data/open.js');
+  const data = await openDataSet(options.data, options.format, { split: options.split });
+  const runs = [];
+  if (baseline) runs.push(await judge(data, options, baseline));
+  else {
+    using model = await loadModel({ ...options, weights });
+    for (const each of size ?? [model.config.image.size]) {
+      const described = { ...describeModel(model, { ...options, weights }), size: each };
+      runs.push(await judge(data, options, model, described));
+    }
+  }
+  await writeResults(runs, data, options);
+  if (json) {
+    const figures = runs.map(({ figures }) => figures);
+    printJson({ ...figures[0], ...(figures.length > 1 && { runs: figures }) });
+  } else printRuns(runs, data);
+}

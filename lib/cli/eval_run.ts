@@ -1,0 +1,152 @@
+import { BoxBaseline } from '../eval/baselines/box.js';
+import { GrabCutBaseline } from '../eval/baselines/grabcut.js';
+import type { DataSet } from '../eval/data/dataset.js';
+import { type EvaluatedObject, evaluateClicks } from '../eval/evaluate.js';
+import { clickFlops } from '../eval/flops.js';
+import { type Method, ModelMethod } from '../eval/method.js';
+import { cocoPredictions, objectRow, type Summary, summarise } from '../eval/summary.js';
+import { totalFlops } from '../graph/cost.js';
+import type { HRSAM } from '../predictor/hrsam.js';
+import { Device } from '../runtime/device.js';
+import type { EvalOptions } from './eval.js';
+import { encoderGraph } from './info_flops.js';
+import { interruption } from './interrupt.js';
+import type { describeModel } from './model.js';
+import { formatMs, numbered, print, table, writeOutput } from './output.js';
+
+type Figures = Summary & {
+  data: string;
+  format: string;
+  method: string;
+  model?: ReturnType<typeof describeModel> & { size: number };
+};
+
+interface Run {
+  figures: Figures;
+  objects: EvaluatedObject[];
+}
+
+/** Runs one method at one size over the data, with a line of progress on stderr. */
+export async function judge(
+  data: DataSet,
+  options: EvalOptions,
+  subject: HRSAM | 'box' | 'grabcut',
+  model?: Figures['model'],
+): Promise<Run> {
+  const { clicks, box, limit, innerK, seed } = options;
+  const method: Method =
+    subject === 'box'
+      ? new BoxBaseline()
+      : subject === 'grabcut'
+        ? new GrabCutBaseline()
+        : new ModelMethod(subject, model!.size);
+  const flops =
+    typeof subject === 'string'
+      ? {}
+      : {
+          image: totalFlops(encoderGraph(subject.config, [model!.size, model!.size])),
+          click: clickFlops(subject.config, model!.size),
+        };
+  // Without a model, pixels are counted on the CPU.
+  const device = typeof subject === 'string' ? Device.open('cpu') : subject.device;
+  const report = progressLine(model ? `${method.name} at ${model.size}` : method.name);
+  const evaluation = await evaluateClicks(method, data, device, {
+    clicks,
+    box,
+    limit,
+    rule: { innerK, seed },
+    signal: interruption(),
+    onProgress: report.update,
+  }).finally(report.end);
+  const figures = {
+    data: options.data,
+    format: data.format,
+    method: method.name,
+    model,
+    ...summarise(evaluation, clicks, flops),
+  };
+  return { figures, objects: evaluation.objects };
+}
+
+interface Done {
+  masks: number;
+  failed: number;
+  pictures: number;
+  of: number;
+}
+
+/** A line that is written over on a terminal, and now and then a line of its own elsewhere. */
+function progressLine(label: string) {
+  const onTerminal = process.stderr.isTTY;
+  const pause = onTerminal ? 200 : 10_000;
+  let last = performance.now();
+  return {
+    update({ masks, failed, pictures, of }: Done) {
+      if (performance.now() - last < pause) return;
+      last = performance.now();
+      const line = `${label}: ${masks} masks, picture ${pictures} of ${of}${failed ? `, ${failed} failed` : ''}`;
+      process.stderr.write(onTerminal ? `\r\x1b[K${line}` : `${line}\n`);
+    },
+    end() {
+      if (onTerminal) process.stderr.write('\r\x1b[K');
+    },
+  };
+}
+
+/** The files that were asked for; several sizes are numbered. */
+export async function writeResults(
+  runs: readonly Run[],
+  data: DataSet,
+  { output, sheet, predictions }: EvalOptions,
+): Promise<void> {
+  if (output) {
+    const content = runs.map(({ figures, objects }) => ({ ...figures, objects: objects.map(objectRow) }));
+    await writeOutput(output, `${JSON.stringify(runs.length === 1 ? content[0] : content)}\n`);
+  }
+  for (const [i, { objects }] of runs.entries()) {
+    if (predictions) {
+      const content = JSON.stringify(cocoPredictions(objects));
+      await writeOutput(numbered(predictions, i, runs.length), `${content}\n`);
+    }
+    if (sheet && objects.length > 0) {
+      const { renderSheet } = await import('../eval/sheet.js');
+      await writeOutput(numbered(sheet, i, runs.length), await renderSheet(objects, data));
+    }
+  }
+}
+
+const fixed = (value: number | undefined, digits: number): string =>
+  value === undefined || Number.isNaN(value) ? '-' : value.toFixed(digits);
+
+export function printRuns(runs: readonly Run[], data: DataSet): void {
+  const counts = Object.keys(runs[0]!.figures.iouAtClicks);
+  const thresholds = Object.keys(runs[0]!.figures.noc);
+  const rows = runs.map(({ figures }) => [
+    figures.model ? `${figures.method} at ${figures.model.size}` : figures.method,
+    String(figures.masks),
+    ...(figures.iouAtBox === undefined ? [] : [fixed(figures.iouAtBox, 3)]),
+    ...counts.map((count) => fixed(figures.iouAtClicks[count], 3)),
+    fixed(figures.boundaryIou, 3),
+    ...thresholds.map((t) => `${fixed(figures.noc[t], 2)} (${figures.failures[t]})`),
+  ]);
+  const { iouAtBox, judgedAfter, failed } = runs[0]!.figures;
+  const header = [
+    'method',
+    'masks',
+    ...(iouAtBox === undefined ? [] : ['IoU box']),
+    ...counts.map((count) => `IoU@${count}`),
+    `BIoU@${judgedAfter}`,
+    ...thresholds.map((t) => `NoC@${t} (missed)`),
+  ];
+  print(table(header, rows));
+  for (const { figures } of runs) {
+    const { flopsPerImage, flopsPerClick, msPerImage, msPerClick, pictures } = figures;
+    const cost = (flops: number | undefined) => (flops ? ` (${(flops / 1e9).toFixed(1)} GFLOP)` : '');
+    print(
+      `${data.format}, ${pictures} pictures: ${formatMs(msPerImage)}${cost(flopsPerImage)} each, ` +
+        `${formatMs(msPerClick)}${cost(flopsPerClick)} per click`,
+    );
+  }
+  for (const { entry, error } of failed.slice(0, 10)) process.stderr.write(`left out ${entry}: ${error}\n`);
+  if (failed.length > 10) process.stderr.write(`… and ${failed.length - 10} more\n`);
+}

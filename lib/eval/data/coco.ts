@@ -1,0 +1,207 @@
+import { basename, dirname, join } from 'node:path';
+import type { Rle } from '../../image/rle.js';
+import { decodeRle, decompressRle } from '../../image/rle.js';
+import { joined } from '../overlap.js';
+import {
+  corrupt,
+  type DataSet,
+  firstExisting,
+  isFolder,
+  type LabelledObject,
+  type LabelledPicture,
+  listFiles,
+  notThere,
+  type OpenOptions,
+  readPicture,
+} from './dataset.js';
+import { readJson } from './folder.js';
+import { readLabels, regions } from './label_map.js';
+import { polygonMask } from './polygon.js';
+
+interface ImageEntry {
+  id: number;
+  file_name?: string;
+  coco_url?: string;
+  height: number;
+  width: number;
+}
+
+interface Annotation {
+  id?: number;
+  image_id?: number;
+  category_id?: number;
+  iscrowd?: number;
+  segmentation?: unknown;
+  file_name?: string;
+  segments_info?: Annotation[];
+}
+
+interface AnnotationFile {
+  path: string;
+  images: ImageEntry[];
+  annotations: Annotation[];
+}
+
+type Format = 'coco' | 'coco-panoptic' | 'lvis';
+
+const FILES: Record<Format, RegExp> = {
+  coco: /^(instances_.*|_annotations\.coco)\.json$/,
+  'coco-panoptic': /^panoptic_.*\.json$/,
+  lvis: /^lvis_.*\.json$/,
+};
+
+/** The annotations of a format in a folder or its annotations/, the validation part first. */
+export async function findAnnotations(
+  root: string,
+  format: Format,
+  split = 'val',
+): Promise<string | undefined> {
+  if (!(await isFolder(root))) return FILES[format].test(basename(root)) ? root : undefined;
+  const files = [
+    ...(await listFiles(join(root, 'annotations'), FILES[format])),
+    ...(await listFiles(root, FILES[format])),
+  ].filter((path) => FILES[format].test(basename(path)));
+  return files.find((path) => basename(path).includes(split)) ?? (split === 'val' ? files[0] : undefined);
+}
+
+async function readAnnotations(root: string, format: Format, split?: string): Promise<AnnotationFile> {
+  const path = await findAnnotations(root, format, split);
+  if (path === undefined) return notThere(root, format, `annotations/ with ${FILES[format].source}`);
+  const { images, annotations } = ((await readJson(path)) ?? {}) as Partial<AnnotationFile>;
+  if (!Array.isArray(images) || !Array.isArray(annotations))
+    return notThere(path, format, '{"images": […], "annotations": […]}');
+  return { path, images, annotations };
+}
+
+/** Where a picture lies, beside the annotations' folder or in it, by the usual names of folders. */
+async function findPicture(annotations: string, { id, file_name, coco_url }: ImageEntry): Promise<string> {
+  const folder = dirname(annotations);
+  const root = basename(folder) === 'annotations' ? dirname(folder) : folder;
+  const fromUrl = typeof coco_url === 'string' ? coco_url.split('/').slice(-2) : [];
+  const name = typeof file_name === 'string' ? file_name : fromUrl[1];
+  if (name === undefined || name.split(/[\\/]/).includes('..'))
+    return corrupt(`${annotations}, image ${id}`, 'no usable file name', 'file_name or coco_url', name);
+  const split = /_([a-z]+\d*)\.json$/i.exec(annotations)?.[1] ?? '';
+  const places = [
+    join(root, split, name),
+    join(root, name),
+    join(root, 'images', split, name),
+    join(root, 'images', name),
+    ...(fromUrl.length === 2 ? [join(root, ...fromUrl), join(root, 'images', ...fromUrl)] : []),
+  ];
+  const path = await firstExisting(places);
+  return path ?? corrupt(`${annotations}, image ${id}`, 'the picture is missing', places[0]);
+}
+
+const pictureOf = (
+  { path }: AnnotationFile,
+  image: ImageEntry,
+  objects: () => Promise<LabelledObject[]>,
+): LabelledPicture => ({
+  name: image.file_name ?? image.coco_url ?? String(image.id),
+  id: image.id,
+  read: async () => readPicture(await findPicture(path, image)),
+  objects,
+});
+
+/** COCO and LVIS instances: polygons or run lengths. Crowd regions are no objects and are left out. */
+export async function openInstances(
+  root: string,
+  { split }: OpenOptions = {},
+  format: 'coco' | 'lvis' = 'coco',
+): Promise<DataSet> {
+  const file = await readAnnotations(root, format, split);
+  const byImage = new Map<number | undefined, Annotation[]>();
+  for (const annotation of file.annotations) {
+    if (annotation?.iscrowd) continue;
+    const list = byImage.get(annotation?.image_id);
+    if (list) list.push(annotation);
+    else byImage.set(annotation?.image_id, [annotation]);
+  }
+  const pictures = file.images
+    .filter(({ id }) => byImage.has(id))
+    .map((image) =>
+      pictureOf(file, image, async () =>
+        byImage.get(image.id)!.map((annotation) => ({
+          name: `${annotation.id}`,
+          category: annotation.category_id,
+          read: async () => ({
+            mask: instanceMask(annotation.segmentation, image, `${file.path}, annotation ${annotation.id}`),
+          }),
+        })),
+      ),
+    );
+  return { format, pictures };
+}
+
+const isCounts = (value: unknown): value is { size: [number, number]; counts: string | number[] } => {
+  const { size, counts } = (value ?? {}) as { size?: unknown; counts?: unknown };
+  return Array.isArray(size) && (typeof counts === 'string' || Array.isArray(counts));
+};
+
+/** @throws HrsamError ERR_IMAGE, ERR_ARGUMENT for what is neither polygons nor run lengths of this picture */
+export function instanceMask(
+  segmentation: unknown,
+  { height, width }: { height: number; width: number },
+  where: string,
+): Rle {
+  if (Array.isArray(segmentation)) {
+    const good = (outline: unknown) =>
+      Array.isArray(outline) && outline.length >= 6 && outline.every(Number.isFinite);
+    if (segmentation.length === 0 || !segmentation.every(good))
+      corrupt(where, 'not polygons', 'lists of x0, y0, x1, y1, …, three corners at least');
+    return (segmentation as number[][])
+      .map((outline) => polygonMask(outline, height, width))
+      .reduce((all, part) => joined(all, part));
+  }
+  if (!isCounts(segmentation)) return corrupt(where, 'no segmentation', 'polygons or {size, counts}');
+  const { size, counts } = segmentation;
+  if (size[0] !== height || size[1] !== width)
+    corrupt(where, 'run lengths of another size', [height, width], size);
+  if (typeof counts === 'string') return decompressRle({ size, counts });
+  decodeRle({ size, counts });
+  return { size, counts };
+}
+
+/** COCO panoptic: a PNG per picture whose colours are the segments' numbers. Crowd segments are left out. */
+export async function openPanoptic(root: string, { split }: OpenOptions = {}): Promise<DataSet> {
+  const file = await readAnnotations(root, 'coco-panoptic', split);
+  const folder = file.path.replace(/\.json$/, '');
+  const images = new Map(file.images.map((image) => [image.id, image]));
+  const pictures = file.annotations.flatMap((annotation, i): LabelledPicture[] => {
+    const image = images.get(annotation?.image_id as number);
+    const where = `${file.path}, annotation ${i}`;
+    const { file_name: name, segments_info: segments } = annotation ?? {};
+    if (!image) return [brokenPicture(where, 'an image_id of no image')];
+    if (typeof name !== 'string' || !Array.isArray(segments) || name.includes('..'))
+      return [brokenPicture(where, 'no file_name or segments_info')];
+    return [pictureOf(file, image, () => panopticObjects(join(folder, name), segments))];
+  });
+  return { format: 'coco-panoptic', pictures };
+}
+
+const brokenPicture = (where: string, summary: string): LabelledPicture => ({
+  name: where,
+  read: async () => corrupt(where, summary),
+  objects: async () => corrupt(where, summary),
+});
+
+async function panopticObjects(path: string, segments: Annotation[]): Promise<LabelledObject[]> {
+  const { data, height, width, channels } = await readLabels(path);
+  if (channels !== 3) corrupt(path, 'not a panoptic map', 'RGB', `${channels} channels`);
+  const masks = regions(
+    height,
+    width,
+    (i) => data[3 * i]! + 256 * data[3 * i + 1]! + 65536 * data[3 * i + 2]!,
+  );
+  return segments
+    .filter(({ iscrowd }) => !iscrowd)
+    .map(({ id, category_id: category }) => ({
+      name: `${id}`,
+      category,
+      read: async () => {
+        const mask = masks.get(id as number);
+        return { mask: mask ?? corrupt(path, `segment ${id} has no pixel`) };
+      },
+    }));
+}

@@ -1,0 +1,98 @@
+import { readFile } from 'node:fs/promises';
+import { HrsamError } from '../../errors.js';
+import type { Rle } from '../../image/rle.js';
+import { loadSharp } from '../../image/sharp.js';
+import { readBmp } from './bmp.js';
+
+/** Labels as a picture stores them, unchanged: 8 or 16 bits, palettes looked up. */
+export interface LabelImage {
+  data: Uint8Array | Uint16Array;
+  height: number;
+  width: number;
+  channels: number;
+}
+
+/** @throws HrsamError ERR_FILE, ERR_IMAGE */
+export async function readLabels(path: string): Promise<LabelImage> {
+  if (/\.bmp$/i.test(path)) return readBmp(path);
+  const bytes = await readFile(path).catch((cause) => {
+    throw new HrsamError('ERR_FILE', cause.code === 'ENOENT' ? 'there is no such file' : 'cannot be read', {
+      where: path,
+      cause,
+    });
+  });
+  const sharp = await loadSharp();
+  try {
+    // Decoded once: what comes out says how deep it is.
+    const picture = sharp(bytes, { failOn: 'truncated', ignoreIcc: true, limitInputPixels: false });
+    const { depth, channels: stored } = await picture.metadata();
+    const deep = depth === 'ushort' && stored === 1;
+    const raw = deep
+      ? picture.toColourspace('grey16').raw({ depth: 'ushort' })
+      : picture.removeAlpha().raw({ depth: 'uchar' });
+    const { data, info } = await raw.toBuffer({ resolveWithObject: true });
+    const { height, width, channels } = info;
+    const values = deep
+      ? new Uint16Array(data.buffer, data.byteOffset, data.length / 2)
+      : new Uint8Array(data.buffer, data.byteOffset, data.length);
+    return { data: values, height, width, channels };
+  } catch (cause) {
+    if (cause instanceof HrsamError) throw cause;
+    const reason = (cause as Error).message.split('\n', 1)[0];
+    throw new HrsamError('ERR_IMAGE', `not a readable picture: ${reason}`, { where: path, cause });
+  }
+}
+
+/** Run lengths of each label of a map, `label(i)` being that of pixel i in row order; 0 is no region. */
+export function regions(height: number, width: number, label: (i: number) => number): Map<number, Rle> {
+  const found = new Map<number, { counts: number[]; end: number }>();
+  let [current, begin] = [0, 0];
+  const close = (end: number) => {
+    if (current === 0) return;
+    let region = found.get(current);
+    if (!region) {
+      region = { counts: [], end: 0 };
+      found.set(current, region);
+    }
+    region.counts.push(begin - region.end, end - begin);
+    region.end = end;
+  };
+  let at = 0;
+  for (let x = 0; x < width; x++) {
+    for (let i = x; i < height * width; i += width, at++) {
+      const value = label(i);
+      if (value === current) continue;
+      close(at);
+      [current, begin] = [value, at];
+    }
+  }
+  close(at);
+  return new Map(
+    [...found].map(([value, { counts, end }]) => {
+      if (end < at) counts.push(at - end);
+      return [value, { size: [height, width], counts }];
+    }),
+  );
+}
+
+/** A picture's brightest channel, which of a mask is the mask. */
+const brightest = ({ data, channels }: LabelImage): ((i: number) => number) =>
+  channels === 1
+    ? (i) => data[i]!
+    : (i) => {
+        let most = 0;
+        for (let c = 0; c < Math.min(channels, 3); c++) most = Math.max(most, data[i * channels + c]!);
+        return most;
+      };
+
+/**
+ * The mask that a picture shows.
+ * @param inside of the brightest channel; default: from half of white on, or from 1 where nothing is brighter than 1
+ */
+export function binaryMask(image: LabelImage, inside?: (value: number) => boolean): Rle {
+  const value = brightest(image);
+  const { height, width, data } = image;
+  const test = inside ?? (data.some((v) => v > 1) ? (v: number) => v > 127 : (v: number) => v > 0);
+  const mask = regions(height, width, (i) => (test(value(i)) ? 1 : 0)).get(1);
+  return mask ?? { size: [height, width], counts: [height * width] };
+}

@@ -1,0 +1,93 @@
+import { join } from 'node:path';
+import { HrsamError } from '../../errors.js';
+import { DATA_FORMATS, type DataFormat } from '../formats.js';
+import { openBerkeley, openDavis, openGrabcut, openHqseg } from './benchmarks.js';
+import { openBsds500 } from './bsds.js';
+import { findAnnotations, openInstances, openPanoptic } from './coco.js';
+import { type DataSet, exists, isFolder, listFiles, type OpenOptions } from './dataset.js';
+import { openFolder, openIndex } from './folder.js';
+import { openAde20k, openCityscapes } from './instances.js';
+
+interface Format {
+  /** Whether a path is a set in this layout. */
+  matches(root: string): Promise<boolean>;
+  open(root: string, options: OpenOptions): Promise<DataSet>;
+}
+
+const has =
+  (...paths: string[]) =>
+  async (root: string): Promise<boolean> => {
+    const found = await Promise.all(paths.map((path) => exists(join(root, path))));
+    return found.every(Boolean);
+  };
+
+const anyOf =
+  (...tests: ((root: string) => Promise<boolean>)[]) =>
+  async (root: string): Promise<boolean> =>
+    (await Promise.all(tests.map((test) => test(root)))).some(Boolean);
+
+const FORMATS: Record<DataFormat, Format> = {
+  index: {
+    matches: anyOf(has('index.json'), async (root) => root.endsWith('index.json')),
+    open: openIndex,
+  },
+  coco: {
+    matches: async (root) => (await findAnnotations(root, 'coco')) !== undefined,
+    open: openInstances,
+  },
+  'coco-panoptic': {
+    matches: async (root) => (await findAnnotations(root, 'coco-panoptic')) !== undefined,
+    open: openPanoptic,
+  },
+  lvis: {
+    matches: async (root) => (await findAnnotations(root, 'lvis')) !== undefined,
+    open: (root, options) => openInstances(root, options, 'lvis'),
+  },
+  cityscapes: { matches: has('gtFine', 'leftImg8bit'), open: openCityscapes },
+  ade20k: {
+    matches: anyOf(
+      has('annotations_instance'),
+      has('images/ADE'),
+      async (root) => (await listFiles(root, /_seg\.png$/)).length > 0,
+    ),
+    open: openAde20k,
+  },
+  davis: { matches: anyOf(has('JPEGImages', 'Annotations'), has('img', 'gt')), open: openDavis },
+  hqseg: {
+    matches: anyOf(
+      has('DIS5K/DIS-VD'),
+      has('thin_object_detection'),
+      has('im', 'gt'),
+      has('images', 'masks_max255'),
+      has('images_test', 'masks_test'),
+    ),
+    open: openHqseg,
+  },
+  grabcut: { matches: has('data_GT', 'boundary_GT'), open: openGrabcut },
+  bsds500: {
+    matches: anyOf(has('groundTruth'), has('data/groundTruth'), has('BSDS500/data/groundTruth')),
+    open: openBsds500,
+  },
+  berkeley: { matches: has('images', 'ground-truth'), open: openBerkeley },
+  folder: { matches: has('images', 'masks'), open: openFolder },
+};
+
+/**
+ * Opens a data set in its public layout. Nothing but lists is read: pictures and masks are when they are asked for.
+ * @param format one of DATA_FORMATS (lib/eval/formats.ts), or `auto`: the first whose files are there
+ * @throws HrsamError ERR_FILE when it is not there or not in that layout
+ */
+export async function openDataSet(
+  root: string,
+  format: DataFormat | 'auto' = 'auto',
+  options: OpenOptions = {},
+): Promise<DataSet> {
+  if (!(await exists(root))) throw new HrsamError('ERR_FILE', 'there is no such data set', { where: root });
+  if (format !== 'auto') return FORMATS[format].open(root, options);
+  for (const name of DATA_FORMATS)
+    if (await FORMATS[name].matches(root)) return FORMATS[name].open(root, options);
+  const layouts = (await isFolder(root))
+    ? DATA_FORMATS.join(', ')
+    : 'index.json or annotations of COCO or LVIS';
+  throw new HrsamError('ERR_FILE', 'no data set in a known layout', { where: root, expected: layouts });
+}

@@ -1,0 +1,73 @@
+import type { Pixels } from '../image/pixels.js';
+import type { Rle } from '../image/rle.js';
+import type { HRSAM } from '../predictor/hrsam.js';
+import type { EncodedImage } from '../predictor/image.js';
+import type { MaskLogits } from '../predictor/prompts.js';
+import type { Click } from '../predictor/session.js';
+import type { Box } from './geometry.js';
+
+/** What is asked of a method at one step of one object. */
+export interface Step {
+  clicks: readonly Click[];
+  box?: Box;
+  /** The object's own box, for a baseline that is told the object's size. */
+  truth: Box;
+  /** What the method returned at the step before. */
+  previous?: Answer;
+  signal?: AbortSignal;
+}
+
+export interface Answer {
+  mask: Rle;
+  /** IoU as the method predicts it. */
+  score?: number;
+  /** A model's own, for the next step. */
+  logits?: MaskLogits;
+}
+
+/** A picture made ready for prompts. */
+export interface OpenedPicture extends Disposable {
+  answer(step: Step): Promise<Answer>;
+}
+
+/** Something that segments by clicks: a model, or a baseline to compare it with. */
+export interface Method {
+  readonly name: string;
+  open(picture: Pixels, signal?: AbortSignal): Promise<OpenedPicture>;
+}
+
+/** The model as it is published: each click with all earlier ones and the last low-resolution logits. */
+export class ModelMethod implements Method {
+  readonly name: string;
+
+  constructor(
+    readonly model: HRSAM,
+    readonly size?: number,
+  ) {
+    this.name = model.config.family;
+  }
+
+  async open(picture: Pixels, signal?: AbortSignal): Promise<OpenedPicture> {
+    return new ModelPicture(await this.model.encode(picture, { size: this.size, signal }));
+  }
+}
+
+/** An encoded picture under the rules of a click session, with a box that stays in the prompt where there is one. */
+export class ModelPicture implements OpenedPicture {
+  constructor(readonly image: EncodedImage) {}
+
+  async answer({ clicks, box, previous, signal }: Step): Promise<Answer> {
+    const [mask] = await this.image.segment({
+      points: clicks.map(({ x, y }) => [x, y] as const),
+      labels: clicks.map(({ label }) => label),
+      box,
+      mask: previous?.logits,
+      signal,
+    });
+    return { mask: mask!.rle, score: mask!.score, logits: mask!.logits };
+  }
+
+  [Symbol.dispose](): void {
+    this.image.dispose();
+  }
+}
