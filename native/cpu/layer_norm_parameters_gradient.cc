@@ -25,7 +25,7 @@ class LayerNormParametersGradient : public Op {
   }
 
  private:
-  static constexpr int kGroup = 4;  // rows that share a load and a store of the sums
+  static constexpr int kGroup = 8;  // rows that share a load and a store of the sums
 
   template <class X, class Dy>
   void sum(const Run& run) const {
