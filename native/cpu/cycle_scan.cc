@@ -11,7 +11,7 @@
 // P_t = Π a_i and h0_r the state that reading r begins with (h0_1 = 0, h0_{r+1} = P_L·h0_r + s_L),
 //   Σ_r γ_r·⟨C_t, h_t^(r)⟩ = Γ·⟨C_t, s_t⟩ + ⟨C_t, P_t·H⟩,   Γ = Σ γ_r,  H = Σ γ_r·h0_r.
 // The first pass computes the first term, exactly as one reading does, and s_L. The second adds the
-// other: it has no recurrence, since P_t = exp(A·ΣΔ), and ends, state by state, where P_t < 2^-26.
+// other: it has no recurrence, since P_t = exp(A·ΣΔ), and ends, state by state, where P_t < 2^-22.
 // Sequences of few channels are also cut into chunks of tokens, so that there is work for all
 // threads; the second pass then carries each chunk's beginning state into it.
 #include "carver.h"
@@ -82,7 +82,7 @@ struct Scratch {
   float* ends;      // [N + 1][kWidth]
   float* totals;    // ΣΔ of a block's tokens, or of [longest segment][kWidth]
   LongSum sum;      // of Δ so far
-  float* gathered;  // [longest segment][kWidth] when the result is not f32
+  float* gathered;  // [longest segment][kWidth], see gathers()
   size_t bytes;
 };
 
@@ -148,8 +148,7 @@ class CycleScan : public Op {
       Scratch s = plan(run.pool.scratch(thread));
       const Part part = chunk_part(unit);
       begin_part(in, part, s);
-      add_carried(in, part, ends_.as<float>() + unit * end_numbers(), sink(run, part, s), s);
-      convert(run, part, sink(run, part, s));
+      add_carried(run, in, part, ends_.as<float>() + unit * end_numbers(), sink(run, part, s), s);
     });
   }
 
@@ -183,7 +182,7 @@ class CycleScan : public Op {
     s.block.decay = s.decay;
     s.state = carver.take<float>(states);
     s.ends = carver.take<float>(end_numbers());
-    s.gathered = carver.take<float>(out_type_ == DType::f32 || ends_ ? 0 : longest_ * kWidth);
+    s.gathered = carver.take<float>(gathers() && !ends_ ? longest_ * kWidth : 0);
     s.bytes = carver.bytes();
     return s;
   }
@@ -209,19 +208,30 @@ class CycleScan : public Op {
                       smaller(chunk_, segment(i) - chunk * chunk_));
   }
 
-  // Results go to the output itself where it is f32 (a part of fewer than kWidth channels writes no
-  // others).
+  // A second pass comes back to the results, so they wait in one piece of memory rather than in
+  // rows of the output.
+  bool gathers() const { return out_type_ != DType::f32 || keeps_totals(); }
   Sink sink(const Run& run, const Part& part, Scratch& s) const {
     const int64_t at = part.begin * channels_ + part.channel;
-    if (out_type_ == DType::f32) return {run.out<float>() + at, channels_};
-    if (gathered_) return {gathered_.as<float>() + at, channels_};
-    return {s.gathered, kWidth};
+    if (!ends_ && gathers()) return {s.gathered, kWidth};
+    return {(out_type_ == DType::f32 ? run.out<float>() : gathered_.as<float>()) + at, channels_};
   }
-  void convert(const Run& run, const Part& part, Sink from) const {
-    if (out_type_ == DType::f32) return;
-    bf16* to = run.out<bf16>() + part.begin * channels_ + part.channel;
-    for (int64_t t = 0; t < part.end - part.begin; ++t)
+  // Tokens [begin, end) from a sink to the output.
+  void deliver(const Run& run, const Part& part, int64_t begin, int64_t end, Sink from) const {
+    if (out_type_ == DType::f32)
+      deliver_as(run.out<float>(), part, begin, end, from);
+    else
+      deliver_as(run.out<bf16>(), part, begin, end, from);
+  }
+  template <class T>
+  void deliver_as(T* out, const Part& part, int64_t begin, int64_t end, Sink from) const {
+    T* to = out + begin * channels_ + part.channel;
+    for (int64_t t = 0; t < end - begin; ++t)
       store_lanes(to + t * channels_, load_lanes(from.y + t * from.stride, part.n), part.n);
+  }
+  void deliver_rest(const Run& run, const Part& part, int64_t begin, Sink from) const {
+    from.y += (begin - part.begin) * from.stride;
+    if (gathers()) deliver(run, part, begin, part.end, from);
   }
 
   // γ of a reading (all ones: there is one reading), or their sum.
@@ -338,25 +348,26 @@ class CycleScan : public Op {
     }
   }
 
-  // Second pass: sink += what is left of the state that the part begins with.
-  void add_carried(const Inputs& in, const Part& part, const float* begin, Sink sink,
-                   Scratch& s) const {
+  // Second pass: result = sink + what is left of the state that the part begins with.
+  void add_carried(const Run& run, const Inputs& in, const Part& part, const float* begin,
+                   Sink sink, Scratch& s) const {
     int alive[kMaxStates], count = 0;
     for (int n = 0; n < states_; ++n)
       if (any_greater(abs(load(begin + n * kWidth)), zero())) alive[count++] = n;
-    for (int64_t token = part.begin; token < part.end && count > 0; token += kScanTokens) {
+    int64_t token = part.begin;
+    for (; token < part.end && count > 0; token += s.block.count) {
       s.block.count = static_cast<int>(smaller(kScanTokens, part.end - token));
       s.block.total = s.totals + (keeps_totals() ? (token - part.begin) * kWidth : 0);
       if (!keeps_totals()) read_steps(in, part, token, s);
       read_states(in, channels_ + states_, token, s.block.count, s.block.c);
-      float* y = sink.y + (token - part.begin) * sink.stride;
+      const float* y = sink.y + (token - part.begin) * sink.stride;
       for (int t = 0; t < s.block.count; ++t)
         store(s.block.y + t * kWidth, load_lanes(y + t * sink.stride, part.n));
       count = softplus_ ? carry<true>(s.block, alive, count, begin)
                         : carry<false>(s.block, alive, count, begin);
-      for (int t = 0; t < s.block.count; ++t)
-        store_lanes(y + t * sink.stride, load(s.block.y + t * kWidth), part.n);
+      deliver(run, part, token, token + s.block.count, {s.block.y, kWidth});
     }
+    deliver_rest(run, part, token, sink);
   }
 
   void whole_segment(const Run& run, const Inputs& in, int64_t unit, int thread) const {
@@ -365,17 +376,15 @@ class CycleScan : public Op {
     const Part part = segment_part(unit / blocks_ / segment_count_, unit % blocks_, i);
     const Sink to = sink(run, part, s);
     begin_part(in, part, s);
-    if (literal_) {
-      for (int r = 0; r < readings_; ++r) scan(in, part, gamma(in, part, r), r > 0, to, s);
-    } else {
+    if (keeps_totals()) {
       scan(in, part, sum_of_gammas(in, part), false, to, s);
-      if (readings_ > 1) {
-        finish_scan(s, s.ends);
-        combine(in, part, s.ends, 1, s);
-        add_carried(in, part, s.ends, to, s);
-      }
+      finish_scan(s, s.ends);
+      combine(in, part, s.ends, 1, s);
+      add_carried(run, in, part, s.ends, to, s);
+      return;
     }
-    convert(run, part, to);
+    for (int r = 0; r < readings_; ++r) scan(in, part, gamma(in, part, r), r > 0, to, s);
+    deliver_rest(run, part, part.begin, to);
   }
 
   void combine_segment(const Inputs& in, int64_t unit, Scratch& s) const {

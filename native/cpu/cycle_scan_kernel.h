@@ -10,9 +10,12 @@ constexpr int kScanTokens =
     64;  // per block: step, drive and y of 16 channels take 12 KB of the L1 cache
 constexpr int kScanStates = 4;  // taken through a block together, in registers
 constexpr int kMaxStates = 256;
-// A state's beginning is carried on until it has decayed by 2^-26: below the rounding of what it is
-// added to.
-constexpr float kNegligible = -26;
+// A state's beginning is carried on until it has decayed by 2^-22, which is also what carrying it
+// may cost in accuracy: the rounding errors of a sum over states.
+constexpr float kNegligible = -22;
+constexpr int kCarryTokens = 16;  // that one polynomial serves
+constexpr int kCarryTerms = 4;
+constexpr float kCarryError = 2.4e-7f;
 
 struct ScanBlock {
   int count;           // of tokens, at most kScanTokens
@@ -85,20 +88,123 @@ HRSAM_INLINE void add_steps(const ScanBlock& block, LongSum& total) {
   total = sum;
 }
 
-template <bool kDecays, int kCount>
-void carry_states(const ScanBlock& block, const int* alive, const float* begin) {
-  V h[kCount], decay[kCount];
-  for (int i = 0; i < kCount; ++i) {
-    h[i] = load(begin + alive[i] * kWidth);
-    decay[i] = load(block.decay + alive[i] * kWidth);
-  }
-  for (int t = 0; t < block.count; ++t) {
+// Two ways to add up to kScanStates states' beginnings, c[t][state]·exp(A·ΣΔ)·begin, to tokens
+// [first, end).
+struct CarriedGroup {
+  int states[kScanStates];
+  V begin[kScanStates], decay[kScanStates];
+};
+
+template <bool kDecays>
+void carry_exactly(const ScanBlock& block, int first, int end, const CarriedGroup& group) {
+  for (int t = first; t < end; ++t) {
     const V total = load(block.total + t * kWidth);
     const float* c = block.c + t * block.states;
     V y = load(block.y + t * kWidth);
-    for (int i = 0; i < kCount; ++i)
-      y = fma(decay_of<kDecays>(total * decay[i]) * h[i], set1(c[alive[i]]), y);
+    for (int i = 0; i < kScanStates; ++i)
+      y = fma(decay_of<kDecays>(total * group.decay[i]) * group.begin[i], set1(c[group.states[i]]),
+              y);
     store(block.y + t * kWidth, y);
+  }
+}
+
+// Over a few tokens a slow exponential is a polynomial in the place of ΣΔ between their ends.
+template <int kTerms>
+void carry_polynomial(const ScanBlock& block, int first, int end, const CarriedGroup& group,
+                      const V (&terms)[kScanStates][kCarryTerms], const float* place) {
+  V q[kScanStates][kTerms];
+  for (int i = 0; i < kScanStates; ++i)
+    for (int k = 0; k < kTerms; ++k) q[i][k] = terms[i][k];
+  for (int t = first; t < end; ++t) {
+    const V x = load(place + (t - first) * kWidth);
+    const float* c = block.c + t * block.states;
+    V y = load(block.y + t * kWidth);
+    for (int i = 0; i < kScanStates; ++i) {
+      V p = q[i][kTerms - 1];
+      for (int k = kTerms - 2; k >= 0; --k) p = fma(p, x, q[i][k]);
+      y = fma(p, set1(c[group.states[i]]), y);
+    }
+    store(block.y + t * kWidth, y);
+  }
+}
+
+// Tokens [first, end), end - first <= kCarryTokens, of the states that decay.
+struct CarryPlaces {
+  V middle, half;  // ΣΔ runs from middle - half to middle + half
+  alignas(64) float place[kCarryTokens * kWidth];
+};
+HRSAM_INLINE void find_places(const ScanBlock& block, int first, int end, CarryPlaces& places) {
+  const V low = load(block.total + first * kWidth), high = load(block.total + (end - 1) * kWidth);
+  places.middle = (low + high) * set1(0.5f);
+  places.half = (high - low) * set1(0.5f);
+  const V scale = select_greater(places.half, set1(1e-30f), set1(1) / places.half, zero());
+  for (int t = first; t < end; ++t)
+    store(places.place + (t - first) * kWidth,
+          (load(block.total + t * kWidth) - places.middle) * scale);
+}
+
+// The polynomial of exp(z·place)·P·begin, P at the middle, by Chebyshev's series; of 2 to
+// kCarryTerms terms, as many as keep the error below kCarryError·begin in every lane, or 0 when
+// none suffices.
+HRSAM_INLINE int carry_terms(const CarryPlaces& places, V begin, V decay, V (&terms)[kCarryTerms]) {
+  // Lanes that have decayed ask for nothing.
+  const V first = decay * (places.middle - places.half), over = set1(kNegligible);
+  const V z = select_greater(first, over, decay * places.half * set1(0.693147181f), zero());
+  const V product = select_greater(first, over, exp2_fast(decay * places.middle), zero());
+  const V zz = z * z;
+  const V p = product * begin;
+  // What is left out: 2·I_k(z), times what P can be at the tokens' beginning.
+  const V error2 = zz * product * set1(2.72f / 4);
+  const V limit = set1(kCarryError);
+  const V largest = set1(1);
+  if (any_greater(zz, largest)) return 0;
+  if (!any_greater(error2, limit)) {
+    terms[0] = p * fma(zz, set1(0.25f), set1(1));
+    terms[1] = p * z * fma(zz, set1(0.125f), set1(1));
+    terms[2] = terms[3] = zero();
+    return 2;
+  }
+  terms[0] = p * fma(zz * zz, set1(-1.0f / 192), set1(1));
+  terms[2] = p * zz * fma(zz, set1(1.0f / 24), set1(0.5f));
+  if (!any_greater(error2 * abs(z) * set1(4.0f / 24), limit)) {
+    terms[1] = p * z * fma(zz, set1(0.125f), set1(1));
+    terms[3] = zero();
+    return 3;
+  }
+  terms[1] = p * z;
+  terms[3] = terms[1] * zz * fma(zz, set1(1.0f / 96), set1(1.0f / 6));
+  return any_greater(error2 * zz * set1(4.0f / 192), limit) ? 0 : 4;
+}
+
+template <bool kDecays>
+void carry_tokens(const ScanBlock& block, int first, int end, const int* alive, int count,
+                  const float* begin) {
+  CarryPlaces places;
+  if (kDecays) find_places(block, first, end, places);
+  for (int at = 0; at < count; at += kScanStates) {
+    CarriedGroup group;
+    V terms[kScanStates][kCarryTerms];
+    int needed = 2;
+    for (int i = 0; i < kScanStates; ++i) {
+      const int state = group.states[i] = alive[at + i < count ? at + i : at];
+      group.begin[i] = at + i < count ? load(begin + state * kWidth) : zero();
+      group.decay[i] = load(block.decay + state * kWidth);
+      const int own = kDecays ? carry_terms(places, group.begin[i], group.decay[i], terms[i]) : 0;
+      needed = own == 0 || needed == 0 ? 0 : own > needed ? own : needed;
+    }
+    switch (needed) {
+      case 0:
+        carry_exactly<kDecays>(block, first, end, group);
+        break;
+      case 2:
+        carry_polynomial<2>(block, first, end, group, terms, places.place);
+        break;
+      case 3:
+        carry_polynomial<3>(block, first, end, group, terms, places.place);
+        break;
+      default:
+        carry_polynomial<4>(block, first, end, group, terms, places.place);
+    }
   }
 }
 
@@ -107,14 +213,14 @@ void carry_states(const ScanBlock& block, const int* alive, const float* begin) 
 // many stay.
 template <bool kDecays>
 int carry(const ScanBlock& block, int* alive, int count, const float* begin) {
-  int i = 0;
-  for (; i + kScanStates <= count; i += kScanStates)
-    carry_states<kDecays, kScanStates>(block, alive + i, begin);
-  for (; i < count; ++i) carry_states<kDecays, 1>(block, alive + i, begin);
+  for (int first = 0; first < block.count; first += kCarryTokens)
+    carry_tokens<kDecays>(block, first,
+                          block.count - first < kCarryTokens ? block.count : first + kCarryTokens,
+                          alive, count, begin);
   if (!kDecays) return count;
   const V total = load(block.total + (block.count - 1) * kWidth);
   int stay = 0;
-  for (i = 0; i < count; ++i)
+  for (int i = 0; i < count; ++i)
     if (any_greater(total * load(block.decay + alive[i] * kWidth), set1(kNegligible)))
       alive[stay++] = alive[i];
   return stay;
