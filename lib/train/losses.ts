@@ -22,7 +22,7 @@ const imageInput = (graph: Graph, { batch, height, width }: BatchShape): Value =
 /** Distillation: the embedding of `image` against `target` (B, h, w, E), mean squared error. */
 export function distillationLoss(config: ModelConfig, shape: BatchShape, compute: ComputeType): Loss {
   return (graph) => {
-    const embedding = encoder(graph, imageInput(graph, shape), config, compute);
+    const embedding = graph.mark('embedding', encoder(graph, imageInput(graph, shape), config, compute));
     return { loss: squaredError(graph, embedding, graph.input('target', embedding.shape)) };
   };
 }

@@ -34,8 +34,11 @@ class AdamW : public Op {
     int count = 0;
     const double* betas = node.list("betas", &count);
     if (count != 2) node.fail("ERR_ARGUMENT", "betas: expected 2 numbers, got %d", count);
+    // 1 - beta in double: of 0.999 in float it would be off by 5e-5.
     beta1_ = static_cast<float>(betas[0]);
+    rest1_ = static_cast<float>(1 - betas[0]);
     beta2_ = static_cast<float>(betas[1]);
+    rest2_ = static_cast<float>(1 - betas[1]);
     cut(node);
   }
 
@@ -107,8 +110,8 @@ class AdamW : public Op {
     const V keep = set1(1 - rate * chunk.decay);
     const V stride = set1(-rate / step.bias1);
     const V root = set1(1 / sqrtf(step.bias2));
-    const V beta1 = set1(beta1_), rest1 = set1(1 - beta1_);
-    const V beta2 = set1(beta2_), rest2 = set1(1 - beta2_);
+    const V beta1 = set1(beta1_), rest1 = set1(rest1_);
+    const V beta2 = set1(beta2_), rest2 = set1(rest2_);
     const V eps = set1(eps_), scales = set1(scale);
     const V old = set1(step.average), fresh = set1(1 - step.average);
     for (int64_t k = 0; k < chunk.count; k += kWidth) {
@@ -131,7 +134,7 @@ class AdamW : public Op {
   int64_t size_;
   float eps_;
   double clip_;
-  float beta1_ = 0, beta2_ = 0;
+  float beta1_ = 0, rest1_ = 0, beta2_ = 0, rest2_ = 0;
   int64_t chunks_ = 0;
   Block cuts_;
 };
