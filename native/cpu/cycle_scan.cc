@@ -41,11 +41,6 @@ struct Rows {
     type == DType::f32 ? copy_as<float>(row, count, column, n, to, ld)
                        : copy_as<bf16>(row, count, column, n, to, ld);
   }
-  void prefetch(int64_t row, int64_t column, int n) const {
-    const int64_t size = dtype_bytes(type);
-    const char* at = static_cast<const char*>(data) + (row * stride + column) * size;
-    for (int64_t i = 0; i < n * size; i += 64) __builtin_prefetch(at + i, 0, 2);
-  }
 
  private:
   template <class T>
@@ -261,17 +256,6 @@ class CycleScan : public Op {
     s.sum = LongSum();
   }
 
-  // Asks for the rows of the block after `token`'s: they lie pages apart, where no hardware looks
-  // ahead.
-  void prefetch_tokens(const Inputs& in, const Part& part, int64_t token) const {
-    const int64_t end = smaller(token + 2 * kScanTokens, part.end);
-    for (token += kScanTokens; token < end; ++token) {
-      in.u.prefetch(token, part.channel, kWidth);
-      in.ssm.prefetch(token, part.channel, kWidth);
-      in.ssm.prefetch(token, channels_, 2 * states_);
-    }
-  }
-
   // The tokens' Δ, and its sum so far where that is needed.
   void read_steps(const Inputs& in, const Part& part, int64_t token, Scratch& s) const {
     const ScanBlock& block = s.block;
@@ -307,7 +291,6 @@ class CycleScan : public Op {
     for (int64_t token = part.begin; token < part.end; token += kScanTokens) {
       s.block.count = static_cast<int>(smaller(kScanTokens, part.end - token));
       s.block.total = s.totals + (keeps_totals() ? (token - part.begin) * kWidth : 0);
-      prefetch_tokens(in, part, token);
       read_steps(in, part, token, s);
       read_inputs(in, part, token, s);
       read_states(in, channels_, token, s.block.count, s.block.b);
