@@ -5,7 +5,10 @@ import type { Device } from '../runtime/device.js';
 import { seededRandom } from './random.js';
 
 export interface ClickRule {
-  /** `sfc_inner_k`, from 1: pixels deeper than the deepest one's distance / k may be clicked; 1: the deepest alone. */
+  /**
+   * `sfc_inner_k`, from 1: pixels deeper than the deepest one's distance / k may be clicked; 1: the deepest alone;
+   * negative: the whole region.
+   */
   innerK?: number;
   /** Draws among the candidates. Without it the first one in row order is taken. */
   seed?: number;
@@ -41,8 +44,13 @@ export async function errorRegions(
       actual: prediction.size,
     });
   }
-  if (!(innerK >= 1 && Number.isFinite(innerK)))
-    throw new HrsamError('ERR_ARGUMENT', 'innerK', { expected: 'a number from 1', actual: innerK });
+  // Between 0 and 1 not even the deepest pixel would do.
+  if (!(innerK >= 1 || innerK < 0) || !Number.isFinite(innerK)) {
+    throw new HrsamError('ERR_ARGUMENT', 'innerK', {
+      expected: 'a number from 1, or a negative one',
+      actual: innerK,
+    });
+  }
   const clicked = Uint32Array.from(clicks, ({ x, y }) => Math.floor(y) * width + Math.floor(x));
   const { label, ...rest } = await device.nextClick(
     Uint32Array.from(prediction.counts),

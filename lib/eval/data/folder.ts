@@ -43,7 +43,7 @@ export async function pairs(
   const names = new Set(pictures.map(stem));
   for (const path of files) {
     const whole = stem(path);
-    const name = names.has(whole) ? whole : whole.replace(/(__|#)\w+$/, '');
+    const name = names.has(whole) ? whole : whole.replace(/(__|#)[^_#]+$/, '');
     byPicture.set(name, [...(byPicture.get(name) ?? []), path]);
   }
   return pictures

@@ -23,13 +23,13 @@ export async function readLabels(path: string): Promise<LabelImage> {
   });
   const sharp = await loadSharp();
   try {
-    // Decoded once: what comes out says how deep it is.
     const picture = sharp(bytes, { failOn: 'truncated', ignoreIcc: true, limitInputPixels: false });
     const { depth, channels: stored } = await picture.metadata();
     const deep = depth === 'ushort' && stored === 1;
-    const raw = deep
-      ? picture.toColourspace('grey16').raw({ depth: 'ushort' })
-      : picture.removeAlpha().raw({ depth: 'uchar' });
+    // Left to itself, sharp makes colours of grey.
+    const kept =
+      stored <= 2 ? picture.removeAlpha().toColourspace(deep ? 'grey16' : 'b-w') : picture.removeAlpha();
+    const raw = kept.raw({ depth: deep ? 'ushort' : 'uchar' });
     const { data, info } = await raw.toBuffer({ resolveWithObject: true });
     const { height, width, channels } = info;
     const values = deep

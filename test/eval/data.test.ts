@@ -1,0 +1,372 @@
+// Every layout as its authors publish it, a few pixels small.
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { openDataSet } from '../../lib/eval/data/open.js';
+import { compressRle, encodeRle } from '../../lib/image/rle.js';
+import { codeOf, errorOf } from '../support/errors.js';
+import { area, names, objectsOf, type Paint, rows, sample } from './support.js';
+
+const W = 12;
+const H = 8;
+const inBox = (x0: number, y0: number, x1: number, y1: number) => (x: number, y: number) =>
+  x >= x0 && x < x1 && y >= y0 && y < y1;
+const left = inBox(1, 1, 5, 4);
+const right = inBox(6, 2, 11, 7);
+const white =
+  (inside: (x: number, y: number) => boolean): Paint =>
+  (x, y) => [inside(x, y) ? 255 : 0];
+
+const only = async (root: string, format: Parameters<typeof openDataSet>[1] = 'auto', split?: string) => {
+  const data = await openDataSet(root, format, { split });
+  expect(data.pictures).toHaveLength(1);
+  const picture = data.pictures[0]!;
+  const { width, height, channels } = await picture.read();
+  expect([width, height, channels]).toEqual([W, H, 3]);
+  return { data, picture, objects: await objectsOf(picture) };
+};
+
+describe('folders', () => {
+  it('images and masks of the same names, several masks numbered', async () => {
+    const files = sample();
+    await files.picture('images/cat.jpg', W, H);
+    await files.picture('images/two__cats.png', W, H);
+    await files.picture('images/unlabelled.jpg', W, H);
+    await files.picture('masks/cat.png', W, H, white(left));
+    await files.picture('masks/two__cats__0.png', W, H, white(left));
+    await files.picture('masks/two__cats__1.png', W, H, white(right));
+    const data = await openDataSet(files.folder);
+    expect([data.format, ...names(data)]).toEqual(['folder', 'cat.jpg', 'two__cats.png']);
+    const found = await objectsOf(data.pictures[1]!);
+    expect(Object.keys(found)).toEqual(['two__cats__0.png', 'two__cats__1.png']);
+    expect(rows(found['two__cats__1.png']!.mask)[2]).toBe('......#####.');
+    expect(area(found['two__cats__0.png']!.mask)).toBe(12);
+  });
+
+  it('index.json: one entry per object, a corrupt one costs only itself', async () => {
+    const files = sample();
+    await files.picture('images/a.jpg', W, H);
+    await files.picture('masks/a__0.png', W, H, white(left));
+    await files.picture('masks/a__1.png', W, H, white(right));
+    const image = 'images/a.jpg';
+    files.json('index.json', [
+      { image, mask: 'masks/a__0.png', width: W, height: H },
+      { image, mask: 'masks/none.png', width: W, height: H },
+      { image, mask: 'masks/a__1.png', width: W + 1, height: H },
+      { image, mask: '../../etc/passwd' },
+      { image, mask: 'masks/a__1.png' },
+    ]);
+    for (const root of [files.folder, files.path('index.json')]) {
+      const data = await openDataSet(root);
+      expect([data.format, ...names(data)]).toEqual(['index', 'a.jpg']);
+      const list = await data.pictures[0]!.objects();
+      expect(area((await list[0]!.read()).mask)).toBe(12);
+      expect(await codeOf(() => list[1]!.read())).toBe('ERR_FILE');
+      expect(await codeOf(() => list[2]!.read())).toBe('ERR_IMAGE');
+      expect((await errorOf(() => list[3]!.read())).message).toContain('out of the folder');
+      expect(area((await list[4]!.read()).mask)).toBe(25);
+    }
+    files.json('index.json', [7, { image }, null]);
+    for (const picture of (await openDataSet(files.folder)).pictures) {
+      const [object] = await picture.objects();
+      expect(await codeOf(() => object!.read())).toBe('ERR_IMAGE');
+    }
+    files.json('index.json', { image });
+    expect(await codeOf(() => openDataSet(files.folder))).toBe('ERR_FILE');
+    files.write('index.json', '[');
+    expect(await codeOf(() => openDataSet(files.folder))).toBe('ERR_FILE');
+  });
+});
+
+describe('COCO', () => {
+  const mask = encodeRle(
+    Uint8Array.from({ length: W * H }, (_, i) => Number(right(i % W, Math.floor(i / W)))),
+    H,
+    W,
+  );
+  const images = [
+    { id: 9, file_name: '000000000009.jpg', height: H, width: W },
+    { id: 25, file_name: '000000000025.jpg', height: H, width: W },
+  ];
+
+  it('instances: polygons, run lengths, crowds', async () => {
+    const files = sample();
+    await files.picture('val2017/000000000009.jpg', W, H);
+    const of = (id: number, segmentation: unknown, more = {}) => ({
+      id,
+      image_id: 9,
+      category_id: 18,
+      iscrowd: 0,
+      segmentation,
+      ...more,
+    });
+    files.json('annotations/instances_val2017.json', {
+      images,
+      annotations: [
+        of(1, [[1, 1, 5, 1, 5, 4, 1, 4]]),
+        of(2, compressRle(mask)),
+        of(3, mask, { iscrowd: 1 }),
+        of(4, [[1, 2]]),
+        of(5, mask, { category_id: 3 }),
+      ],
+      categories: [{ id: 18, name: 'dog' }],
+    });
+    files.json('annotations/instances_train2017.json', { images: [], annotations: [] });
+    const data = await openDataSet(files.folder);
+    expect([data.format, ...names(data)]).toEqual(['coco', '000000000009.jpg']);
+    const [picture] = data.pictures;
+    expect(picture!.id).toBe(9);
+    expect((await picture!.read()).width).toBe(W);
+    const list = await picture!.objects();
+    expect(list.map(({ name, category }) => [name, category])).toEqual([
+      ['1', 18],
+      ['2', 18],
+      ['4', 18],
+      ['5', 3],
+    ]);
+    expect(area((await list[0]!.read()).mask)).toBe(12);
+    expect((await list[1]!.read()).mask).toEqual(mask);
+    expect(await codeOf(() => list[2]!.read())).toBe('ERR_IMAGE');
+    expect((await list[3]!.read()).mask).toEqual(mask);
+    expect((await openDataSet(files.folder, 'auto', { split: 'train' })).pictures).toEqual([]);
+    expect(names(await openDataSet(files.path('annotations/instances_val2017.json')))).toHaveLength(1);
+  });
+
+  it('a missing picture or a hostile name is an error of that picture', async () => {
+    const files = sample();
+    const annotations = [1, 2, 3].map((id) => ({ id, image_id: id, segmentation: mask }));
+    files.json('annotations/instances_val2017.json', {
+      images: [
+        { id: 1, file_name: 'gone.jpg', height: H, width: W },
+        { id: 2, file_name: '../../../etc/passwd', height: H, width: W },
+        { id: 3, height: H, width: W },
+      ],
+      annotations,
+    });
+    for (const picture of (await openDataSet(files.folder)).pictures)
+      expect(await codeOf(() => picture.read())).toBe('ERR_IMAGE');
+    files.json('annotations/instances_val2017.json', { images: [] });
+    expect(await codeOf(() => openDataSet(files.folder))).toBe('ERR_FILE');
+  });
+
+  it('panoptic: segments by colour, crowds left out', async () => {
+    const files = sample();
+    await files.picture('val2017/000000000009.jpg', W, H);
+    const [a, b, crowd] = [3 + 256 * 2, 70_000, 5];
+    const colour = (id: number) => [id & 255, (id >> 8) & 255, id >> 16];
+    await files.picture('annotations/panoptic_val2017/000000000009.png', W, H, (x, y) =>
+      colour(left(x, y) ? a : right(x, y) ? b : y === 7 ? crowd : 0),
+    );
+    files.json('annotations/panoptic_val2017.json', {
+      images,
+      annotations: [
+        {
+          image_id: 9,
+          file_name: '000000000009.png',
+          segments_info: [
+            { id: a, category_id: 1, iscrowd: 0 },
+            { id: b, category_id: 200, iscrowd: 0 },
+            { id: crowd, category_id: 1, iscrowd: 1 },
+            { id: 77, category_id: 1, iscrowd: 0 },
+          ],
+        },
+        { image_id: 25, file_name: '000000000025.png', segments_info: [] },
+        { image_id: 12345, file_name: 'x.png', segments_info: [] },
+      ],
+    });
+    const data = await openDataSet(files.folder);
+    expect(data.format).toBe('coco-panoptic');
+    const list = await data.pictures[0]!.objects();
+    expect(list.map(({ category }) => category)).toEqual([1, 200, 1]);
+    expect(area((await list[0]!.read()).mask)).toBe(12);
+    expect((await list[1]!.read()).mask).toEqual(mask);
+    expect(await codeOf(() => list[2]!.read())).toBe('ERR_IMAGE');
+    expect(await codeOf(() => data.pictures[1]!.objects())).toBe('ERR_FILE');
+    expect(await codeOf(() => data.pictures[2]!.objects())).toBe('ERR_IMAGE');
+  });
+
+  it('LVIS: pictures named by their address', async () => {
+    const files = sample();
+    await files.picture('val2017/000000000009.jpg', W, H);
+    files.json('lvis_v1_val.json', {
+      images: [
+        { id: 9, coco_url: 'http://images.cocodataset.org/val2017/000000000009.jpg', height: H, width: W },
+      ],
+      annotations: [{ id: 1, image_id: 9, category_id: 1001, segmentation: [[1, 1, 5, 1, 5, 4, 1, 4]] }],
+    });
+    const { data, objects } = await only(files.folder);
+    expect(data.format).toBe('lvis');
+    expect(area(objects['1']!.mask)).toBe(12);
+  });
+});
+
+describe('maps of instances', () => {
+  it('Cityscapes: numbers from 1000 on', async () => {
+    const files = sample();
+    const name = 'lindau_000000_000019';
+    await files.picture(`leftImg8bit/val/lindau/${name}_leftImg8bit.png`, W, H);
+    await files.deep(`gtFine/val/lindau/${name}_gtFine_instanceIds.png`, W, H, (x, y) =>
+      left(x, y) ? 26001 : right(x, y) ? 24000 : y === 0 ? 26 : 7,
+    );
+    const { data, picture, objects } = await only(files.folder);
+    expect(data.format).toBe('cityscapes');
+    expect((await picture.objects()).map(({ category }) => category)).toEqual([24, 26]);
+    expect(Object.values(objects).map(({ mask }) => area(mask))).toEqual([25, 12]);
+    expect(await codeOf(() => openDataSet(files.folder, 'cityscapes', { split: 'test' }))).toBe('ERR_FILE');
+  });
+
+  it('ADE20K: class in red and green, instance in blue', async () => {
+    const files = sample();
+    const folder = 'images/ADE/validation/urban/street';
+    await files.picture(`${folder}/ADE_val_00000001.jpg`, W, H);
+    // Class 513 = 2 · 256 + 1, class 40; an instance number without a class is none.
+    await files.picture(`${folder}/ADE_val_00000001_seg.png`, W, H, (x, y) =>
+      left(x, y) ? [20, 1, 1] : right(x, y) ? [0, 40, 2] : [0, 0, y],
+    );
+    await files.picture(`${folder}/ADE_val_00000001_parts_1.png`, W, H);
+    const { data, picture, objects } = await only(files.folder);
+    expect(data.format).toBe('ade20k');
+    expect((await picture.objects()).map(({ category }) => category)).toEqual([40, 513]);
+    expect(Object.values(objects).map(({ mask }) => area(mask))).toEqual([25, 12]);
+    expect(names(await openDataSet(files.path('images/ADE/validation'), 'ade20k'))).toHaveLength(1);
+  });
+
+  it('ADE20K: the instances of the scene parsing challenge', async () => {
+    const files = sample();
+    await files.picture('images/validation/ADE_val_00000001.jpg', W, H);
+    await files.picture('annotations_instance/validation/ADE_val_00000001.png', W, H, (x, y) =>
+      left(x, y) ? [3, 1, 0] : right(x, y) ? [3, 2, 0] : [0, 0, 0],
+    );
+    const { data, objects } = await only(files.folder);
+    expect(data.format).toBe('ade20k');
+    expect(Object.values(objects).map(({ mask }) => area(mask))).toEqual([12, 25]);
+  });
+});
+
+describe('one mask file per object', () => {
+  it('DAVIS: frames of a list, everything that moves is the object', async () => {
+    const files = sample();
+    for (const frame of ['bear/00000', 'bear/00010', 'goat/00000', 'kite/00003']) {
+      await files.picture(`JPEGImages/480p/${frame}.jpg`, W, H);
+      await files.picture(`Annotations/480p/${frame}.png`, W, H, (x, y) =>
+        left(x, y) ? [128, 0, 0] : right(x, y) ? [0, 64, 0] : [0, 0, 0],
+      );
+    }
+    await files.picture('Annotations/1080p/bear/00000.png', W, H, white(left));
+    const data = await openDataSet(files.folder);
+    expect([data.format, names(data).length]).toEqual(['davis', 4]);
+    const [object] = Object.values(await objectsOf(data.pictures[0]!));
+    expect(area(object!.mask)).toBe(37);
+    // DAVIS 2016 lists frames, its later releases sequences.
+    files.write(
+      'ImageSets/480p/val.txt',
+      '/JPEGImages/480p/goat/00000.jpg /Annotations/480p/goat/00000.png\n',
+    );
+    expect(names(await openDataSet(files.folder))).toEqual(['goat/00000.jpg']);
+    files.write('ImageSets/480p/val.txt', 'bear\nkite\n');
+    expect(names(await openDataSet(files.folder))).toEqual([
+      'bear/00000.jpg',
+      'bear/00010.jpg',
+      'kite/00003.jpg',
+    ]);
+    files.write('davis_345.txt', 'bear/00010\nkite/00003.jpg\n');
+    expect(names(await openDataSet(files.folder))).toEqual(['bear/00010.jpg', 'kite/00003.jpg']);
+  });
+
+  it('DAVIS: the frames as interactive segmentation passes them on', async () => {
+    const files = sample();
+    await files.picture('img/bear_00000.jpg', W, H);
+    await files.picture('gt/bear_00000.png', W, H, (x, y) => [left(x, y) ? 40 : 0]);
+    const { data, objects } = await only(files.folder);
+    expect(data.format).toBe('davis');
+    expect(area(objects['bear_00000.png']!.mask)).toBe(12);
+  });
+
+  it('HQSeg-44K: four parts, one of them, or the folder of one', async () => {
+    const files = sample();
+    const thin = 'thin_object_detection';
+    const places = [
+      ['DIS5K/DIS-VD/im', 'DIS5K/DIS-VD/gt'],
+      [`${thin}/COIFT/images`, `${thin}/COIFT/masks`],
+      [`${thin}/HRSOD/images`, `${thin}/HRSOD/masks_max255`],
+      [`${thin}/ThinObject5K/images_test`, `${thin}/ThinObject5K/masks_test`],
+    ];
+    for (const [images, masks] of places) {
+      await files.picture(`${images}/x.jpg`, W, H);
+      await files.picture(`${masks}/x.png`, W, H, white(left));
+    }
+    const data = await openDataSet(files.folder);
+    expect([data.format, ...names(data)]).toEqual([
+      'hqseg',
+      'DIS5K-VD/x.jpg',
+      'COIFT/x.jpg',
+      'HRSOD/x.jpg',
+      'ThinObject5K/x.jpg',
+    ]);
+    for (const picture of data.pictures) expect(area((await objectsOf(picture))['x.png']!.mask)).toBe(12);
+    const one = await openDataSet(files.folder, 'hqseg', { split: 'hrsod' });
+    expect(names(one)).toEqual(['HRSOD/x.jpg']);
+    expect(names(await openDataSet(files.path('DIS5K/DIS-VD')))).toEqual(['DIS5K-VD/x.jpg']);
+    expect(names(await openDataSet(files.path(`${thin}/ThinObject5K`)))).toEqual(['ThinObject5K/x.jpg']);
+  });
+
+  it('GrabCut: bitmaps, and a band that nobody decided about', async () => {
+    const files = sample();
+    await files.picture('data_GT/person.bmp', W, H);
+    await files.picture('boundary_GT/person.bmp', W, H, (x, y) => {
+      const value = left(x, y) ? 255 : x === 5 ? 128 : 0;
+      return [value, value, value];
+    });
+    const { data, objects } = await only(files.folder);
+    expect(data.format).toBe('grabcut');
+    const { mask, ignore } = objects['person.bmp']!;
+    expect([area(mask), area(ignore!)]).toEqual([12, H]);
+  });
+
+  it('Berkeley: one or several objects of a picture', async () => {
+    const files = sample();
+    await files.picture('images/12003.jpg', W, H);
+    await files.picture('images/157032.jpg', W, H);
+    await files.picture('masks/12003.png', W, H, white(left));
+    await files.picture('masks/157032#1.png', W, H, white(left));
+    await files.picture('masks/157032#2.png', W, H, white(right));
+    const data = await openDataSet(files.folder, 'berkeley');
+    expect(names(data)).toEqual(['12003.jpg', '157032.jpg']);
+    expect(Object.values(await objectsOf(data.pictures[1]!)).map(({ mask }) => area(mask))).toEqual([12, 25]);
+  });
+
+  it('BSDS500: segments of the first annotator, tiny ones left out', async () => {
+    const files = sample();
+    const mat = readFileSync(fileURLToPath(new URL('../fixtures/eval/bsds_compressed.mat', import.meta.url)));
+    await files.picture('BSDS500/data/images/test/2018.jpg', 10, 6);
+    files.write('BSDS500/data/groundTruth/test/2018.mat', mat);
+    files.write('BSDS500/data/groundTruth/test/3063.mat', mat.subarray(0, 200));
+    const data = await openDataSet(files.folder);
+    expect([data.format, ...names(data)]).toEqual(['bsds500', '2018.jpg', '3063.jpg']);
+    const objects = await objectsOf(data.pictures[0]!);
+    expect(Object.keys(objects)).toEqual(['2018.mat:1', '2018.mat:2', '2018.mat:3']);
+    expect(rows(objects['2018.mat:2']!.mask)).toEqual([
+      '..........',
+      '..#####...',
+      '..#####...',
+      '..#####...',
+      '..........',
+      '..........',
+    ]);
+    expect((await data.pictures[0]!.read()).width).toBe(10);
+    expect(await codeOf(() => data.pictures[1]!.objects())).toBe('ERR_IMAGE');
+  });
+});
+
+describe('what is no data set', () => {
+  it('says what was looked for', async () => {
+    const files = sample();
+    expect(await codeOf(() => openDataSet(files.path('none')))).toBe('ERR_FILE');
+    const { message } = await errorOf(() => openDataSet(files.folder));
+    expect(message).toContain('cityscapes');
+    for (const format of ['coco', 'coco-panoptic', 'lvis', 'cityscapes', 'ade20k', 'davis'] as const)
+      expect(await codeOf(() => openDataSet(files.folder, format))).toBe('ERR_FILE');
+    for (const format of ['hqseg', 'grabcut', 'berkeley', 'bsds500', 'folder', 'index'] as const)
+      expect(await codeOf(() => openDataSet(files.folder, format))).toBe('ERR_FILE');
+  });
+});
