@@ -4,6 +4,7 @@
 #include <string>
 
 #include "handles.h"
+#include "pool_work.h"
 
 namespace hrsam {
 
@@ -39,6 +40,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   environment->program_class = Napi::Persistent(ProgramHandle::define(env));
   exports.Set("NativeDevice", DeviceHandle::define(env));
   exports.Set("devices", Napi::Function::New(env, devices, "devices"));
+  exports.Set("generateScene", Napi::Function::New(env, generate_scene, "generateScene"));
+  exports.Set("makeSample", Napi::Function::New(env, make_sample, "makeSample"));
   return exports;
 }
 

@@ -1,0 +1,139 @@
+#include "sample.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "scene_layer.h"
+
+namespace hrsam::image {
+
+namespace {
+
+using scene::Canvas;
+using scene::Layer;
+
+// Two neighbours and the weight of the second, in 1/256.
+struct Tap {
+  int first, second, weight;
+};
+
+std::vector<Tap> taps(double start, double step, int from, int count, int limit) {
+  std::vector<Tap> result(static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    const double at = start + (from + i + 0.5) * step - 0.5;
+    const double bounded = std::min(std::max(at, 0.0), static_cast<double>(limit - 1));
+    const int first = static_cast<int>(bounded);
+    const int weight = static_cast<int>((bounded - first) * 256 + 0.5);
+    result[static_cast<size_t>(i)] = {first, std::min(first + 1, limit - 1), weight};
+  }
+  return result;
+}
+
+// Output positions whose source lies inside, so that what is pasted ends with its picture.
+void shown(double start, double step, int limit, int count, int* begin, int* end) {
+  const double a = -start / step - 0.5, b = (limit - start) / step - 0.5;
+  *begin =
+      static_cast<int>(std::floor(std::clamp(std::min(a, b), 0.0, static_cast<double>(count))));
+  *end = static_cast<int>(std::ceil(std::clamp(std::max(a, b), 0.0, static_cast<double>(count))));
+}
+
+int blend(int a, int b, int c, int d, const Tap& x, const Tap& y) {
+  const int upper = a * (256 - x.weight) + b * x.weight;
+  const int lower = c * (256 - x.weight) + d * x.weight;
+  return (upper * (256 - y.weight) + lower * y.weight + 32768) >> 16;
+}
+
+Layer resampled(const SampleLayer& source, int width, int height, bool whole) {
+  Layer layer;
+  layer.rect = {0, 0, width, height};
+  if (!whole) {
+    shown(source.x, source.step_x, source.width, width, &layer.rect.x0, &layer.rect.x1);
+    shown(source.y, source.step_y, source.height, height, &layer.rect.y0, &layer.rect.y1);
+    if (layer.rect.empty()) return {};
+  }
+  const int columns = layer.rect.width(), rows = layer.rect.height();
+  const auto across = taps(source.x, source.step_x, layer.rect.x0, columns, source.width);
+  const auto down = taps(source.y, source.step_y, layer.rect.y0, rows, source.height);
+  const size_t pixels = static_cast<size_t>(columns) * rows;
+  layer.rgb.resize(3 * pixels);
+  layer.alpha.resize(pixels);
+  size_t at = 0;
+  for (const Tap& y : down) {
+    const size_t above = static_cast<size_t>(y.first) * source.width;
+    const size_t below = static_cast<size_t>(y.second) * source.width;
+    for (const Tap& x : across) {
+      const size_t corners[4] = {above + x.first, above + x.second, below + x.first,
+                                 below + x.second};
+      const auto value = [&](const uint8_t* from, int stride, int k) {
+        return blend(from[stride * corners[0] + k], from[stride * corners[1] + k],
+                     from[stride * corners[2] + k], from[stride * corners[3] + k], x, y);
+      };
+      const auto set = [&](int i) { return source.mask[corners[i]] != 0 ? 255 : 0; };
+      const int rgb[3] = {value(source.rgb, 3, 0), value(source.rgb, 3, 1),
+                          value(source.rgb, 3, 2)};
+      for (int k = 0; k < 3; ++k) {
+        const int32_t* row = source.colour.data() + 4 * k;
+        const int mixed = row[0] * rgb[0] + row[1] * rgb[1] + row[2] * rgb[2] + row[3];
+        layer.rgb[3 * at + k] = static_cast<uint8_t>(std::clamp((mixed + 512) >> 10, 0, 255));
+      }
+      layer.alpha[at++] = static_cast<uint8_t>(blend(set(0), set(1), set(2), set(3), x, y));
+    }
+  }
+  return layer;
+}
+
+void add_grain(Canvas& canvas, int strength, uint64_t seed) {
+  const uint8_t* grain = scene::grain_tile();
+  scene::Random random(seed);
+  const int bytes = canvas.width * 3;
+  for (int y = 0; y < canvas.height; ++y) {
+    const uint32_t start = static_cast<uint32_t>(random.bits());
+    uint8_t* row = canvas.row(y);
+    for (int i = 0; i < bytes; ++i) {
+      const int change =
+          ((grain[(start + static_cast<uint32_t>(i)) & 0xffff] - 128) * strength) >> 7;
+      row[i] = static_cast<uint8_t>(std::clamp(row[i] + change, 0, 255));
+    }
+  }
+}
+
+// Everything but the padding.
+Canvas picture(const SampleSpec& spec) {
+  Canvas canvas(spec.width, spec.height);
+  Layer base = resampled(spec.layers[0], spec.width, spec.height, true);
+  canvas.rgb = std::move(base.rgb);
+  for (size_t i = 0; i < base.alpha.size(); ++i) {
+    if (base.alpha[i] < 128) continue;
+    canvas.owner[i] = 1;
+    canvas.seen[i] = base.alpha[i];
+  }
+  scene::Light light;
+  light.towards = {-0.6, -0.8};
+  light.shadow = spec.shadow / 256.0;
+  for (size_t i = 1; i < spec.layers.size(); ++i) {
+    Layer layer = resampled(spec.layers[i], spec.width, spec.height, false);
+    scene::defocus(layer, canvas.rect(), spec.feather);
+    scene::cast_shadow(canvas, layer, light, spec.size * 0.02, spec.size * 0.015);
+    scene::compose(canvas, layer, static_cast<uint8_t>(i + 1));
+  }
+  scene::box_blur(canvas.rgb.data(), canvas.width, canvas.height, 3, spec.blur);
+  if (spec.noise > 0) add_grain(canvas, spec.noise, spec.seed);
+  return canvas;
+}
+
+}  // namespace
+
+Sample make_sample(const SampleSpec& spec) {
+  const Canvas canvas = picture(spec);
+  const size_t side = static_cast<size_t>(spec.size);
+  Sample sample{std::vector<uint8_t>(side * side * 3), std::vector<uint8_t>(side * side, 255)};
+  for (int y = 0; y < spec.height; ++y) {
+    const size_t row = static_cast<size_t>(y) * canvas.width;
+    std::copy_n(canvas.rgb.data() + 3 * row, 3 * canvas.width, sample.rgb.data() + 3 * side * y);
+    for (int x = 0; x < spec.width; ++x)
+      sample.mask[side * y + x] = canvas.owner[row + x] == spec.target + 1;
+  }
+  return sample;
+}
+
+}  // namespace hrsam::image
