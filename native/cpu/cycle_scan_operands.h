@@ -17,10 +17,29 @@ struct Rows {
     return type == DType::f32 ? load_lanes(static_cast<const float*>(data) + at, n)
                               : load_lanes(static_cast<const bf16*>(data) + at, n);
   }
+  // to[i] = n <= kWidth lanes from `column` of rows [row, row + count); to's rows are ld apart.
+  // With ld = kWidth the other lanes are zero.
+  void copy(int64_t row, int count, int64_t column, int n, float* to, int64_t ld) const {
+    type == DType::f32 ? copy_as<float>(row, count, column, n, to, ld)
+                       : copy_as<bf16>(row, count, column, n, to, ld);
+  }
   void prefetch(int64_t row, int64_t column, int n) const {
     const int64_t size = dtype_bytes(type);
     const char* at = static_cast<const char*>(data) + (row * stride + column) * size;
     for (int64_t i = 0; i < n * size; i += 64) __builtin_prefetch(at + i, 0, 2);
+  }
+
+ private:
+  template <class T>
+  void copy_as(int64_t row, int count, int64_t column, int n, float* to, int64_t ld) const {
+    const T* from = static_cast<const T*>(data) + row * stride + column;
+    if (n >= kWidth)
+      for (int i = 0; i < count; ++i) store(to + i * ld, load(from + i * stride));
+    else
+      for (int i = 0; i < count; ++i) {
+        const V lanes = load_n(from + i * stride, n);
+        ld == kWidth ? store(to + i * ld, lanes) : store_n(to + i * ld, lanes, n);
+      }
   }
 };
 
