@@ -73,10 +73,21 @@ for (const name of SMALL_MODELS) {
 const { configs, ...manifest } = readJson('manifest.json');
 writeJson('manifest.json', {
   ...manifest,
-  configs: Object.fromEntries(Object.entries(configs).filter(([name]) => name.startsWith('tiny-'))),
+  configs: Object.fromEntries(Object.entries(configs).filter(([name]) => /^(tiny|grad)-/.test(name))),
 });
 
 for (const file of ['clicks.json', 'masks.safetensors', 'resize.safetensors']) copy(`clicks/${file}`);
+
+// Gradients but those of whole models; of the decoder the larger batch.
+const { distillation, segmentation, ...gradients } = readJson('grads/grads.json');
+gradients.mask_decoder.cases = gradients.mask_decoder.cases.filter(({ name }) => name === 'b2');
+writeJson('grads/grads.json', gradients);
+for (const [name, { cases }] of Object.entries(gradients))
+  copyTensors(`grads/${name}.safetensors`, (tensor) =>
+    cases.some((each) => tensor.startsWith(`${each.name}/`)),
+  );
+copy('grads/optimizer.json');
+for (const name of list('sam/gradient')) copyCase(`sam/gradient/${name}`);
 
 const ENCODER_TRACE = /^(embedding|tokens_with_pos|blocks\.\d+\.out)$/;
 for (const name of list('sam/encoder')) {

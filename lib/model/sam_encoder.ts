@@ -63,7 +63,8 @@ function embed(graph: Graph, image: Value, [h, w]: Grid, config: EncoderConfig, 
   return graph.reshape(embedded, [image.shape[0]!, h * w, embedDim]);
 }
 
-function samBlock(
+/** Block `index`, tokens (B, L, C) → same. */
+export function samBlock(
   graph: Graph,
   index: number,
   x: Value,

@@ -5,9 +5,10 @@ import { cycleScanBlock } from '../../lib/model/cycle_scan_block.js';
 import { expectClose, expectWithin } from '../support/compare.js';
 import { permuted, reshaped } from '../support/layout.js';
 import type { HostTensor } from '../support/reference.js';
-import { describeGradients, expectGradient, pullBack } from '../support/reference_gradients.js';
 import { type HostValues, host } from '../support/run.js';
+import { differentiate } from './support/backward.js';
 import { backward, checkGradients, values } from './support/check.js';
+import { describeGradients, expectGradient } from './support/reference.js';
 
 type Options = Pick<CycleScanOptions, 'segments' | 'softplus' | 'literal'>;
 const apply = (options: Options) => (graph: Graph, v: Record<string, Value>) =>
@@ -95,11 +96,11 @@ describeGradients('selective_scan', (cases, tensors) => {
     if (each.inputs.includes('bias')) inputs.dtBias = get('bias');
     const segments = [inputs.u!.shape[1]!];
     const { softplus } = each.params;
-    const { y, gradients } = await pullBack(
-      { inputs, seed: tokensFirst('dout') },
-      apply({ segments, softplus }),
-    );
-    expectClose(channelsFirst(y, 'y').data, get('y').data, each.fp32_vs_fp64.y!, 'y');
+    const scanned = apply({ segments, softplus });
+    const { outputs, gradients } = await differentiate(inputs, (...args) => ({ y: scanned(...args) }), {
+      seeds: { y: tokensFirst('dout') },
+    });
+    expectClose(channelsFirst(outputs.y!, 'y').data, get('y').data, each.fp32_vs_fp64.y!, 'y');
     const [channels, states] = a.shape as [number, number];
     const check = (name: string, actual: HostTensor) => expectGradient(each, tensors, name, actual);
     const { u, ssm, aLog, d, dtBias } = gradients;
@@ -125,12 +126,13 @@ describeGradients('mamba', (cases, tensors) => {
     const { batch, embed_dim, state_dim: stateDim, extend_ratio: cycles, tokens, split } = each.params;
     const shape = [batch, tokens, embed_dim];
     const weights = Object.fromEntries(each.weights.map((name) => [`mamba.${name}`, get(`w.${name}`)]));
-    const { y, gradients } = await pullBack(
-      { inputs: { x: reshaped(get('x'), shape) }, weights, seed: reshaped(get('dout'), shape) },
-      (graph, { x }) =>
-        cycleScanBlock(graph, 'mamba', x!, { stateDim, cycles, segments: split ?? [tokens], compute: 'f32' }),
+    const options = { stateDim, cycles, segments: split ?? [tokens], compute: 'f32' } as const;
+    const { outputs, gradients } = await differentiate(
+      { x: reshaped(get('x'), shape) },
+      (graph, { x }) => ({ y: cycleScanBlock(graph, 'mamba', x!, options) }),
+      { weights, seeds: { y: reshaped(get('dout'), shape) } },
     );
-    expectClose(y.data, get('out').data, each.fp32_vs_fp64.out!, 'out');
+    expectClose(outputs.y!.data, get('out').data, each.fp32_vs_fp64.out!, 'out');
     expectGradient(each, tensors, 'x', gradients.x);
     for (const name of each.weights) expectGradient(each, tensors, `w.${name}`, gradients[`mamba.${name}`]);
   });

@@ -10,8 +10,9 @@ import {
 import { expectClose, expectWithin } from '../support/compare.js';
 import { reshaped } from '../support/layout.js';
 import type { HostTensor } from '../support/reference.js';
-import { describeGradients, expectGradient, pullBack } from '../support/reference_gradients.js';
+import { differentiate } from './support/backward.js';
 import { backward, checkGradients, values } from './support/check.js';
+import { describeGradients, expectGradient } from './support/reference.js';
 
 const ROPE = { theta: 10000, scale: 0.5 };
 const CURVED = { step: 1 / 16, relL2: 1e-4 };
@@ -70,8 +71,8 @@ describeGradients('window_attention', (cases, tensors) => {
     const get = (name: string) => tensors.get(`${each.name}/${name}`);
     const shape = [batch, gridTokens(grids), embed_dim];
     const weights = Object.fromEntries(each.weights.map((name) => [name, get(`w.${name}`)]));
-    const { y, gradients } = await pullBack(
-      { inputs: { x: reshaped(get('x'), shape) }, weights, seed: reshaped(get('dout'), shape) },
+    const { outputs, gradients } = await differentiate(
+      { x: reshaped(get('x'), shape) },
       (graph, { x }) => {
         const weight = (name: string) => graph.constant(name, weights[name]!.shape);
         const project = (value: Value, layer: string) =>
@@ -82,10 +83,11 @@ describeGradients('window_attention', (cases, tensors) => {
           ...options,
           pad: project(padding, 'qkv'),
         });
-        return project(attended, 'proj');
+        return { y: project(attended, 'proj') };
       },
+      { weights, seeds: { y: reshaped(get('dout'), shape) } },
     );
-    expectClose(y.data, get('out').data, each.fp32_vs_fp64.out!, 'out');
+    expectClose(outputs.y!.data, get('out').data, each.fp32_vs_fp64.out!, 'out');
     expectGradient(each, tensors, 'x', gradients.x);
     for (const name of each.weights) expectGradient(each, tensors, `w.${name}`, gradients[name]);
   });

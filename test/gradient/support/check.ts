@@ -1,77 +1,36 @@
 import { expect } from 'vitest';
-import { compile } from '../../../lib/graph/compile.js';
-import { gradients } from '../../../lib/graph/gradient.js';
-import { Graph, type Value } from '../../../lib/graph/graph.js';
+import type { Graph, Value } from '../../../lib/graph/graph.js';
 import type { DType } from '../../../lib/runtime/dtype.js';
-import type { Program, Tensors } from '../../../lib/runtime/program.js';
+import type { Program } from '../../../lib/runtime/program.js';
 import { expectWithin } from '../../support/compare.js';
 import { generate, type HostTensor } from '../../support/reference.js';
-import { device, download, type HostValues, upload } from '../../support/run.js';
+import type { HostValues } from '../../support/run.js';
+import { differentiate, differentiated, runOn } from './backward.js';
 
 export type BuildOne = (graph: Graph, values: Record<string, Value>) => Value;
 
-export interface Backward {
+/** Values of this shape, uniform in [−scale, scale] around `offset`; one name, one tensor. */
+export const values = (name: string, shape: readonly number[], scale = 1, offset = 0): HostTensor =>
+  generate({ name: `gradient/${name}`, shape: [...shape], scale, offset });
+
+export interface OneBackward {
   y: HostTensor;
   /** By input; absent where y does not depend on it. */
   gradients: HostValues;
 }
 
-const nothing = { find: () => undefined };
-
-/** Values of these shapes, uniform in [−scale, scale] around `offset`, one name one tensor. */
-export const values = (name: string, shape: number[], scale = 1, offset = 0): HostTensor =>
-  generate({ name: `gradient/${name}`, shape, scale, offset });
-
-const seedLike = (shape: readonly number[]): HostTensor => values('seed', [...shape]);
-
-/** A forward pass on inputs like these; with `wrt`, also the gradients of ⟨seed, y⟩. */
-async function program(
-  inputs: HostValues,
-  build: BuildOne,
-  wrt: readonly string[],
-  dtypes: Record<string, DType> = {},
-): Promise<{ program: Program; shape: readonly number[] }> {
-  const graph = new Graph({ differentiable: true });
-  const placed = Object.fromEntries(
-    Object.entries(inputs).map(([name, { shape }]) => [name, graph.input(name, shape, dtypes[name])]),
-  );
-  const y = build(graph, placed);
-  graph.output('y', y);
-  if (wrt.length > 0) {
-    const seeds = new Map([[y, graph.input('seed', y.shape)]]);
-    const found = gradients(
-      graph,
-      seeds,
-      wrt.map((name) => placed[name]!),
-    );
-    wrt.forEach((name, i) => {
-      if (found[i]) graph.output(`grad.${name}`, found[i]);
-    });
-  }
-  return { program: await compile(graph, device, nothing), shape: y.shape };
-}
-
-async function runOn(compiled: Program, inputs: HostValues, dtypes: Record<string, DType> = {}) {
-  const tensors: Tensors = {};
-  for (const [name, value] of Object.entries(inputs)) tensors[name] = upload(value, dtypes[name]);
-  const outputs = await compiled.run(tensors);
-  const host: HostValues = {};
-  for (const [name, tensor] of Object.entries(outputs)) host[name] = await download(tensor);
-  for (const tensor of [...Object.values(tensors), ...Object.values(outputs)]) tensor.dispose();
-  return host;
-}
-
-/** y and the gradients of ⟨seed, y⟩ with respect to `wrt`. */
+/** A single result y and the gradients of ⟨values('seed'), y⟩ with respect to `wrt`, by default all inputs. */
 export async function backward(
   inputs: HostValues,
   build: BuildOne,
-  { wrt = Object.keys(inputs), dtypes }: { wrt?: readonly string[]; dtypes?: Record<string, DType> } = {},
-): Promise<Backward> {
-  const made = await program(inputs, build, wrt, dtypes);
-  using compiled = made.program;
-  const { y, ...rest } = await runOn(compiled, { ...inputs, seed: seedLike(made.shape) }, dtypes);
-  const found = Object.entries(rest).map(([name, value]) => [name.slice('grad.'.length), value]);
-  return { y: y!, gradients: Object.fromEntries(found) };
+  options: { wrt?: readonly string[]; dtypes?: Record<string, DType> } = {},
+): Promise<OneBackward> {
+  const buildY = (...args: Parameters<BuildOne>) => ({ y: build(...args) });
+  using forward = await differentiated(inputs, buildY, { ...options, wrt: [] });
+  const { y } = await runOn(forward, inputs, options.dtypes);
+  const seeds = { y: values('seed', y!.shape) };
+  const { gradients } = await differentiate(inputs, buildY, { ...options, seeds });
+  return { y: y!, gradients };
 }
 
 const inner = (a: Float32Array, b: Float32Array): number =>
@@ -79,7 +38,7 @@ const inner = (a: Float32Array, b: Float32Array): number =>
 
 /** d⟨seed, y⟩ of every element of one input: central differences of fourth order. */
 async function differences(
-  compiled: Program,
+  forward: Program,
   inputs: HostValues,
   name: string,
   seed: HostTensor,
@@ -90,7 +49,7 @@ async function differences(
   const at = async (i: number, by: number) => {
     const moved = Float32Array.from(data);
     moved[i]! += by;
-    const { y } = await runOn(compiled, { ...inputs, [name]: { shape, data: moved } });
+    const { y } = await runOn(forward, { ...inputs, [name]: { shape, data: moved } });
     return inner(y!.data, seed.data);
   };
   for (let i = 0; i < data.length; i++) {
@@ -104,7 +63,7 @@ async function differences(
 export interface CheckOptions {
   /** Inputs to differentiate by; default: all. */
   wrt?: readonly string[];
-  /** Of the differences: a power of two. Large where y is linear in each input, as it is mostly. */
+  /** Of the differences: a power of two. Large where y is a polynomial of each input, as it mostly is. */
   step?: number;
   relL2?: number;
 }
@@ -115,13 +74,13 @@ export async function checkGradients(
   build: BuildOne,
   { wrt = Object.keys(inputs), step = 1 / 4, relL2 = 1e-5 }: CheckOptions = {},
 ): Promise<void> {
-  const { y, gradients: found } = await backward(inputs, build, { wrt });
-  const { program: compiled } = await program(inputs, build, []);
-  using forward = compiled;
+  const { y, gradients } = await backward(inputs, build, { wrt });
+  using forward = await differentiated(inputs, (...args) => ({ y: build(...args) }), { wrt: [] });
+  const seed = values('seed', y.shape);
   for (const name of wrt) {
-    expect(found, 'gradients').toHaveProperty([name]);
-    expect(found[name]!.shape, `shape of the gradient of ${name}`).toEqual(inputs[name]!.shape);
-    const expected = await differences(forward, inputs, name, seedLike(y.shape), step);
-    expectWithin(found[name]!.data, expected, { relL2 }, `gradient of ${name}`);
+    const found = gradients[name] ?? expect.fail(`no gradient of ${name}`);
+    expect(found.shape, `shape of the gradient of ${name}`).toEqual(inputs[name]!.shape);
+    const expected = await differences(forward, inputs, name, seed, step);
+    expectWithin(found.data, expected, { relL2 }, `gradient of ${name}`);
   }
 }
