@@ -129,17 +129,12 @@ describe("SAM's ONNX wrapper", () => {
         'scores',
         masks.map(({ logits }) => stabilityScore(logits.data)),
       );
-    else expectScores(masks, expected.get(`${run.name}.scores`).data, CASE);
+    else expectScores(masks, expected.get(`${run.name}.scores`).data, CASE, `${run.name}.scores`);
     const full = await fullLogits(masks, image);
     compare('upscaled', strided(full, strideOf(`${run.name}.upscaled`)).data);
     const planes = masks.map((_, i) =>
       full.data.subarray((i * full.data.length) / masks.length, ((i + 1) * full.data.length) / masks.length),
     );
-    if (process.env.DBG)
-      console.log(
-        run.name,
-        masks.map(({ score }) => score).map((x, i) => x - expected.get(`${run.name}.scores`).data[i]!),
-      );
     compare(
       'stability',
       planes.map((plane) => stabilityScore(plane)),

@@ -75,7 +75,7 @@ describeShared("SAM's predictor on a photograph", () => {
       'low_res',
       masks.flatMap(({ logits }) => [...logits.data]),
     );
-    expectScores(masks, expected.get(`${name}.iou`).data, CASE);
+    expectScores(masks, expected.get(`${name}.iou`).data, CASE, `${name}.iou`);
     const full = await fullLogits(masks, image);
     compare('masks', strided(full, 4).data);
 
