@@ -30,7 +30,7 @@ class SquaredError : public Op {
     each_sample<1>(
         run.pool, samples_, length_,
         [&](int64_t begin, int64_t end, double* sums) {
-          constexpr int64_t kRun = 1024;  // as much as f32 sums up without loss
+          constexpr int64_t kRun = 256;  // as much as f32 sums up without loss
           *sums = 0;
           for (int64_t i = begin; i < end; i += kRun)
             *sums += static_cast<double>(sum_of_squares(x + i, target + i, smaller(kRun, end - i)));
