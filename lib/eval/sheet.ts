@@ -53,6 +53,7 @@ export async function renderSheet(objects: readonly EvaluatedObject[], data: Dat
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif">${texts.join('')}</svg>`;
   return sharp({ create: { width, height, channels: 3, background: '#fff' } })
     .composite([...tiles, { input: Buffer.from(svg), left: 0, top: 0 }])
+    .removeAlpha()
     .png()
     .toBuffer();
 }

@@ -1,0 +1,110 @@
+import { existsSync, readFileSync } from 'node:fs';
+import sharp from 'sharp';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { decompressRle, rleArea } from '../../lib/image/rle.js';
+import { hrsam, hrsamJson } from '../cli/support.js';
+import { type Sample, sample } from './support.js';
+
+const inside = (x: number, y: number) => x >= 10 && x < 30 && y >= 8 && y < 24;
+
+describe('hrsam eval', () => {
+  let files: Sample;
+  const done = sample();
+  beforeAll(async () => {
+    files = sample();
+    for (const name of ['a', 'b'])
+      await files.picture(`images/${name}.jpg`, 64, 40, (x, y) =>
+        inside(x, y) ? [200, 30, 40] : [40, 160, 60],
+      );
+    await files.picture('masks/a.png', 64, 40, (x, y) => [inside(x, y) ? 255 : 0]);
+    await files.picture('masks/b__0.png', 64, 40, (x, y) => [inside(x, y) ? 255 : 0]);
+    await files.picture('masks/b__1.png', 64, 40, (x) => [x > 50 ? 255 : 0]);
+    files.write('masks/b__2.png', 'no picture');
+  });
+
+  it('prints what is asked of a baseline, and writes files', async () => {
+    const [sheet, predictions, output] = ['sheet.png', 'predictions.json', 'all.json'].map(done.path);
+    const figures = await hrsamJson(
+      ['eval', '--baseline', 'box', '--data', files.folder, '--clicks', '3'].concat([
+        '--sheet',
+        sheet!,
+        '--predictions',
+        predictions!,
+        '-o',
+        output!,
+      ]),
+    );
+    expect(figures).toMatchObject({ masks: 3, pictures: 2, method: 'box', format: 'folder', judgedAfter: 3 });
+    expect(Object.keys(figures.iouAtClicks)).toEqual(['1', '2', '3']);
+    expect(Object.keys(figures.noc)).toEqual(['80', '85', '90', '95']);
+    expect(Object.keys(figures.failures)).toEqual(['80', '85', '90', '95']);
+    expect(figures.iouAtClicks['1']).toBeGreaterThan(0.5);
+    for (const key of ['miou', 'boundaryIou', 'msPerClick', 'msPerImage'])
+      expect(figures[key]).toBeTypeOf('number');
+    expect(figures.failed).toHaveLength(1);
+    expect(figures.failed[0].entry).toBe('b.jpg: b__2.png');
+    expect((await sharp(sheet).metadata()).width).toBe(1570);
+    const written = JSON.parse(readFileSync(predictions!, 'utf8'));
+    expect(written).toHaveLength(3);
+    expect(rleArea(decompressRle(written[0].segmentation))).toBeGreaterThan(0);
+    const all = JSON.parse(readFileSync(output!, 'utf8'));
+    expect(all.objects.map(({ ious }: { ious: number[] }) => ious.length)).toEqual([3, 3, 3]);
+    expect(all.iouAtClicks).toEqual(figures.iouAtClicks);
+  });
+
+  it('judges a model at several sizes, with what it costs', async () => {
+    const figures = await hrsamJson(
+      ['eval', 'random:hrsam-tiny', '--data', files.folder].concat([
+        '--clicks',
+        '2',
+        '--size',
+        '64,128',
+        '-d',
+        'cpu',
+      ]),
+    );
+    expect(figures.runs.map(({ model }: { model: { size: number } }) => model.size)).toEqual([64, 128]);
+    const [small, large] = figures.runs;
+    expect(figures.iouAtClicks).toEqual(small.iouAtClicks);
+    expect(large.flopsPerImage / small.flopsPerImage).toBeGreaterThan(3);
+    expect(large.flopsPerClick).toBeGreaterThan(small.flopsPerClick);
+    expect(figures.model.trained).toBe(false);
+  });
+
+  it('prints a table for people', async () => {
+    const { code, stdout, stderr } = await hrsam(
+      ['eval', '--baseline', 'grabcut', '--data', files.folder].concat(['--clicks', '2', '--limit', '2']),
+    );
+    expect([code, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(/^method +masks +IoU@1 +IoU@2/);
+    expect(stdout).toContain('folder, 2 pictures');
+  });
+
+  it.each([
+    ['no weights', [], 2, 'no weights'],
+    ['weights and a baseline', ['x.safetensors', '--baseline', 'box'], 2, 'neither'],
+    ['a size with a baseline', ['--baseline', 'box', '--size', '64'], 2, 'neither'],
+    ['an unknown layout', ['--baseline', 'box', '--format', 'nope'], 2, 'nope'],
+    ['sizes that are none', ['w', '--size', '64,x'], 2, '1024,2048'],
+    ['an inner k below 1', ['--baseline', 'box', '--inner-k', '0.5'], 2, 'from 1'],
+    [
+      'a folder that is not there',
+      ['--baseline', 'box', '--sheet', '/nowhere/at/all/x.png'],
+      1,
+      'no such folder',
+    ],
+  ])('%s: exit code and one line', async (_, args, code, text) => {
+    const result = await hrsam(['eval', '--data', files.folder, ...(args as string[])]);
+    expect(result.code).toBe(code);
+    expect(result.stderr).toContain(text);
+    expect(result.stderr.trim().split('\n')).toHaveLength(1);
+    expect(result.stdout).toBe('');
+  });
+
+  it('data that are no data set end with code 1', async () => {
+    const result = await hrsam(['eval', '--baseline', 'box', '--data', done.folder, '--format', 'coco']);
+    expect([result.code, result.stdout]).toEqual([1, '']);
+    expect(result.stderr).toContain('annotations');
+    expect(existsSync(done.path('annotations'))).toBe(false);
+  });
+});

@@ -1,0 +1,324 @@
+import sharp from 'sharp';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { HrsamError } from '../../lib/errors.js';
+import { BoxBaseline, boxMask } from '../../lib/eval/baselines/box.js';
+import { GrabCutBaseline } from '../../lib/eval/baselines/grabcut.js';
+import type { DataSet, LabelledPicture } from '../../lib/eval/data/dataset.js';
+import { type EvaluationOptions, evaluateClicks } from '../../lib/eval/evaluate.js';
+import { clickFlops } from '../../lib/eval/flops.js';
+import { boxOf } from '../../lib/eval/geometry.js';
+import { type Method, ModelMethod, type Step } from '../../lib/eval/method.js';
+import { runObject } from '../../lib/eval/run_object.js';
+import { renderSheet } from '../../lib/eval/sheet.js';
+import { cocoPredictions, summarise } from '../../lib/eval/summary.js';
+import type { Pixels } from '../../lib/image/pixels.js';
+import { decompressRle, encodeRle, type Rle } from '../../lib/image/rle.js';
+import { HRSAM } from '../../lib/predictor/hrsam.js';
+import { codeOf } from '../support/errors.js';
+import { device } from '../support/run.js';
+import { area, rows } from './support.js';
+
+const W = 64;
+const H = 48;
+type Inside = (x: number, y: number) => boolean;
+const disc =
+  (cx: number, cy: number, r: number): Inside =>
+  (x, y) =>
+    (x - cx) ** 2 + (y - cy) ** 2 <= r * r;
+
+const maskOf = (inside: Inside, height = H, width = W): Rle =>
+  encodeRle(
+    Uint8Array.from({ length: height * width }, (_, i) => Number(inside(i % width, Math.floor(i / width)))),
+    height,
+    width,
+  );
+
+/** Red things on a green ground, with some noise. */
+function scene(inside: Inside): Pixels {
+  const data = new Uint8Array(W * H * 3);
+  for (let i = 0; i < W * H; i++) {
+    const noise = ((i * 2654435761) >>> 27) - 16;
+    const red = inside(i % W, Math.floor(i / W));
+    data.set([red ? 190 + noise : 50 + noise, red ? 40 : 140 + noise, 60], 3 * i);
+  }
+  return { data, width: W, height: H, channels: 3 };
+}
+
+const [small, large] = [disc(16, 24, 8), disc(44, 20, 13)];
+const labelled = (name: string, masks: Record<string, Rle>, picture = scene(small)): LabelledPicture => ({
+  name,
+  read: async () => picture,
+  objects: async () =>
+    Object.entries(masks).map(([object, mask]) => ({ name: object, read: async () => ({ mask }) })),
+});
+const set = (...pictures: LabelledPicture[]): DataSet => ({ format: 'test', pictures });
+
+/** Answers with given masks in turn and keeps what it was asked. */
+class Scripted implements Method {
+  readonly name = 'scripted';
+  readonly steps: Step[] = [];
+  opened = 0;
+  closed = 0;
+
+  constructor(readonly answers: readonly Rle[]) {}
+
+  async open() {
+    this.opened++;
+    return {
+      answer: async (step: Step) => {
+        this.steps.push({ ...step, clicks: [...step.clicks] });
+        const index = step.clicks.length - (step.box ? 0 : 1);
+        return { mask: this.answers[Math.min(index, this.answers.length - 1)]! };
+      },
+      [Symbol.dispose]: () => {
+        this.closed++;
+      },
+    };
+  }
+}
+
+const run = (method: Method, data: DataSet, options: EvaluationOptions = {}) =>
+  evaluateClicks(method, data, device, options);
+
+describe('clicks on an object', () => {
+  const object = maskOf(large);
+  const half = maskOf((x, y) => large(x, y) && x < 44);
+
+  it('go on until it is right; the rest repeats', async () => {
+    const method = new Scripted([half, object]);
+    const { objects } = await run(method, set(labelled('a', { o: object })), { clicks: 5 });
+    const [{ ious, clicks, mask, ms }] = objects as [(typeof objects)[0]];
+    expect(ious).toEqual([area(half) / area(object), 1, 1, 1, 1]);
+    expect(clicks.map(({ label }) => label)).toEqual([1, 1]);
+    expect(large(clicks[0]!.x, clicks[0]!.y)).toBe(true);
+    expect(clicks[1]!.x).toBeGreaterThanOrEqual(44);
+    expect(mask).toEqual(object);
+    expect(ms).toHaveLength(2);
+    // Each step knows all clicks and the answer before.
+    expect(method.steps.map((step) => step.clicks.length)).toEqual([1, 2]);
+    expect([method.steps[0]!.previous, method.steps[1]!.previous?.mask]).toEqual([undefined, half]);
+  });
+
+  it('too much is clicked away', async () => {
+    const both = maskOf((x, y) => small(x, y) || large(x, y));
+    const { objects } = await run(new Scripted([both]), set(labelled('a', { o: object })), { clicks: 2 });
+    const [, second] = objects[0]!.clicks;
+    expect(second).toMatchObject({ label: 0 });
+    expect(small(second!.x, second!.y)).toBe(true);
+  });
+
+  it('start with the box when asked, which no click pays for', async () => {
+    const method = new Scripted([half, object]);
+    const { objects } = await run(method, set(labelled('a', { o: object })), { clicks: 3, box: true });
+    expect(boxOf(object)).toEqual([31, 7, 58, 34]);
+    expect(method.steps.map(({ box, clicks }) => [box, clicks.length])).toEqual([
+      [boxOf(object), 0],
+      [boxOf(object), 1],
+    ]);
+    expect(objects[0]!.boxIou).toBe(area(half) / area(object));
+    expect(objects[0]!.ious).toEqual([1, 1, 1]);
+    expect(summarise({ objects, failed: [], pictureMs: [1] }, 3).iouAtBox).toBe(objects[0]!.boxIou);
+  });
+
+  it('what nobody decided about is neither right nor wrong', async () => {
+    const ignore = maskOf((x, y) => disc(44, 20, 15)(x, y) && !large(x, y));
+    const generous = maskOf(disc(44, 20, 15));
+    const picture = await new Scripted([generous]).open();
+    const options = { clicks: 1, boundaryAt: [1] };
+    const judged = await runObject(picture, { mask: object, ignore }, device, options);
+    expect([judged.ious, judged.boundaryIous]).toEqual([[1], { 1: 1 }]);
+    const strict = await runObject(picture, { mask: object }, device, options);
+    expect(strict.ious[0]).toBe(area(object) / area(generous));
+  });
+});
+
+describe('an evaluation', () => {
+  it('opens each picture once, closes it, and stops at the limit', async () => {
+    const masks = { s: maskOf(small), l: maskOf(large) };
+    const data = set(labelled('a', masks), labelled('b', masks), labelled('c', masks));
+    const method = new Scripted([maskOf(large)]);
+    const all = await run(method, data, { clicks: 1 });
+    expect([all.objects.length, method.opened, method.closed, all.pictureMs.length]).toEqual([6, 3, 3, 3]);
+    expect(all.objects.slice(0, 2).map(({ picture, object, ious }) => [picture, object, ious])).toEqual([
+      ['a', 's', [0]],
+      ['a', 'l', [1]],
+    ]);
+    const few = new Scripted([maskOf(large)]);
+    expect((await run(few, data, { clicks: 1, limit: 3 })).objects).toHaveLength(3);
+    expect([few.opened, few.closed]).toEqual([2, 2]);
+  });
+
+  it('an entry that is corrupt costs itself and is told', async () => {
+    const broken = async () => {
+      throw new HrsamError('ERR_IMAGE', 'truncated', { where: 'x.png' });
+    };
+    const good = maskOf(small);
+    const data = set(
+      { ...labelled('unreadable', { o: good }), read: broken },
+      { ...labelled('unlisted', {}), objects: broken },
+      {
+        ...labelled('partly', {}),
+        objects: async () => [
+          { name: 'corrupt', read: broken },
+          { name: 'good', read: async () => ({ mask: good }) },
+          { name: 'other size', read: async () => ({ mask: maskOf(small, H, W + 1) }) },
+          { name: 'empty', read: async () => ({ mask: maskOf(() => false) }) },
+        ],
+      },
+    );
+    const seen: number[] = [];
+    const { objects, failed } = await run(new Scripted([good]), data, {
+      clicks: 1,
+      onProgress: (done) => seen.push(done.masks + done.failed),
+    });
+    expect(objects.map(({ object }) => object)).toEqual(['good']);
+    expect(failed.map(({ entry }) => entry)).toEqual([
+      'unreadable',
+      'unlisted',
+      'partly: corrupt',
+      'partly: other size',
+      'partly: empty',
+    ]);
+    expect(failed[3]!.error).toContain(`${W + 1} x ${H}`);
+    expect(seen).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
+  it('a fault of the method or an abort ends it', async () => {
+    const data = set(labelled('a', { o: maskOf(small) }));
+    const failing = (code: ConstructorParameters<typeof HrsamError>[0]): Method => ({
+      name: 'failing',
+      open: async () => {
+        throw new HrsamError(code, 'no');
+      },
+    });
+    expect(await codeOf(() => run(failing('ERR_OUT_OF_MEMORY'), data))).toBe('ERR_OUT_OF_MEMORY');
+    expect(await codeOf(() => run(failing('ERR_IMAGE'), data))).toBe('ERR_IMAGE');
+  });
+
+  it('sums up', async () => {
+    const [object, half] = [maskOf(large), maskOf((x, y) => large(x, y) && x < 44)];
+    const data = set(labelled('a.jpg', { l: object, s: maskOf(small) }));
+    const evaluation = await run(new Scripted([half, object]), data, { clicks: 6 });
+    const summary = summarise(evaluation, 6, { image: 10, click: 2 });
+    const first = area(half) / area(object) / 2;
+    expect(summary).toMatchObject({
+      masks: 2,
+      pictures: 1,
+      clicks: 6,
+      judgedAfter: 5,
+      miou: 0.5,
+      boundaryIou: 0.5,
+      failures: { 80: 1, 85: 1, 90: 1, 95: 1 },
+      noc: { 80: 4, 85: 4, 90: 4, 95: 4 },
+      flopsPerImage: 10,
+      flopsPerClick: 2,
+      failed: [],
+    });
+    expect(summary.iouAtClicks).toEqual({ 1: first, 2: 0.5, 3: 0.5, 5: 0.5 });
+    expect(Object.keys(summary.boundaryIouAtClicks)).toEqual(['1', '2', '3', '5']);
+    expect(summary.boundaryIouAtClicks['1']).toBeLessThan(0.5);
+    expect(summary.msPerClick).toBeGreaterThanOrEqual(0);
+    const predictions = cocoPredictions(evaluation.objects);
+    expect(predictions.map(({ image_id, file_name, object }) => [image_id, file_name, object])).toEqual([
+      [0, 'a.jpg', 'l'],
+      [0, 'a.jpg', 's'],
+    ]);
+    expect(decompressRle(predictions[0]!.segmentation)).toEqual(object);
+  });
+
+  it('draws a sheet with a tile for every object', async () => {
+    const data = set(labelled('a.jpg', { l: maskOf(large), s: maskOf(small) }));
+    const { objects } = await run(new Scripted([maskOf(large)]), data, { clicks: 2 });
+    const { data: pixels, info } = await sharp(await renderSheet(objects, data))
+      .raw()
+      .toBuffer({ resolveWithObject: true });
+    expect([info.width, info.channels]).toEqual([1570, 3]);
+    // The best object, in the second row, is right throughout: its ground shows through green.
+    const at = (34 + 380 + 46 + 34 + 190) * info.width + 10 + 190 + 60;
+    const [red, green, blue] = pixels.subarray(3 * at, 3 * at + 3);
+    expect(red).toBeLessThan(45);
+    expect(green).toBeGreaterThan(120);
+    expect(Math.abs(blue! - (0.6 * 60 + 0.4 * 115))).toBeLessThan(6);
+  });
+});
+
+describe('baselines', () => {
+  it('a box of the object’s size around the clicks', async () => {
+    using picture = await new BoxBaseline().open({ height: 10, width: 12 });
+    const ask = async (clicks: Step['clicks'], truth: Step['truth']) =>
+      rows((await picture.answer({ clicks, truth })).mask);
+    expect(await ask([{ x: 4, y: 5, label: 1 }], [0, 0, 5, 3])).toEqual([
+      '............',
+      '............',
+      '............',
+      '............',
+      ...Array(3).fill('..#####.....'),
+      '............',
+      '............',
+      '............',
+    ]);
+    // Between two positive clicks, negative ones do not count; cut at the border.
+    const clicks = [
+      { x: 0, y: 1, label: 1 },
+      { x: 2, y: 1, label: 1 },
+      { x: 11, y: 9, label: 0 },
+    ] as const;
+    expect((await ask(clicks, [0, 0, 5, 5]))[0]).toBe('####........');
+    expect(await ask(clicks, [0, 0, 5, 20])).toEqual(Array(10).fill('####........'));
+    expect(rows(boxMask([20, 20, 30, 30], 3, 4))).toEqual(['....', '....', '....']);
+    expect(rows(boxMask([-5, -5, 30, 30], 3, 4))).toEqual(['####', '####', '####']);
+    expect(rows(boxMask([2, 1, 30, 30], 3, 4))).toEqual(['....', '..##', '..##']);
+  });
+
+  it('colours find a thing that differs from its ground, and learn from clicks', async () => {
+    const both: Inside = (x, y) => small(x, y) || large(x, y);
+    const picture = scene(both);
+    const data = set(labelled('a', { one: maskOf(large), both: maskOf(both) }, picture));
+    const { objects } = await run(new GrabCutBaseline(), data, { clicks: 3 });
+    expect(objects[0]!.ious[0]).toBeGreaterThan(0.85);
+    expect(objects[1]!.ious.at(-1)).toBeGreaterThan(0.85);
+    expect(objects[1]!.ious.at(-1)).toBeGreaterThan(objects[1]!.ious[0]!);
+    // The same clicks lead to the same masks, whatever was asked before.
+    const again = await run(new GrabCutBaseline(), set(labelled('a', { both: maskOf(both) }, picture)), {
+      clicks: 3,
+    });
+    expect(again.objects[0]!.ious).toEqual(objects[1]!.ious);
+  });
+
+  it('a picture of one colour is no difficulty', async () => {
+    const data = new Uint8Array(W * H * 3).fill(90);
+    const grey: Pixels = { data, width: W, height: H, channels: 3 };
+    const { objects } = await run(new GrabCutBaseline(), set(labelled('a', { o: maskOf(large) }, grey)), {
+      clicks: 2,
+      box: true,
+    });
+    expect(objects[0]!.ious.every((iou) => iou >= 0 && iou <= 1)).toBe(true);
+  });
+});
+
+describe('a model', () => {
+  let model: HRSAM;
+  beforeAll(async () => {
+    model = await HRSAM.load('random:hrsam-tiny', { device });
+    return () => model.dispose();
+  });
+
+  it('is asked as a click session asks it', async () => {
+    const picture = scene(small);
+    const { objects } = await run(new ModelMethod(model, 128), set(labelled('a', { o: maskOf(small) })), {
+      clicks: 3,
+    });
+    using image = await model.encode(picture, { size: 128 });
+    const session = image.session();
+    for (const { x, y, label } of objects[0]!.clicks) await session.click(x, y, label);
+    expect(objects[0]!.mask).toEqual(session.mask!.rle);
+    expect(objects[0]!.score).toBe(session.mask!.score);
+  });
+
+  it('a click costs the same at every picture, four times as much where the side is doubled, but for tokens', () => {
+    const [once, twice] = [clickFlops(model.config, 128), clickFlops(model.config, 256)];
+    expect(once).toBeGreaterThan(0);
+    expect(twice / once).toBeGreaterThan(2);
+    expect(twice / once).toBeLessThan(4);
+  });
+});
