@@ -68,6 +68,10 @@ const TSC = [
   'es2022',
   '--lib',
   'es2023,esnext.disposable',
+  '--types',
+  'node',
+  '--typeRoots',
+  join(root, 'node_modules/@types'),
 ];
 
 try {
