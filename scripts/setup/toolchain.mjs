@@ -39,7 +39,7 @@ const NAMES = {
 
 const DEBIAN = { compiler: 'g++', cmake: 'cmake', make: 'make' };
 
-const isDebian = () => existsSync('/etc/debian_version') && answers('apt-get');
+const isDebian = () => existsSync('/etc/debian_version');
 
 /** Steps (name, command, arguments) that install what is missing, where this script may: on Debian and Ubuntu as root. */
 export function installToolchain(missing) {
