@@ -12,6 +12,8 @@ export interface DecodeLimits {
   maxPixels?: number;
   /** Largest file that is read, in bytes. Default 2³⁰. */
   maxBytes?: number;
+  /** Longest side of the result: larger pictures are shrunk while they are decoded. Default: as they are. */
+  maxSide?: number;
 }
 
 const DEFAULT_LIMITS = { maxPixels: 0x3fff * 0x3fff, maxBytes: 2 ** 30 };
@@ -28,12 +30,12 @@ const VECTOR_FORMATS = new Set(['svg', 'pdf']);
  * ERR_ARGUMENT for a source of another type.
  */
 export async function decodeImage(source: ImageSource, limits: DecodeLimits = {}): Promise<Pixels> {
-  const { maxPixels = DEFAULT_LIMITS.maxPixels, maxBytes = DEFAULT_LIMITS.maxBytes } = limits;
+  const { maxPixels = DEFAULT_LIMITS.maxPixels, maxBytes = DEFAULT_LIMITS.maxBytes, maxSide } = limits;
   if (typeof source === 'string' || source instanceof URL) {
     const path = filePath(source);
-    return decodeBytes(await readBytes(path, maxBytes), path, maxPixels);
+    return decodeBytes(await readBytes(path, maxBytes), path, maxPixels, maxSide);
   }
-  if (source instanceof Uint8Array) return decodeBytes(source, 'picture', maxPixels);
+  if (source instanceof Uint8Array) return decodeBytes(source, 'picture', maxPixels, maxSide);
   if (source !== null && typeof source === 'object' && 'data' in source) {
     const pixels = checkPixels(source);
     checkSize(pixels.width, pixels.height, maxPixels, 'pixels');
@@ -80,7 +82,12 @@ async function readBytes(path: string, maxBytes: number): Promise<Uint8Array> {
   }
 }
 
-async function decodeBytes(bytes: Uint8Array, where: string, maxPixels: number): Promise<Pixels> {
+async function decodeBytes(
+  bytes: Uint8Array,
+  where: string,
+  maxPixels: number,
+  maxSide: number | undefined,
+): Promise<Pixels> {
   if (bytes.length === 0) throw new HrsamError('ERR_IMAGE', 'the picture is empty (0 bytes)', { where });
   const sharp = await loadSharp();
   const options = {
@@ -95,7 +102,10 @@ async function decodeBytes(bytes: Uint8Array, where: string, maxPixels: number):
       throw new HrsamError('ERR_IMAGE', `a drawing (${format}) has no pixels: convert it first`, { where });
     }
     checkSize(width, height, maxPixels, where);
-    const { data, info } = await sharp(bytes, options)
+    const decoding = sharp(bytes, options);
+    if (maxSide !== undefined && Math.max(width, height) > maxSide)
+      decoding.resize({ width: maxSide, height: maxSide, fit: 'inside' });
+    const { data, info } = await decoding
       .removeAlpha()
       .toColourspace('srgb')
       .raw({ depth: 'uchar' })

@@ -39,6 +39,32 @@ export interface NextClick {
   candidates: Uint32Array;
 }
 
+/** A picture's part in a sample; native/image/sample.h says what each field means. */
+export interface NativeSampleLayer {
+  rgb: Uint8Array;
+  mask: Uint8Array;
+  width: number;
+  height: number;
+  x: number;
+  y: number;
+  stepX: number;
+  stepY: number;
+  colour: number[];
+}
+
+export interface NativeSampleSpec {
+  size: number;
+  width: number;
+  height: number;
+  layers: NativeSampleLayer[];
+  target: number;
+  feather: number;
+  shadow: number;
+  blur: number;
+  noise: number;
+  seed: number;
+}
+
 export interface NativeDevice {
   setThreads(threads: number): Submitted<void>;
   memory(): { buffers: number; packed: number; cached: number; peak: number };
@@ -86,6 +112,13 @@ export interface Submitted<T> {
 export interface Addon {
   NativeDevice: new (kind: string, ordinal: number) => NativeDevice;
   devices(kind: string): DeviceInfo[];
+  generateScene(
+    seed: number,
+    width: number,
+    height: number,
+    objects: number,
+  ): Promise<{ rgb: Uint8Array; masks: Uint8Array[]; boxes: [number, number, number, number][] }>;
+  makeSample(spec: NativeSampleSpec): Promise<{ rgb: Uint8Array; mask: Uint8Array }>;
 }
 
 let loaded: Addon | undefined;

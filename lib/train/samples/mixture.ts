@@ -1,0 +1,100 @@
+import { HrsamError } from '../../errors.js';
+import type { Pixels } from '../../image/pixels.js';
+import { addon, native, typed } from '../../runtime/addon.js';
+import { type Augmentation, augmentation, plan } from './augment.js';
+import { Draws } from './draws.js';
+import type { LabelledObject, SampleSource } from './source.js';
+
+export interface Sample {
+  /** S x S, RGB; 0 in the padding, right and below, which counts as 0 only once normalised. */
+  image: Pixels;
+  /** S · S bytes: 1 on the object, 0 beside it, 255 in the padding. */
+  mask: Uint8Array;
+  /** The part that is picture. */
+  width: number;
+  height: number;
+}
+
+export interface MixtureOptions {
+  seed: number;
+  /** S: the longest side becomes this long. */
+  size: number;
+  augment?: Partial<Augmentation>;
+  /** Pixels that an object has in its sample, at least. Default 32. */
+  minPixels?: number;
+}
+
+export interface WeightedSource {
+  source: SampleSource;
+  /** How often, relative to the others'. */
+  weight: number;
+}
+
+/** So many objects in a row that cannot be used are no accident. */
+const MAX_ATTEMPTS = 200;
+
+/**
+ * Endless samples of several sources. Sample k depends on the seed, on k and on what the sources hold, and on nothing
+ * else: not on how many are made at once, nor on which were made before.
+ */
+export class Mixture {
+  readonly #weights: number[];
+  readonly #augment: Augmentation;
+
+  constructor(
+    readonly sources: readonly WeightedSource[],
+    readonly options: MixtureOptions,
+  ) {
+    this.#weights = sources.map(({ weight }) => weight);
+    this.#augment = { ...augmentation, ...options.augment };
+    if (!this.#weights.every((w) => w >= 0 && w < Infinity) || !this.#weights.some((w) => w > 0)) {
+      throw new HrsamError('ERR_ARGUMENT', 'sources need weights', {
+        where: 'Mixture',
+        expected: 'numbers from 0, one of them positive',
+        actual: this.#weights,
+      });
+    }
+    const { size } = options;
+    if (!Number.isSafeInteger(size) || size < 16 || size > 8192) {
+      throw new HrsamError('ERR_ARGUMENT', 'size of the samples', {
+        where: 'Mixture',
+        expected: '16 to 8192',
+        actual: size,
+      });
+    }
+  }
+
+  /**
+   * Sample `index`, a whole number from 0.
+   * @throws HrsamError ERR_FILE when none of many objects can be used.
+   */
+  async sample(index: number): Promise<Sample> {
+    const { seed, size, minPixels = 32 } = this.options;
+    const draws = new Draws(seed, index);
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      const object = await this.#object(draws);
+      if (!object) continue;
+      const pasted = draws.chance(this.#augment.paste) ? await this.#object(draws) : undefined;
+      const spec = plan(draws, size, this.#augment, object, pasted);
+      const { rgb, mask } = await native(() => addon().makeSample(spec)).catch((error) => {
+        throw typed(error);
+      });
+      if (count(mask) < minPixels) continue;
+      const image: Pixels = { data: rgb, width: size, height: size, channels: 3 };
+      return { image, mask, width: spec.width, height: spec.height };
+    }
+    throw new HrsamError('ERR_FILE', `none of ${MAX_ATTEMPTS} objects could be used`, {
+      where: `sample ${index}`,
+    });
+  }
+
+  #object(draws: Draws): Promise<LabelledObject | undefined> {
+    return this.sources[draws.weighted(this.#weights)]!.source.draw(draws);
+  }
+}
+
+function count(mask: Uint8Array): number {
+  let set = 0;
+  for (const value of mask) if (value === 1) set++;
+  return set;
+}

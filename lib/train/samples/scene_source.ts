@@ -1,0 +1,33 @@
+import { generateScene } from '../scenes/generate.js';
+import type { Draws } from './draws.js';
+import { type LabelledObject, measure, type SampleSource } from './source.js';
+
+export interface SceneSourceOptions {
+  /** Longest sides of the scenes, smallest and largest, in pixels. */
+  sides: readonly [number, number];
+  /** Objects in each; default: as the scene's seed has it. */
+  objects?: number;
+  /** Smallest visible part that is asked for, as a share of the scene. Default 0.002. */
+  minArea?: number;
+}
+
+/** One object of a fresh scene each time. */
+export class SceneSource implements SampleSource {
+  constructor(readonly options: SceneSourceOptions) {}
+
+  async draw(draws: Draws): Promise<LabelledObject | undefined> {
+    const { sides, objects, minArea = 0.002 } = this.options;
+    const seed = draws.bits();
+    const long = Math.round(draws.uniform(...sides));
+    const short = Math.max(16, Math.round(long * draws.uniform(0.65, 1)));
+    const [width, height] = draws.chance(0.6) ? [long, short] : [short, long];
+    const pick = draws.uniform();
+    const { pixels, masks } = await generateScene({ seed, width, height, objects });
+    const usable = masks.flatMap((mask) => {
+      const measured = measure(mask, width);
+      return measured && measured.area >= minArea * width * height ? [{ mask, ...measured }] : [];
+    });
+    const chosen = usable[Math.floor(pick * usable.length)];
+    return chosen && { pixels, ...chosen };
+  }
+}

@@ -1,0 +1,43 @@
+import type { Pixels } from '../../image/pixels.js';
+import type { Draws } from './draws.js';
+
+export type Box = readonly [number, number, number, number];
+
+/** One object of a picture, before augmentation. */
+export interface LabelledObject {
+  /** RGB. */
+  pixels: Pixels;
+  /** height · width bytes, set where not 0. */
+  mask: Uint8Array;
+  /** [x0, y0, x1, y1] of the mask, both corners inside. */
+  box: Box;
+  /** Pixels set; at least 1. */
+  area: number;
+}
+
+/** Where objects come from. */
+export interface SampleSource {
+  /** An object chosen by the draws and nothing else; undefined where the choice fell on one that cannot be used. */
+  draw(draws: Draws): Promise<LabelledObject | undefined>;
+}
+
+/** Box and area of a mask; undefined when it is empty. */
+export function measure(mask: Uint8Array, width: number): Pick<LabelledObject, 'box' | 'area'> | undefined {
+  let [x0, y0, x1, y1, area] = [width, -1, -1, -1, 0];
+  for (let row = 0, y = 0; row < mask.length; row += width, y++) {
+    let first = -1;
+    let last = -1;
+    for (let x = 0; x < width; x++) {
+      if (mask[row + x] === 0) continue;
+      if (first < 0) first = x;
+      last = x;
+      area++;
+    }
+    if (first < 0) continue;
+    if (y0 < 0) y0 = y;
+    y1 = y;
+    x0 = Math.min(x0, first);
+    x1 = Math.max(x1, last);
+  }
+  return area === 0 ? undefined : { box: [x0, y0, x1, y1], area };
+}

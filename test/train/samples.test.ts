@@ -1,0 +1,477 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { HrsamError } from '../../lib/errors.js';
+import { noAugmentation } from '../../lib/train/samples/augment.js';
+import { jitter, UNCHANGED } from '../../lib/train/samples/colour.js';
+import { randomCrop } from '../../lib/train/samples/crop.js';
+import { Draws } from '../../lib/train/samples/draws.js';
+import { FolderSource } from '../../lib/train/samples/folder_source.js';
+import { Mixture, type Sample } from '../../lib/train/samples/mixture.js';
+import { prefetch } from '../../lib/train/samples/prefetch.js';
+import { SceneSource } from '../../lib/train/samples/scene_source.js';
+import { measure } from '../../lib/train/samples/source.js';
+import { codeOf } from '../support/errors.js';
+
+type Rgb = readonly [number, number, number];
+const RED: Rgb = [255, 0, 0];
+const GREEN: Rgb = [0, 255, 0];
+const BLUE: Rgb = [0, 0, 255];
+
+let root: string;
+
+/** A set whose objects are disks of one colour on another. */
+async function colourSet(name: string, object: Rgb, background: Rgb, sizes: readonly [number, number][]) {
+  const folder = join(root, name);
+  await mkdir(join(folder, 'images'), { recursive: true });
+  const entries: { image: string; mask: string }[] = [];
+  for (const [i, [width, height]] of sizes.entries()) {
+    const rgb = new Uint8Array(3 * width * height);
+    const mask = new Uint8Array(width * height);
+    const [cx, cy, r] = [width * (0.3 + 0.1 * i), height * 0.5, Math.min(width, height) * 0.3];
+    for (let at = 0; at < mask.length; at++) {
+      const inside = ((at % width) - cx) ** 2 + (Math.floor(at / width) - cy) ** 2 < r * r;
+      mask[at] = inside ? 255 : 0;
+      rgb.set(inside ? object : background, 3 * at);
+    }
+    const entry = { image: `images/${i}.png`, mask: `images/${i}_mask.png` };
+    await sharp(rgb, { raw: { width, height, channels: 3 } })
+      .png()
+      .toFile(join(folder, entry.image));
+    await sharp(mask, { raw: { width, height, channels: 1 } })
+      .png()
+      .toFile(join(folder, entry.mask));
+    entries.push(entry);
+  }
+  await writeFile(join(folder, 'index.json'), JSON.stringify(entries));
+  return folder;
+}
+
+const digest = ({ image, mask, width, height }: Sample) =>
+  createHash('sha256')
+    .update(image.data)
+    .update(mask)
+    .update(`${width},${height}`)
+    .digest('hex')
+    .slice(0, 12);
+
+const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'hrsam-samples-'));
+  await colourSet('red', RED, BLUE, [
+    [120, 80],
+    [64, 100],
+    [90, 90],
+    [200, 60],
+  ]);
+  await colourSet('green', GREEN, BLUE, [
+    [70, 90],
+    [110, 75],
+  ]);
+});
+
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+async function mixture(options: Partial<ConstructorParameters<typeof Mixture>[1]> = {}) {
+  return new Mixture(
+    [
+      { source: await FolderSource.open(join(root, 'red')), weight: 2 },
+      { source: await FolderSource.open(join(root, 'green')), weight: 1 },
+      { source: new SceneSource({ sides: [64, 96] }), weight: 1 },
+    ],
+    { seed: 7, size: 64, ...options },
+  );
+}
+
+describe('Mixture', () => {
+  it('makes sample k from seed and k alone', async () => {
+    const first = await mixture();
+    const inOrder: string[] = [];
+    for await (const sample of prefetch((k) => first.sample(k), { to: 24, concurrency: 1 }))
+      inOrder.push(digest(sample));
+    const resumed: string[] = [];
+    const second = await mixture();
+    for await (const sample of prefetch((k) => second.sample(k), { from: 9, to: 24, concurrency: 6 }))
+      resumed.push(digest(sample));
+    expect(resumed).toEqual(inOrder.slice(9));
+    expect(new Set(inOrder).size).toBe(24);
+    expect(digest(await (await mixture({ seed: 8 })).sample(3))).not.toBe(inOrder[3]);
+  });
+
+  it('keeps image and mask aligned, whatever is pasted over what', async () => {
+    const made = await mixture({ augment: { colour: 0, grey: 0, blur: 0, noise: 0, paste: 0.6 } });
+    const coloured = new Mixture(made.sources.slice(0, 2), {
+      ...made.options,
+      augment: { ...made.options.augment, paste: 0.6 },
+    });
+    const kinds = new Set<string>();
+    for (const k of numbers(60)) {
+      const { image, mask } = await coloured.sample(k);
+      const at = (i: number, channel: number) => image.data[3 * i + channel]!;
+      // Which colour is the object of this sample? The one that most of its mask has.
+      let red = 0;
+      mask.forEach((value, i) => {
+        if (value === 1) red += at(i, 0) > at(i, 1) ? 1 : -1;
+      });
+      const [own, other] = red > 0 ? [0, 1] : [1, 0];
+      let [object, others, without, left] = [0, 0, 0, 0];
+      mask.forEach((value, i) => {
+        if (value === 255) return;
+        if (at(i, other) > 128) others++;
+        if (value === 1) object++;
+        // Half of half of a colour in the darkest shadow.
+        if (value === 1 && at(i, own) < 20) without++;
+        if (value === 0 && at(i, own) > 200) left++;
+      });
+      expect(object).toBeGreaterThanOrEqual(32);
+      expect(without).toBe(0);
+      kinds.add(others > 20 ? 'two' : 'one');
+      // Two of one colour are not told apart here.
+      if (others > 20) expect(left).toBe(0);
+    }
+    expect([...kinds].sort()).toEqual(['one', 'two']);
+  });
+
+  it('labels all of the object and nothing else without pasting', async () => {
+    const { options } = await mixture({ augment: { colour: 0, grey: 0, blur: 0, noise: 0, paste: 0 } });
+    const source = await FolderSource.open(join(root, 'red'));
+    const red = new Mixture([{ source, weight: 1 }], options);
+    const seen = { padded: 0, full: 0 };
+    for (const k of numbers(40)) {
+      const { image, mask, width, height } = await red.sample(k);
+      seen[width < 64 || height < 64 ? 'padded' : 'full']++;
+      mask.forEach((value, i) => {
+        const [r, b] = [image.data[3 * i]!, image.data[3 * i + 2]!];
+        const inside = i % 64 < width && Math.floor(i / 64) < height;
+        if (!inside) expect([value, r, b]).toEqual([255, 0, 0]);
+        else if (Math.abs(r - b) > 4) expect(value).toBe(r > b ? 1 : 0);
+      });
+    }
+    expect(seen.padded).toBeGreaterThan(0);
+    expect(seen.full).toBeGreaterThan(0);
+  });
+
+  it('resizes as the protocol does when nothing is augmented', async () => {
+    const source = await FolderSource.open(join(root, 'red'));
+    const plain = new Mixture([{ source, weight: 1 }], { seed: 1, size: 48, augment: noAugmentation });
+    const sizes = new Set<string>();
+    for (const k of numbers(12)) {
+      const { image, width, height } = await plain.sample(k);
+      sizes.add(`${width} x ${height}`);
+      const entry = await Promise.all(numbers(4).map((i) => source.read(i)));
+      const { pixels } = entry.find(
+        ({ pixels: p }) => Math.abs((p.width * height) / (p.height * width) - 1) < 0.05,
+      )!;
+      let worst = 0;
+      for (let y = 0; y < height; y++)
+        for (let x = 0; x < width; x++)
+          for (let c = 0; c < 3; c++) {
+            const expected = bilinear(pixels.data, pixels.width, pixels.height, width, height, x, y, c);
+            worst = Math.max(worst, Math.abs(expected - image.data[3 * (y * 48 + x) + c]!));
+          }
+      // Weights are whole 1/256.
+      expect(worst).toBeLessThanOrEqual(2.5);
+    }
+    expect([...sizes].sort()).toEqual(['31 x 48', '48 x 14', '48 x 32', '48 x 48']);
+  });
+
+  it('draws each source as often as its weight says, and never one of weight 0', async () => {
+    const drawn = [0, 0, 0];
+    const object = await (await FolderSource.open(join(root, 'red'))).read(0);
+    const counting = (i: number) => ({
+      draw: async () => {
+        drawn[i]!++;
+        return object;
+      },
+    });
+    const mixed = new Mixture(
+      [3, 0, 1].map((weight, i) => ({ source: counting(i), weight })),
+      { seed: 3, size: 16, augment: noAugmentation, minPixels: 1 },
+    );
+    for (const k of numbers(400)) await mixed.sample(k);
+    expect(drawn[1]).toBe(0);
+    expect(drawn[0]! / drawn[2]!).toBeGreaterThan(2.2);
+    expect(drawn[0]! / drawn[2]!).toBeLessThan(4.2);
+  });
+
+  it.each([
+    [[], 64],
+    [[0], 64],
+    [[-1, 2], 64],
+    [[Number.NaN], 64],
+    [[1], 0],
+    [[1], 10.5],
+  ])('refuses weights %o with size %s', async (weights, size) => {
+    const source = new SceneSource({ sides: [32, 32] });
+    const make = () =>
+      new Mixture(
+        weights.map((weight) => ({ source, weight })),
+        { seed: 1, size },
+      );
+    expect(await codeOf(make)).toBe('ERR_ARGUMENT');
+  });
+});
+
+/** Half-pixel centres, edges repeated. */
+function bilinear(
+  data: Uint8Array,
+  width: number,
+  height: number,
+  outWidth: number,
+  outHeight: number,
+  x: number,
+  y: number,
+  c: number,
+): number {
+  const axis = (i: number, from: number, to: number) => {
+    const at = Math.min(from - 1, Math.max(0, ((i + 0.5) * from) / to - 0.5));
+    const low = Math.floor(at);
+    return [low, Math.min(low + 1, from - 1), at - low] as const;
+  };
+  const [x0, x1, fx] = axis(x, width, outWidth);
+  const [y0, y1, fy] = axis(y, height, outHeight);
+  const at = (row: number, column: number) => data[3 * (row * width + column) + c]!;
+  return (
+    (1 - fy) * ((1 - fx) * at(y0, x0) + fx * at(y0, x1)) + fy * ((1 - fx) * at(y1, x0) + fx * at(y1, x1))
+  );
+}
+
+describe('FolderSource', () => {
+  async function brokenSet(name: string, good: boolean): Promise<string> {
+    const folder = await colourSet(name, RED, BLUE, [
+      [80, 60],
+      [50, 50],
+    ]);
+    const picture = await sharp(join(folder, 'images/0.png')).jpeg().toBuffer();
+    await writeFile(join(folder, 'cut.jpg'), picture.subarray(0, picture.length / 2));
+    await writeFile(join(folder, 'text.png'), 'not a picture');
+    const black = { create: { width: 50, height: 50, channels: 3, background: 'black' } } as const;
+    await sharp(black).png().toFile(join(folder, 'empty.png'));
+    const entries: unknown[] = [
+      { image: 'cut.jpg', mask: 'images/0_mask.png' },
+      { image: 'text.png', mask: 'images/0_mask.png' },
+      { image: 'missing.png', mask: 'images/0_mask.png' },
+      { image: 'images/1.png', mask: 'images/0_mask.png' },
+      { image: 'images/1.png', mask: 'empty.png' },
+      { image: '../red/images/0.png', mask: '../red/images/0_mask.png' },
+      { image: 'images/1.png' },
+      null,
+    ];
+    if (good) entries.push({ image: 'images/0.png', mask: 'images/0_mask.png' });
+    await writeFile(join(folder, 'index.json'), JSON.stringify(entries));
+    return folder;
+  }
+
+  it('reports each corrupt entry once, counts it and goes on', async () => {
+    const errors: HrsamError[] = [];
+    const onCorrupt = (error: HrsamError) => errors.push(error);
+    const source = await FolderSource.open(await brokenSet('broken', true), { onCorrupt });
+    const mixed = new Mixture([{ source, weight: 1 }], { seed: 1, size: 32 });
+    const digests: string[] = [];
+    for await (const sample of prefetch((k) => mixed.sample(k), { to: 20 })) digests.push(digest(sample));
+    expect(source.corrupt).toBe(8);
+    expect(errors.length).toBe(8);
+    const messages = errors.map(({ message }) => message).join('\n');
+    for (const part of [
+      'cut.jpg',
+      'text.png',
+      'missing.png',
+      'entry 3',
+      'entry 4',
+      'entry 5',
+      'entry 6',
+      'entry 7',
+    ])
+      expect(messages).toContain(part);
+    // Knowing them already changes nothing.
+    expect(digest(await mixed.sample(4))).toBe(digests[4]);
+  });
+
+  it('ends with an error when nothing can be used', async () => {
+    const source = await FolderSource.open(await brokenSet('hopeless', false));
+    const mixed = new Mixture([{ source, weight: 1 }], { seed: 1, size: 32 });
+    expect(await codeOf(() => mixed.sample(0))).toBe('ERR_FILE');
+  });
+
+  it.each(['{}', '[]', '[{', ''])('refuses the index %o', async (text) => {
+    const folder = join(root, 'bad');
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, 'index.json'), text);
+    expect(await codeOf(() => FolderSource.open(folder))).toBe('ERR_FILE');
+  });
+
+  it('refuses a folder without one', async () => {
+    expect(await codeOf(() => FolderSource.open(join(root, 'nowhere')))).toBe('ERR_FILE');
+  });
+
+  it('shrinks large pictures and their masks alike', async () => {
+    const source = await FolderSource.open(join(root, 'red'), { maxSide: 60 });
+    const { pixels, mask, box } = await source.read(0);
+    expect([pixels.width, pixels.height]).toEqual([60, 40]);
+    expect(mask.length).toBe(60 * 40);
+    // A disk around (36, 40) of radius 24, halved.
+    const expected = [6, 8, 29, 31];
+    box.forEach((value, i) => {
+      expect(Math.abs(value - expected[i]!)).toBeLessThanOrEqual(1);
+    });
+  });
+
+  it('gives the same without a cache', async () => {
+    const folder = join(root, 'red');
+    const [cached, fresh] = await Promise.all([
+      FolderSource.open(folder),
+      FolderSource.open(folder, { cacheBytes: 0 }),
+    ]);
+    for (const i of [0, 1, 0, 0]) expect(await fresh.read(i)).toEqual(await cached.read(i));
+  });
+});
+
+describe('SceneSource', () => {
+  it('gives objects of the size asked for', async () => {
+    const source = new SceneSource({ sides: [64, 128], minArea: 0.01 });
+    for (const k of numbers(20)) {
+      const object = await source.draw(new Draws(1, k));
+      if (!object) continue;
+      const { width, height } = object.pixels;
+      expect(Math.max(width, height)).toBeGreaterThanOrEqual(64);
+      expect(Math.max(width, height)).toBeLessThanOrEqual(128);
+      expect(object.area).toBeGreaterThanOrEqual(0.01 * width * height);
+      expect(object.area).toBe(object.mask.reduce((sum, v) => sum + v, 0));
+    }
+  });
+});
+
+describe('randomCrop', () => {
+  it('keeps the promised part of the object, or takes the whole picture', async () => {
+    const object = await (await FolderSource.open(join(root, 'red'))).read(0);
+    const { width, height } = object.pixels;
+    const rules = { keep: 0.6, area: [0.02, 0.7], minSide: 20 } as const;
+    let parts = 0;
+    for (const k of numbers(200)) {
+      const crop = randomCrop(new Draws(k), object, rules);
+      expect(crop.x).toBeGreaterThanOrEqual(0);
+      expect(crop.y).toBeGreaterThanOrEqual(0);
+      expect(crop.x + crop.width).toBeLessThanOrEqual(width);
+      expect(crop.y + crop.height).toBeLessThanOrEqual(height);
+      let inside = 0;
+      for (let y = crop.y; y < crop.y + crop.height; y++)
+        for (let x = crop.x; x < crop.x + crop.width; x++) inside += object.mask[y * width + x] ? 1 : 0;
+      // Probes count every pixel of crops this small.
+      expect(inside).toBeGreaterThanOrEqual(0.6 * object.area);
+      if (crop.width < width) parts++;
+      if (crop.width < width || crop.height < height)
+        expect(inside / (crop.width * crop.height)).toBeLessThanOrEqual(0.7);
+    }
+    expect(parts).toBeGreaterThan(50);
+  });
+});
+
+describe('jitter', () => {
+  const none = { brightness: 0, contrast: 0, saturation: 0, hue: 0 };
+
+  it('changes nothing when told so', () => {
+    expect(jitter(new Draws(1), none, false)).toEqual(UNCHANGED);
+  });
+
+  it('takes all colour out', () => {
+    const rows = jitter(new Draws(1), none, true);
+    expect(rows.slice(0, 4)).toEqual([306, 601, 117, 0]);
+    expect(rows.slice(4, 8)).toEqual(rows.slice(0, 4));
+    expect(rows.slice(8, 12)).toEqual(rows.slice(0, 4));
+  });
+
+  it('leaves grey as grey when hue and saturation change', () => {
+    for (const k of numbers(20)) {
+      const rows = jitter(new Draws(k), { ...none, saturation: 0.5, hue: 0.2 }, false);
+      for (let row = 0; row < 3; row++) {
+        const sum = rows[4 * row]! + rows[4 * row + 1]! + rows[4 * row + 2]!;
+        expect(Math.abs(sum - 1024)).toBeLessThanOrEqual(2);
+      }
+    }
+  });
+});
+
+describe('Draws', () => {
+  it('differs for neighbouring keys and for keys beyond 32 bits', () => {
+    const first = (...keys: number[]) => new Draws(...keys).bits();
+    const made = [first(0, 0), first(0, 1), first(1, 0), first(0, 2 ** 32), first(2 ** 32, 0), first(0)];
+    expect(new Set(made).size).toBe(made.length);
+  });
+
+  it('is even', () => {
+    const draws = new Draws(5);
+    const bins = new Array(10).fill(0);
+    for (let i = 0; i < 20_000; i++) bins[draws.below(10)]++;
+    for (const count of bins) expect(Math.abs(count - 2000)).toBeLessThan(250);
+  });
+});
+
+describe('measure', () => {
+  it('finds box and area', () => {
+    const mask = new Uint8Array(5 * 4);
+    for (const i of [6, 8, 12]) mask[i] = 255;
+    expect(measure(mask, 5)).toEqual({ box: [1, 1, 3, 2], area: 3 });
+    expect(measure(new Uint8Array(20), 5)).toBeUndefined();
+  });
+});
+
+describe('prefetch', () => {
+  it('keeps order and bounds what is under way', async () => {
+    let [active, most] = [0, 0];
+    const make = async (index: number) => {
+      most = Math.max(most, ++active);
+      await new Promise((resolve) => setTimeout(resolve, index % 3));
+      active--;
+      return index;
+    };
+    const seen: number[] = [];
+    for await (const value of prefetch(make, { from: 5, to: 25, concurrency: 3 })) seen.push(value);
+    expect(seen).toEqual(numbers(20).map((i) => i + 5));
+    expect(most).toBe(3);
+  });
+
+  it('fails in turn, after what came before', async () => {
+    const make = async (index: number) => {
+      if (index === 2) throw new Error('two');
+      return index;
+    };
+    const seen: number[] = [];
+    const all = async () => {
+      for await (const value of prefetch(make, { concurrency: 4 })) seen.push(value);
+    };
+    await expect(all()).rejects.toThrow('two');
+    expect(seen).toEqual([0, 1]);
+  });
+
+  it('stops when its reader leaves', async () => {
+    let made = 0;
+    const make = async (index: number) => {
+      made++;
+      return index;
+    };
+    for await (const value of prefetch(make, { concurrency: 2 })) if (value === 3) break;
+    expect(made).toBeLessThanOrEqual(6);
+  });
+});
+
+const REAL = join(import.meta.dirname, '../../../shared/data/train/ecssd');
+
+describe.runIf(existsSync(REAL))('photographs', () => {
+  it('become samples, all of them usable', async () => {
+    const source = await FolderSource.open(REAL);
+    const mixed = new Mixture([{ source, weight: 1 }], { seed: 1, size: 128 });
+    for await (const { image, mask, width, height } of prefetch((k) => mixed.sample(k), { to: 40 })) {
+      expect(image.data.length).toBe(3 * 128 * 128);
+      expect(Math.max(width, height)).toBe(128);
+      const values = new Set(mask);
+      expect(values.has(1)).toBe(true);
+      expect(values.has(255)).toBe(width < 128 || height < 128);
+    }
+    expect(source.corrupt).toBe(0);
+  });
+});
