@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { HrsamError } from '../../lib/errors.js';
 import { BoxBaseline, boxMask } from '../../lib/eval/baselines/box.js';
 import { GrabCutBaseline } from '../../lib/eval/baselines/grabcut.js';
+import { ColourMixture } from '../../lib/eval/baselines/mixture.js';
 import type { DataSet, LabelledPicture } from '../../lib/eval/data/dataset.js';
 import { type EvaluationOptions, evaluateClicks } from '../../lib/eval/evaluate.js';
 import { clickFlops } from '../../lib/eval/flops.js';
@@ -283,6 +284,17 @@ describe('baselines', () => {
       clicks: 3,
     });
     expect(again.objects[0]!.ious).toEqual(objects[1]!.ious);
+  });
+
+  it('colours are learned from any number of pixels', () => {
+    const colours = Float32Array.from({ length: 3 * 3200 }, (_, i) => (i * 37) % 255);
+    for (let count = 1; count <= 3200; count += 49) {
+      const mixture = new ColourMixture(
+        colours,
+        Array.from({ length: count }, (_, i) => i),
+      );
+      expect(mixture.cost(colours[0]!, colours[1]!, colours[2]!)).toBeLessThan(mixture.cost(-500, 900, -500));
+    }
   });
 
   it('a picture of one colour is no difficulty', async () => {

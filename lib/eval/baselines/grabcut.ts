@@ -22,7 +22,8 @@ const CERTAIN = 1e3;
 /**
  * A colour model from clicks, after GrabCut (Rother et al., 2004): mixtures of Gaussians of the object's colours and of
  * the rest, a cut that follows edges, both in turn; what does not hang together with a positive click is dropped. The
- * first click knows no box, so the object starts as a disc around it and the background as the picture's frame.
+ * first click knows no box, so the object starts as discs around positive clicks and the background as the picture's
+ * frame and discs around negative ones; each click starts anew, for a wrong start would teach wrong colours for good.
  */
 export class GrabCutBaseline implements Method {
   readonly name = 'grabcut';
@@ -49,8 +50,6 @@ const longest = ({ height, width }: Pixels): number => Math.max(height, width);
 
 class ColourCut implements OpenedPicture {
   readonly #edges: Edges;
-  /** The object in hand: a click goes on from what the last one led to. */
-  #inside: Float32Array | undefined;
 
   constructor(
     readonly colours: Float32Array,
@@ -60,7 +59,7 @@ class ColourCut implements OpenedPicture {
     this.#edges = edgesOf(colours, size);
   }
 
-  async answer({ clicks, box, previous }: Step): Promise<Answer> {
+  async answer({ clicks, box }: Step): Promise<Answer> {
     const [height, width] = this.size;
     const scaled = clicks.map(({ x, y, label }) => ({
       x: ((x + 0.5) * width) / this.full[1],
@@ -68,17 +67,14 @@ class ColourCut implements OpenedPicture {
       label,
     }));
     const seeds = this.#seeds(scaled, box);
-    const fresh = !previous || !this.#inside;
-    const inside = fresh ? this.#start(scaled, box, seeds) : this.#inside!;
-    for (let i = 0; i < seeds.length; i++) if (seeds[i] !== UNKNOWN) inside[i] = seeds[i] === OBJECT ? 1 : 0;
-    const framed = fresh && !box ? frame(this.size) : undefined;
+    const inside = this.#start(scaled, box, seeds);
+    const known = box ? undefined : this.#background(scaled);
     for (let round = 0; round < ROUNDS; round++) {
-      const cost = this.#costs(inside, seeds, round === 0 ? framed : undefined);
+      const cost = this.#costs(inside, seeds, round === 0 ? known : undefined);
       if (!cost) break;
       relaxedCut(cost, this.#edges, inside, this.size);
       keepClicked(inside, scaled, this.size);
     }
-    this.#inside = inside;
     return { mask: await enlarged(inside, this.size, this.full) };
   }
 
@@ -106,13 +102,21 @@ class ColourCut implements OpenedPicture {
     return Float32Array.from(disc, (set, i) => (box ? Number(seeds[i] !== BACKGROUND) : set));
   }
 
+  /** Where the rest's colours are first taken from: the frame and what lies around negative clicks. */
+  #background(clicks: readonly Spot[]): Uint8Array {
+    const known = frame(this.size);
+    const radius = START_RADIUS * Math.max(...this.size);
+    for (const click of clicks) if (click.label === 0) paintDisc(known, this.size, click, radius, 1);
+    return known;
+  }
+
   /** What each pixel costs inside, against outside; nothing where one of both sides has no pixel. */
-  #costs(inside: Float32Array, seeds: Uint8Array, framed: Uint8Array | undefined): Float32Array | undefined {
+  #costs(inside: Float32Array, seeds: Uint8Array, known: Uint8Array | undefined): Float32Array | undefined {
     const object: number[] = [];
     const rest: number[] = [];
     inside.forEach((u, i) => {
       if (u > 0.5) object.push(i);
-      else if (!framed || framed[i] || seeds[i] === BACKGROUND) rest.push(i);
+      else if (!known || known[i] || seeds[i] === BACKGROUND) rest.push(i);
     });
     if (object.length === 0 || rest.length === 0) return undefined;
     const { colours } = this;

@@ -19,9 +19,9 @@ export class ColourMixture {
 
   /** @param colours r, g, b of each pixel @param pixels those to fit, at least one */
   constructor(colours: Float32Array, pixels: readonly number[]) {
-    const step = Math.max(1, pixels.length / MAX_SAMPLES);
-    const samples = Array.from({ length: Math.ceil(pixels.length / step) }, (_, i) => {
-      const at = 3 * pixels[Math.floor(i * step)]!;
+    const count = Math.min(pixels.length, MAX_SAMPLES);
+    const samples = Array.from({ length: count }, (_, i) => {
+      const at = 3 * pixels[Math.floor((i * pixels.length) / count)]!;
       return [colours[at]!, colours[at + 1]!, colours[at + 2]!] as [number, number, number];
     });
     let groups = spread(samples);
