@@ -31,7 +31,6 @@ export function jitter(draws: Draws, amount: ColourJitter, grey: boolean): Colou
     for (let column = 0; column < 3; column++) {
       const step = (column - row + 3) % 3;
       const turned = even + (step === 0 ? cosine : step === 1 ? -sine : sine);
-      // Rows of the turn add up to 1, so it does not change what grey each pixel is mixed with by much.
       const mixed = LUMA[column]! + (turned - LUMA[column]!) * saturation;
       matrix.push(Math.round(mixed * brightness * contrast * 1024));
     }
