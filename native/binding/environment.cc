@@ -90,7 +90,11 @@ void Environment::settle_all(napi_env raw) {
       else
         napi_resolve_deferred(raw, job->deferred_, job->value ? job->value(env) : env.Undefined());
     } catch (const Napi::Error& error) {
-      napi_reject_deferred(raw, job->deferred_, error.Value());
+      try {
+        napi_reject_deferred(raw, job->deferred_, error.Value());
+      } catch (const Napi::Error&) {
+        // The environment is being torn down: nobody waits for the promise any more.
+      }
     }
   }
 }
