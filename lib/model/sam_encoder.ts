@@ -2,6 +2,7 @@ import { HrsamError } from '../errors.js';
 import type { Graph, Value } from '../graph/graph.js';
 import { attention } from '../graph/ops/attention.js';
 import { cast } from '../graph/ops/cast.js';
+import { pad } from '../graph/ops/pad.js';
 import { relPos } from '../graph/ops/rel_pos.js';
 import { type Grid, windowAttention } from '../graph/ops/window_attention.js';
 import type { SamConfig } from '../weights/config.js';
@@ -113,14 +114,23 @@ function attend(
       relW: table('w', grid[1]),
     });
   }
-  // A padded token is zero before the projection, so its qkv row is the bias.
-  const bias = config.qkvBias ? graph.scope('qkv', () => weight(graph, 'bias', [3 * embedDim])) : undefined;
+  // A padded token is zero before the projection, so its qkv row is the bias, or zero where there is none.
+  const row = config.qkvBias
+    ? graph.scope('qkv', () => weight(graph, 'bias', [3 * embedDim]))
+    : zeroRow(graph, 3 * embedDim);
   return windowAttention(graph, qkv, {
     heads,
     window,
     grids: [grid],
-    pad: bias && graph.reshape(cast(graph, bias, compute), [1, 3 * embedDim]),
+    pad: graph.reshape(cast(graph, row, compute), [1, 3 * embedDim]),
     relH: table('h', window),
     relW: table('w', window),
   });
+}
+
+/** `width` zeros: what `pad` puts before a value, be it which it may. */
+function zeroRow(graph: Graph, width: number): Value {
+  const matrix = graph.scope('qkv', () => weight(graph, 'weight', [width, width / 3]));
+  const first = graph.rows(graph.reshape(matrix, [-1]), 0, 1);
+  return graph.rows(pad(graph, first, 0, width, width + 1), 0, width);
 }

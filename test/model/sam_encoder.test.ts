@@ -53,3 +53,34 @@ describe('an encoder with absolute positions', () => {
     model.weights.dispose();
   });
 });
+
+describe('an encoder without a qkv bias', () => {
+  it('pads windows with zeros, as one whose bias is zero', async () => {
+    const { model, ...rest } = readJson('sam/encoder/tiny-224-norel-nobias/case.json');
+    const { image_encoder, ...parts } = model.config;
+    const width = image_encoder.embed_dim;
+    // A grid of 10 in windows of 7.
+    const tensors = model.tensors.map((rule: { name: string; shape: number[] }) =>
+      rule.name.endsWith('pos_embed') ? { ...rule, shape: [1, 10, 10, width] } : rule,
+    );
+    const biases = Array.from({ length: image_encoder.depth }, (_, i) => ({
+      name: `image_encoder.blocks.${i}.attn.qkv.bias`,
+      shape: [3 * width],
+      offset: 0,
+      scale: 0,
+    }));
+    const variant = (qkv_bias: boolean, more: object[]) => ({
+      ...rest,
+      model: {
+        config: { ...parts, image_encoder: { ...image_encoder, img_size: 160, qkv_bias } },
+        tensors: [...tensors, ...more],
+      },
+    });
+    const image = generate({ name: 'image', shape: [1, 3, 160, 160] });
+    const without = samModel(variant(false, []));
+    const zero = samModel(variant(true, biases));
+    const { embedding } = await encode(without, image);
+    expect(embedding.data).toEqual((await encode(zero, image)).embedding.data);
+    for (const { weights } of [without, zero]) weights.dispose();
+  });
+});
