@@ -26,7 +26,8 @@ constexpr int kVectors = 4;
 constexpr int kRows = 6;
 constexpr int kGroup = 4 * kRows;  // queries that share a key panel while it is in L1
 constexpr int kPanel = kVectors * kWidth;
-constexpr int kSoftmaxRows = 3;
+constexpr int kSoftmaxRows = 4;
+alignas(64) constexpr float kLanes[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 constexpr int kMaxHead = 512;  // channels of a head
 constexpr float kLog2E = 1.442695041f;
 constexpr float kMasked = -1e30f;  // finite, so that no difference of two of them is undefined
@@ -236,22 +237,31 @@ HRSAM_INLINE void add_bias(float* logits, const float* bias, int keys) {
 template <int kCount, class E>
 HRSAM_INLINE void softmax_rows(float* logits, int keys, int padded, Statistics* statistics,
                                float* scale, E* probabilities) {
+  const int whole = keys / kWidth * kWidth;
+  const auto at_end = [&](int r, int j) {
+    return select_greater(set1(static_cast<float>(keys - j)), load(kLanes),
+                          load(logits + r * padded + j), set1(kMasked));
+  };
   V largest[kCount], sum[kCount];
   for (int r = 0; r < kCount; ++r) {
-    for (int j = keys; j < padded; ++j) logits[r * padded + j] = kMasked;
     largest[r] = set1(statistics[r].largest);
     sum[r] = zero();
   }
-  for (int j = 0; j < padded; j += kWidth)
+  for (int j = 0; j < whole; j += kWidth)
     for (int r = 0; r < kCount; ++r) largest[r] = max(largest[r], load(logits + r * padded + j));
+  for (int j = whole; j < padded; j += kWidth)
+    for (int r = 0; r < kCount; ++r) largest[r] = max(largest[r], at_end(r, j));
   float shift[kCount];
   for (int r = 0; r < kCount; ++r) largest[r] = set1(shift[r] = reduce_max(largest[r]));
-  for (int j = 0; j < padded; j += kWidth)
-    for (int r = 0; r < kCount; ++r) {
-      const V p = exp2_of<E>(load(logits + r * padded + j) - largest[r]);
-      sum[r] = sum[r] + p;
-      store(probabilities + r * padded + j, p);
-    }
+  const auto put = [&](int r, int j, V logit) {
+    const V p = exp2_of<E>(logit - largest[r]);
+    sum[r] = sum[r] + p;
+    store(probabilities + r * padded + j, p);
+  };
+  for (int j = 0; j < whole; j += kWidth)
+    for (int r = 0; r < kCount; ++r) put(r, j, load(logits + r * padded + j));
+  for (int j = whole; j < padded; j += kWidth)
+    for (int r = 0; r < kCount; ++r) put(r, j, at_end(r, j));
   for (int r = 0; r < kCount; ++r) {
     const float difference = statistics[r].largest - shift[r];
     scale[r] = difference == 0 ? 1 : ::exp2f(difference);
