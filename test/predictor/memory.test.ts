@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { HRSAM } from '../../lib/predictor/hrsam.js';
 import { errorOf } from '../support/layout.js';
-import { heldBytes } from './support/memory.js';
+import { heldBytes } from '../support/memory.js';
 import { picture, randomModel } from './support/models.js';
 
 const [HEIGHT, WIDTH] = [60, 90];
