@@ -26,7 +26,8 @@ Op* compile_expand(const Node& node, Compiler&) {
   const Value& result = node.result();
   Value expected = x;
   if (x.rank > 0) expected.dims[0] = node.integer("batch");
-  expect(node, x.rank > 0 && x.dims[0] == 1 && x.dtype == result.dtype && same_shape(expected, result),
+  expect(node,
+         x.rank > 0 && x.dims[0] == 1 && x.dtype == result.dtype && same_shape(expected, result),
          "x (1, ...) to (batch, ...)");
   return new Expand(node.operand("x"), result.dims[0], x.bytes());
 }

@@ -27,7 +27,8 @@ export async function hrsam(
   args: readonly string[],
   options: { env?: NodeJS.ProcessEnv; cwd?: string } = {},
 ): Promise<CliResult> {
-  await (built ??= build());
+  built ??= build();
+  await built;
   const child = spawn(process.execPath, [join(root, 'dist/cli.js'), ...args], {
     cwd: options.cwd,
     env: { ...process.env, ...options.env },

@@ -4,8 +4,8 @@ import type { HRSAM } from '../../lib/predictor/hrsam.js';
 import { SafetensorsFile } from '../../lib/weights/safetensors.js';
 import { writeSafetensors } from '../../lib/weights/safetensors_writer.js';
 import { channelsFirst, errorOf } from '../support/layout.js';
-import { download, host } from '../support/run.js';
 import { heldBytes } from '../support/memory.js';
+import { download, host } from '../support/run.js';
 import { contents, picture, randomModel, temporaryFolder } from './support/models.js';
 
 const SIZES = {

@@ -93,8 +93,8 @@ HRSAM_INLINE V softplus(V x) {
   return select_greater(x, set1(20), x, y);
 }
 
-// Phi, the normal distribution: Phi - 1/2 = x·P(x²)/Q(x²), fitted on |x| <= 5.6, beyond which Phi is
-// 0 or 1; error 1e-7.
+// Phi, the normal distribution: Phi - 1/2 = x·P(x²)/Q(x²), fitted on |x| <= 5.6, beyond which Phi
+// is 0 or 1; error 1e-7.
 HRSAM_INLINE V normal_cdf(V x) {
   constexpr float kP[] = {3.989421051e-1f, 3.543518535e-2f, 4.777626981e-3f,
                           1.854057188e-4f, 6.504895141e-6f, 2.173500129e-8f};
