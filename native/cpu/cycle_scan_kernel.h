@@ -67,7 +67,7 @@ void advance(const ScanBlock& block, float* state) {
 }
 
 // A sum of many small positive numbers, kept to twice the precision: over 65536 equal steps a plain
-// f32 sum is off by a thousandth.
+// f32 sum can be off by a thousandth.
 struct LongSum {
   V sum = zero(), rest = zero();
 };
