@@ -7,6 +7,7 @@ import type { ImageSource } from '../../lib/image/decode.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
 import type { EncodedImage, SegmentRequest } from '../../lib/predictor/image.js';
 import { codeOf, errorOf } from '../support/errors.js';
+import { heldBytes } from '../support/memory.js';
 import { testPicture } from '../support/pictures.js';
 
 const photograph = readFileSync(
@@ -26,9 +27,9 @@ afterAll(() => model.dispose());
 
 /** What went wrong must not stay: the next request is answered, and nothing is left behind. */
 async function leavesNoTrace(run: () => Promise<unknown>) {
-  const before = model.device.memory().buffers;
+  const before = await heldBytes();
   await run();
-  expect(model.device.memory().buffers).toBe(before);
+  expect(await heldBytes()).toBe(before);
   const [mask] = await image.segment({ points: [[60, 40]] });
   expect(mask!.width).toBe(120);
 }
@@ -218,7 +219,7 @@ describe('what was disposed', () => {
   });
 
   it('ends work under way with a result or ERR_DISPOSED, and frees everything', async () => {
-    const before = model.device.memory();
+    const before = { buffers: await heldBytes(), packed: model.device.memory().packed };
     const other = await HRSAM.load('random:hrsam-tiny', { device: 'cpu' });
     const encoded = await other.encode(testPicture(20, 20));
     const requests = Array.from({ length: 6 }, (_, i) =>
@@ -232,8 +233,7 @@ describe('what was disposed', () => {
       if (result.status === 'rejected') expect(result.reason.code).toBe('ERR_DISPOSED');
       else result.value.dispose();
     }
-    const after = model.device.memory();
-    expect(after.packed).toBe(before.packed);
-    expect(after.buffers).toBe(before.buffers);
+    expect(await heldBytes()).toBe(before.buffers);
+    expect(model.device.memory().packed).toBe(before.packed);
   });
 });
