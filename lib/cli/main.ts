@@ -12,6 +12,7 @@ import { evalCommand } from './eval.js';
 import { infoCommand } from './info.js';
 import { catchSignals, interruptedExitCode, interruption } from './interrupt.js';
 import { segmentCommand } from './segment.js';
+import { trainCommand } from './train.js';
 
 /** Exit codes: 1 for what went wrong, 2 for a command line that makes no sense. */
 const EXIT = { failure: 1, usage: 2 } as const;
@@ -33,13 +34,14 @@ function program(): Command {
     infoCommand(),
     convertCommand(),
     doctorCommand(),
+    trainCommand(),
     benchCommand(),
   ];
   for (const command of commands) {
     command.option('--debug', 'show the stack of an error');
     root.addCommand(command);
   }
-  for (const command of [root, ...commands]) {
+  for (const command of [root, ...commands, ...commands.flatMap(({ commands: inner }) => inner)]) {
     command.exitOverride().configureOutput({
       outputError: (text, write) => write(`hrsam: ${oneLine(text.replace(/^error: /, ''))}\n`),
     });

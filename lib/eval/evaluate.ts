@@ -1,8 +1,8 @@
 import { HrsamError } from '../errors.js';
 import type { Pixels } from '../image/pixels.js';
 import { rleArea } from '../image/rle.js';
+import type { ClickRule } from '../predictor/simulated_user.js';
 import type { Device } from '../runtime/device.js';
-import type { ClickRule } from './clicks.js';
 import { corrupt, type DataSet, type LabelledObject, type ObjectMask } from './data/dataset.js';
 import type { Method, OpenedPicture } from './method.js';
 import { type ObjectResult, runObject } from './run_object.js';

@@ -1,7 +1,7 @@
+import { overlap } from '../image/overlap.js';
 import type { Rle } from '../image/rle.js';
 import { rleArea } from '../image/rle.js';
 import type { Device } from '../runtime/device.js';
-import { overlap } from './overlap.js';
 
 /**
  * Intersection over union as the published evaluation has it: 0 without any object, whatever is predicted.

@@ -1,12 +1,12 @@
+import { difference, emptyMask } from '../image/overlap.js';
 import type { Rle } from '../image/rle.js';
 import type { Click } from '../predictor/session.js';
+import { type ClickRule, SimulatedUser } from '../predictor/simulated_user.js';
 import type { Device } from '../runtime/device.js';
-import { type ClickRule, SimulatedUser } from './clicks.js';
 import type { ObjectMask } from './data/dataset.js';
 import { type Box, boxOf } from './geometry.js';
 import type { Answer, OpenedPicture } from './method.js';
 import { boundaryIou, maskIou } from './metrics.js';
-import { difference, emptyMask } from './overlap.js';
 
 export interface ObjectOptions {
   /** Most clicks. */

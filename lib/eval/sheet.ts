@@ -1,3 +1,4 @@
+import { combine, joined } from '../image/overlap.js';
 import { renderOverlay } from '../image/overlay.js';
 import type { Pixels } from '../image/pixels.js';
 import { decodeRle, type Rle } from '../image/rle.js';
@@ -5,7 +6,6 @@ import { loadSharp } from '../image/sharp.js';
 import type { DataSet } from './data/dataset.js';
 import type { EvaluatedObject } from './evaluate.js';
 import { type Box, boxOf } from './geometry.js';
-import { combine, joined } from './overlap.js';
 
 const COLUMNS = 4;
 const ROWS_EACH = 2;

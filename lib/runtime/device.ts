@@ -165,7 +165,7 @@ export class Device {
     return settled(this.handle, () => this.handle.encodeMasks(masks.buffer, count, height, width));
   }
 
-  /** @internal Where a simulated user clicks; masks as COCO run lengths of height × width. See lib/eval/clicks.ts. */
+  /** @internal Where a simulated user clicks; masks as COCO run lengths of height × width. See lib/predictor/simulated_user.ts. */
   async nextClick(
     prediction: Uint32Array,
     object: Uint32Array,

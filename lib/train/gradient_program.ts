@@ -33,6 +33,19 @@ export async function gradientProgram(
   return compile(graph, device, frozen);
 }
 
+/** A forward pass over the parameters of `state` (4, P), as they are at the time of a run. */
+export async function forwardProgram(
+  device: Device,
+  layout: ParameterLayout,
+  build: (graph: Graph) => Record<string, Value>,
+  frozen: ConstantSource = { find: () => undefined },
+): Promise<Program> {
+  const graph = new Graph();
+  layout.bind(graph, graph.input('state', [4, layout.size]));
+  for (const [name, value] of Object.entries(build(graph))) graph.output(name, value);
+  return compile(graph, device, frozen);
+}
+
 /** One step of AdamW: inputs and output as those of the op `adamw`; run it into the state itself. */
 export function updateProgram(
   device: Device,

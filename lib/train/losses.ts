@@ -1,9 +1,14 @@
 import type { Graph, Value } from '../graph/graph.js';
+import { add } from '../graph/ops/add.js';
 import { bilinearResize } from '../graph/ops/bilinear_resize.js';
+import { concat } from '../graph/ops/concat.js';
 import { focalLoss } from '../graph/ops/focal_loss.js';
+import { matmul } from '../graph/ops/matmul.js';
+import { permute } from '../graph/ops/permute.js';
 import { slice } from '../graph/ops/slice.js';
 import { squaredError } from '../graph/ops/squared_error.js';
 import type { ComputeType } from '../model/layers.js';
+import type { Decoded } from '../model/mask_decoder.js';
 import { encoder, maskLogits } from '../model/model.js';
 import type { ModelConfig } from '../weights/config.js';
 import type { Loss } from './gradient_program.js';
@@ -27,35 +32,90 @@ export function distillationLoss(config: ModelConfig, shape: BatchShape, compute
   };
 }
 
-export interface ClickShape extends BatchShape {
-  /** Points of each sample, padding included. */
-  tokens: number;
-  /** Whether logits of an earlier step, `mask` (B, h/4, w/4), are part of the prompt. */
-  refine: boolean;
+/** Logits (P, 1, h, w), enlarged to the labels' size, against labels (P, 1, H, W): the published fine-tuning's loss (P). */
+export function maskLoss(graph: Graph, logits: Value, labels: Value): Value {
+  const [, , height, width] = labels.shape as [number, number, number, number];
+  return focalLoss(graph, bilinearResize(graph, logits, [height, width], false), labels);
 }
 
+export interface ClickShape extends BatchShape {
+  /** Points of each prompt, padding included. */
+  tokens: number;
+  /** Prompts of each sample, from 1: the first one without, the others with the logits of an earlier step. */
+  steps: number;
+}
+
+/** Prompts with a mask and prompts without are different programs' halves; both see the samples' embeddings in order. */
+const repeated = (graph: Graph, x: Value, times: number): Value =>
+  times === 1
+    ? x
+    : concat(
+        graph,
+        Array.from({ length: times }, () => x),
+        0,
+      );
+
 /**
- * One click step: mask 0 for `points` (B, n, 2) and `point_labels` (B, n), enlarged to the input's size, against
- * `labels` (B, H, W) with 0/1, by the normalised focal loss.
+ * Click steps, B samples by K steps, step by step: prompt k · B + b belongs to sample b. Inputs besides `image`:
+ * `points` (K·B, n, 2), `point_labels` (K·B, n), `lengths` i32 (K·B), `labels` (B, 1, H, W) with 0, 1 or 255 for pixels
+ * that do not count, and per prompt `iou_targets` (K·B, 1), what the answers' IoUs are; with K > 1 `mask`
+ * ((K − 1)·B, H/4, W/4), the logits before. Loss (K·B): the normalised focal loss of mask 0, enlarged to the input's
+ * size, and the squared error of its predicted IoU. Where the model has more masks, the first step's get theirs too:
+ * of the mask that `chosen` (B, 1, masks − 1) marks with a 1 the focal loss, and of all of them the IoU's error against
+ * `multimask_iou_targets` (B, masks − 1). SAM (arXiv 2304.02643) trains them so.
  */
-export function segmentationLoss(config: ModelConfig, shape: ClickShape, compute: ComputeType): Loss {
-  const { batch, height, width, tokens, refine } = shape;
+export function clickLoss(config: ModelConfig, shape: ClickShape, compute: ComputeType): Loss {
+  const { batch, height, width, tokens, steps } = shape;
+  const multimask = config.decoder.multimaskOutputs;
   return (graph) => {
     const embedding = encoder(graph, imageInput(graph, shape), config, compute);
-    const { masks, ious } = maskLogits(
-      graph,
-      {
-        embedding,
-        points: graph.input('points', [batch, tokens, 2]),
-        labels: graph.input('point_labels', [batch, tokens]),
-        lengths: graph.input('lengths', [batch], 'i32'),
-        mask: refine ? graph.input('mask', [batch, height / 4, width / 4]) : undefined,
-      },
-      config,
-    );
-    const logits = slice(graph, masks, 1, 0, 1);
-    const full = bilinearResize(graph, logits, [height, width], false);
+    const points = graph.input('points', [steps * batch, tokens, 2]);
+    const pointLabels = graph.input('point_labels', [steps * batch, tokens]);
+    const lengths = graph.input('lengths', [steps * batch], 'i32');
     const labels = graph.input('labels', [batch, 1, height, width]);
-    return { loss: focalLoss(graph, full, labels), outputs: { logits, ious } };
+    const targets = graph.input('iou_targets', [steps * batch, 1]);
+    const decode = (from: number, to: number) =>
+      maskLogits(
+        graph,
+        {
+          embedding: repeated(graph, embedding, to - from),
+          points: graph.rows(points, from * batch, to * batch),
+          labels: graph.rows(pointLabels, from * batch, to * batch),
+          lengths: graph.rows(lengths, from * batch, to * batch),
+          mask: from > 0 ? graph.input('mask', [(to - from) * batch, height / 4, width / 4]) : undefined,
+        },
+        config,
+      );
+    const focal = (logits: Value, times: number) =>
+      focalLoss(graph, bilinearResize(graph, logits, [height, width], false), repeated(graph, labels, times));
+    const single = ({ masks, ious }: Decoded, from: number, to: number) =>
+      add(
+        graph,
+        focal(slice(graph, masks, 1, 0, 1), to - from),
+        squaredError(graph, slice(graph, ious, 1, 0, 1), graph.rows(targets, from * batch, to * batch)),
+      );
+    const first = decode(0, 1);
+    let loss = single(first, 0, 1);
+    if (multimask > 0) loss = add(graph, loss, multimaskLoss(graph, first, multimask, focal));
+    if (steps > 1) loss = concat(graph, [loss, single(decode(1, steps), 1, steps)], 0);
+    return { loss };
   };
+}
+
+function multimaskLoss(
+  graph: Graph,
+  { masks, ious }: Decoded,
+  count: number,
+  focal: (logits: Value, times: number) => Value,
+): Value {
+  const [batch, , h, w] = masks.shape as [number, number, number, number];
+  const pixels = graph.reshape(slice(graph, masks, 1, 1, 1 + count), [batch, count, h * w]);
+  const chosen = graph.input('chosen', [batch, 1, count]);
+  const best = matmul(graph, chosen, permute(graph, pixels, [0, 2, 1]));
+  const targets = graph.input('multimask_iou_targets', [batch, count]);
+  return add(
+    graph,
+    focal(graph.reshape(best, [batch, 1, h, w]), 1),
+    squaredError(graph, slice(graph, ious, 1, 1, 1 + count), targets),
+  );
 }

@@ -13,7 +13,7 @@ export interface TrainerOptions {
   groups: readonly ParameterGroup[];
   schedule: Schedule;
   adamw?: AdamWOptions;
-  /** Share of the old value in the moving average of the parameters. */
+  /** Share of the old value in the moving average of the parameters; less in the first steps, which are soon forgotten. */
   average?: number;
 }
 
@@ -129,7 +129,8 @@ export class Trainer {
     const t = this.#taken + 1;
     const [beta1, beta2] = adamw.betas;
     const rate = learningRate(this.#taken, schedule);
-    this.#step.write(new Float32Array([rate, 1 - beta1 ** t, 1 - beta2 ** t, samples, average]));
+    const kept = Math.min(average, t / (t + 9));
+    this.#step.write(new Float32Array([rate, 1 - beta1 ** t, 1 - beta2 ** t, samples, kept]));
     const inputs = { state: this.state, gradient: this.#gradient, step: this.#step };
     await this.update.run(inputs, { into: { state: this.state } });
     this.#taken = t;

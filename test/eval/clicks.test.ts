@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { errorRegions, SimulatedUser } from '../../lib/eval/clicks.js';
 import { boundaryIou, clicksUntil, maskIou, mean, numberOfClicks } from '../../lib/eval/metrics.js';
-import { combine, difference, joined, overlap } from '../../lib/eval/overlap.js';
+import { combine, difference, joined, overlap } from '../../lib/image/overlap.js';
 import { decodeRle, encodeRle, type Rle } from '../../lib/image/rle.js';
 import type { Click } from '../../lib/predictor/session.js';
+import { errorRegions, SimulatedUser } from '../../lib/predictor/simulated_user.js';
 import { codeOf } from '../support/errors.js';
 import { describeShared, HostTensors, hasShared, readJson } from '../support/reference.js';
 import { device } from '../support/run.js';

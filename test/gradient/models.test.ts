@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Graph } from '../../lib/graph/graph.js';
 import { squaredError } from '../../lib/graph/ops/squared_error.js';
 import { samEncoder } from '../../lib/model/sam_encoder.js';
-import { distillationLoss, segmentationLoss } from '../../lib/train/losses.js';
+import { distillationLoss } from '../../lib/train/losses.js';
 import { configFromAuthors } from '../../lib/weights/authors.js';
 import type { ModelConfig } from '../../lib/weights/config.js';
 import { toInternalName } from '../../lib/weights/names.js';
@@ -18,6 +18,7 @@ import {
   type TensorRule,
 } from '../support/reference.js';
 import { type HostValues, host } from '../support/run.js';
+import { segmentationLoss } from '../support/training.js';
 import { differentiate } from './support/backward.js';
 import { compareGradient, describeGradients, expectGradients, ones } from './support/reference.js';
 
@@ -67,7 +68,7 @@ describeGradients('segmentation', (cases, tensors) => {
         ...tensor.data.subarray(b * 2 * by, (b + 1) * 2 * by),
         ...new Array<number>(by).fill(fill),
       ]).flat();
-    const build = segmentationLoss(config, { batch, height, width, tokens: 3, refine: true }, 'f32');
+    const build = segmentationLoss(config, { batch, height, width, tokens: 3, refine: true });
     const found = await differentiate(
       {
         image,

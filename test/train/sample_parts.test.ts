@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { Draws } from '../../lib/draws.js';
 import { jitter, UNCHANGED } from '../../lib/train/samples/colour.js';
-import { Draws } from '../../lib/train/samples/draws.js';
 import { prefetch } from '../../lib/train/samples/prefetch.js';
 import { measure } from '../../lib/train/samples/source.js';
 

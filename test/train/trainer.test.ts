@@ -1,16 +1,15 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { Device } from '../../lib/runtime/device.js';
 import { Owned } from '../../lib/runtime/owned.js';
-import type { Parameter } from '../../lib/train/groups.js';
 import { uniformGroups } from '../../lib/train/groups.js';
 import { ParameterLayout } from '../../lib/train/layout.js';
-import { distillationLoss, segmentationLoss } from '../../lib/train/losses.js';
+import { distillationLoss } from '../../lib/train/losses.js';
+import { modelTensors } from '../../lib/train/parameters.js';
 import { ADAMW, initialState, Trainer } from '../../lib/train/trainer.js';
 import { configFromAuthors } from '../../lib/weights/authors.js';
-import type { ModelConfig } from '../../lib/weights/config.js';
-import { expectedTensors, type ModelPart } from '../../lib/weights/expected.js';
-import { toInternalName } from '../../lib/weights/names.js';
+import type { ModelPart } from '../../lib/weights/expected.js';
 import { initialTensor } from '../../lib/weights/random.js';
+import { segmentationLoss } from '../support/training.js';
 
 const device = Device.open('cpu');
 const owned = new Owned();
@@ -30,18 +29,10 @@ const config = configFromAuthors({
   decode_head: { in_dim: 64, attn_cfg: { depth: 2, mlp_dim: 128, num_heads: 4 }, iou_head_hidden_dim: 64 },
 });
 
-const fixed = /\.rope\.freqs$|gaussian_matrix$/;
-
-function trainable(model: ModelConfig, parts: readonly ModelPart[]): Parameter[] {
-  return expectedTensors(model, parts)
-    .map(({ name, shape }) => ({ name: toInternalName(name), shape }))
-    .filter(({ name }) => !fixed.test(name));
-}
-
 const gaussian = 'neck.pos_embed_layer.positional_encoding_gaussian_matrix';
 
 async function trainer(parts: readonly ModelPart[], seed: number, peak: number, steps: number) {
-  const layout = new ParameterLayout(trainable(config, parts));
+  const layout = new ParameterLayout(modelTensors(config, parts).trained);
   const shapes = new Map(layout.parameters.map(({ name, shape }) => [name, shape]));
   const state = initialState(layout, (name) => initialTensor(name, shapes.get(name)!, seed));
   const options = {
@@ -105,11 +96,7 @@ describe('Trainer', () => {
     const size = 128;
     const pictures = [0, 1, 2, 3].map((i) => picture(i, size));
     const model = await trainer(['encoder', 'prompt', 'decoder'], 1, 2e-3, 400);
-    const loss = segmentationLoss(
-      config,
-      { batch: 4, height: size, width: size, tokens: 2, refine: false },
-      'f32',
-    );
+    const loss = segmentationLoss(config, { batch: 4, height: size, width: size, tokens: 2, refine: false });
     const matrix = owned.add(device.tensor([2, 32], 'f32', initialTensor(gaussian, [2, 32])));
     const frozen = {
       find: (name: string) =>

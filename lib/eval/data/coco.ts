@@ -1,7 +1,7 @@
 import { basename, dirname, join } from 'node:path';
+import { joined } from '../../image/overlap.js';
 import type { Rle } from '../../image/rle.js';
 import { decodeRle, decompressRle } from '../../image/rle.js';
-import { joined } from '../overlap.js';
 import {
   corrupt,
   type DataSet,

@@ -1,8 +1,8 @@
+import type { Draws } from '../../draws.js';
 import { longestSide } from '../../image/resize.js';
 import type { NativeSampleLayer, NativeSampleSpec } from '../../runtime/addon.js';
 import { type ColourJitter, jitter, UNCHANGED } from './colour.js';
 import { type Crop, type CropRules, randomCrop, wholePicture } from './crop.js';
-import type { Draws } from './draws.js';
 import type { LabelledObject } from './source.js';
 
 /** Probabilities and strengths; see `augmentation` for what is usual. */

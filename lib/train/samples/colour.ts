@@ -1,4 +1,4 @@
-import type { Draws } from './draws.js';
+import type { Draws } from '../../draws.js';
 
 /** Three rows (r, g, b, constant) in 1/1024, as native code applies them. */
 export type ColourMatrix = number[];

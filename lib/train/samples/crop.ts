@@ -1,4 +1,4 @@
-import type { Draws } from './draws.js';
+import type { Draws } from '../../draws.js';
 import type { LabelledObject } from './source.js';
 
 /** Part of a picture, in whole pixels. */

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { isAbsolute, join, relative } from 'node:path';
+import type { Draws } from '../../draws.js';
 import { HrsamError } from '../../errors.js';
 import { decodeImage } from '../../image/decode.js';
 import type { Pixels } from '../../image/pixels.js';
-import type { Draws } from './draws.js';
 import { type LabelledObject, measure, type SampleSource } from './source.js';
 
 export interface FolderSourceOptions {

@@ -1,8 +1,8 @@
+import { Draws } from '../../draws.js';
 import { HrsamError } from '../../errors.js';
 import type { Pixels } from '../../image/pixels.js';
 import { addon, native, typed } from '../../runtime/addon.js';
 import { type Augmentation, augmentation, plan } from './augment.js';
-import { Draws } from './draws.js';
 import type { LabelledObject, SampleSource } from './source.js';
 
 export interface Sample {

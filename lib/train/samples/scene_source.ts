@@ -1,5 +1,5 @@
+import type { Draws } from '../../draws.js';
 import { generateScene } from '../scenes/generate.js';
-import type { Draws } from './draws.js';
 import { type LabelledObject, measure, type SampleSource } from './source.js';
 
 export interface SceneSourceOptions {

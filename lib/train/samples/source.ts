@@ -1,5 +1,5 @@
+import type { Draws } from '../../draws.js';
 import type { Pixels } from '../../image/pixels.js';
-import type { Draws } from './draws.js';
 
 export type Box = readonly [number, number, number, number];
 

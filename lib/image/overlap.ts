@@ -1,5 +1,5 @@
 import { HrsamError } from '../errors.js';
-import type { Rle } from '../image/rle.js';
+import type { Rle } from './rle.js';
 
 /** Pixels of two masks, counted from their run lengths: the cost follows their outlines, not their areas. */
 export interface Overlap {

@@ -1,8 +1,8 @@
+import { Draws } from '../draws.js';
 import { HrsamError } from '../errors.js';
 import type { Rle } from '../image/rle.js';
-import type { Click } from '../predictor/session.js';
 import type { Device } from '../runtime/device.js';
-import { seededRandom } from './random.js';
+import type { Click } from './session.js';
 
 export interface ClickRule {
   /**
@@ -64,7 +64,7 @@ export async function errorRegions(
 
 /** A user who clicks where the prediction is most wrong. One per object: with a seed, its draws are its own. */
 export class SimulatedUser {
-  readonly #random: (() => number) | undefined;
+  readonly #draws: Draws | undefined;
   readonly #innerK: number;
 
   constructor(
@@ -73,7 +73,7 @@ export class SimulatedUser {
     { innerK = 1, seed }: ClickRule = {},
   ) {
     this.#innerK = innerK;
-    this.#random = seed === undefined ? undefined : seededRandom(seed);
+    this.#draws = seed === undefined ? undefined : new Draws(seed);
   }
 
   /** The next click, on a pixel's own index as the published loop has it; undefined when nothing is wrong. */
@@ -81,7 +81,7 @@ export class SimulatedUser {
     const regions = await errorRegions(this.device, prediction, this.object, clicks, this.#innerK);
     const { label, candidates } = regions;
     if (label === undefined) return undefined;
-    const pick = this.#random ? Math.floor(this.#random() * candidates.length) : 0;
+    const pick = this.#draws?.below(candidates.length) ?? 0;
     const position = candidates[pick]!;
     const width = this.object.size[1];
     return { x: position % width, y: Math.floor(position / width), label };

@@ -1,0 +1,102 @@
+import { Command, InvalidArgumentError } from 'commander';
+import type { StepReport } from '../train/run.js';
+import { interruption } from './interrupt.js';
+import { readJson, wholeNumber } from './options.js';
+import { print } from './output.js';
+import { usageError } from './usage.js';
+
+interface TrainOptions {
+  config?: string;
+  data: string[];
+  out: string;
+  init?: string;
+  resume?: boolean;
+  every: number;
+  device: string;
+  threads?: number;
+}
+
+const FINETUNE_HELP = `
+The recipe is JSON: model, size, batch, steps, learningRate and so on; recipes/ has those of the published models. Each
+step, the model as it is answers simulated clicks, and some of those prompts are learned from. --data takes folders with
+an index.json (a list of {image, mask}), or folders of such folders; without any, synthetic scenes are all there is.
+The folder --out then holds model.safetensors (the parameters' moving average), checkpoint.safetensors, log.jsonl and
+curves.png. Ctrl-C ends the step under way and saves; --resume goes on as if nothing had happened.
+
+Example:
+  $ hrsam train finetune --config recipe.json --data photos --out run
+  $ hrsam train finetune --out run --data photos --resume`;
+
+function minutes(text: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value > 0) return value;
+  throw new InvalidArgumentError('Expected minutes.');
+}
+
+const collect = (text: string, previous: string[]): string[] => [...previous, text];
+
+export function trainCommand(): Command {
+  const finetune = new Command('finetune')
+    .description('train encoder and decoder by simulated clicks')
+    .option('--config <json>', 'the recipe')
+    .option('--data <folder>', 'data sets; may be given more than once', collect, [])
+    .requiredOption('--out <folder>', 'where checkpoint, model, log and curves go')
+    .option('--init <weights>', 'begin with these where they fit')
+    .option('--resume', 'go on from the checkpoint in --out')
+    .option('--every <minutes>', 'between checkpoints', minutes, 5)
+    .option('-d, --device <name>', 'cpu, cuda, cuda:N or auto', 'auto')
+    .option('--threads <n>', 'CPU threads (default: all)', wholeNumber(1))
+    .addHelpText('after', FINETUNE_HELP)
+    .action(train);
+  return new Command('train').description('train a model').addCommand(finetune);
+}
+
+async function train(options: TrainOptions): Promise<void> {
+  const { config, data, out, init, resume, every, threads } = options;
+  if (resume && (config || init))
+    usageError('--resume goes on with the recipe of the checkpoint: leave --config and --init out');
+  if (!resume && !config) usageError('a recipe is needed: --config recipe.json, or --resume');
+  const [{ beginTraining, resumeTraining }, { readRecipe }, { Device }] = await Promise.all([
+    import('../train/training.js'),
+    import('../train/recipe.js'),
+    import('../runtime/device.js'),
+  ]);
+  const device = Device.open(options.device);
+  if (threads) await device.setThreads(threads);
+  const show = reporter();
+  const common = {
+    data,
+    out,
+    every,
+    signal: interruption(),
+    onStep: show.step,
+    onNote: (note: string) => process.stderr.write(`hrsam: ${note}\n`),
+  };
+  try {
+    if (resume) await resumeTraining(device, common);
+    else
+      await beginTraining(device, readRecipe(readJson(config!, 'ERR_CONFIG'), config), { ...common, init });
+  } finally {
+    show.end();
+  }
+  print(`${out}: ${interruption().aborted ? 'stopped; --resume goes on' : 'done'}`);
+}
+
+/** A line that is written over on a terminal, and one now and then elsewhere. */
+function reporter() {
+  const onTerminal = process.stderr.isTTY;
+  const pause = onTerminal ? 200 : 30_000;
+  let last = 0;
+  return {
+    step({ step, loss, figures, speed }: StepReport & { speed: number }) {
+      if (performance.now() - last < pause) return;
+      last = performance.now();
+      const shown = Object.entries(figures).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+      const line = [`step ${step}`, `loss ${loss.toFixed(4)}`, ...shown, `${speed.toFixed(1)} samples/s`];
+      process.stderr.write(onTerminal ? `\r\x1b[K${line.join('  ')}` : `${line.join('  ')}\n`);
+    },
+    end() {
+      if (onTerminal) process.stderr.write('\r\x1b[K');
+    },
+  };
+}

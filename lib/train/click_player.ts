@@ -1,0 +1,92 @@
+import type { Draws } from '../draws.js';
+import { difference, emptyMask, overlap } from '../image/overlap.js';
+import { encodeRle, type Rle, rleBox } from '../image/rle.js';
+import { LABEL } from '../model/prompt_encoder.js';
+import type { Click } from '../predictor/session.js';
+import { SimulatedUser } from '../predictor/simulated_user.js';
+import type { Device } from '../runtime/device.js';
+import type { Sample } from './samples/mixture.js';
+
+export interface PlayerOptions {
+  /** Share of the samples that are prompted with a box first. */
+  box: number;
+  /** Half of the users click the deepest pixel, half any one deeper than the deepest's distance / innerK. */
+  innerK: number;
+}
+
+export interface PromptToken {
+  x: number;
+  y: number;
+  label: number;
+}
+
+/** How far a corner of a drawn box strays, as a share of the side. */
+const BOX_JITTER = 0.1;
+
+/** A simulated user and one sample: prompts, and where the next click goes. Padding counts neither way. */
+export class ClickPlayer {
+  readonly object: Rle;
+  readonly #padding: Rle;
+  readonly #user: SimulatedUser;
+  readonly #clicks: Click[] = [];
+  readonly #box: readonly PromptToken[];
+
+  constructor(device: Device, { mask, image }: Sample, draws: Draws, { box, innerK }: PlayerOptions) {
+    const { width, height } = image;
+    const where = (value: number) =>
+      encodeRle(
+        mask.map((pixel) => (pixel === value ? 1 : 0)),
+        height,
+        width,
+      );
+    this.object = where(1);
+    this.#padding = where(255);
+    this.#box = draws.chance(box) ? strayingBox(this.object, draws) : [];
+    const deepest = draws.chance(0.5);
+    this.#user = new SimulatedUser(device, this.object, { innerK: deepest ? 1 : innerK, seed: draws.bits() });
+  }
+
+  /** The prompt as it stands: clicks, then the box or what stands for none. */
+  get tokens(): PromptToken[] {
+    const none = { x: 0, y: 0, label: LABEL.padding };
+    return [...this.#clicks, ...(this.#box.length > 0 ? this.#box : [none])];
+  }
+
+  /** Clicks that have been made. */
+  get clicks(): number {
+    return this.#clicks.length;
+  }
+
+  /** The first prompt: a click, unless there is a box. */
+  async begin(): Promise<void> {
+    if (this.#box.length === 0) await this.#click(emptyMask(...this.object.size));
+  }
+
+  /** IoU of an answer. */
+  iou(answer: Rle): number {
+    const { intersection, union } = overlap(difference(answer, this.#padding), this.object);
+    return intersection / union;
+  }
+
+  /** Clicks where the answer is most wrong; nowhere when it is right. */
+  async next(answer: Rle): Promise<void> {
+    await this.#click(difference(answer, this.#padding));
+  }
+
+  async #click(answer: Rle): Promise<void> {
+    const click = await this.#user.next(answer, this.#clicks);
+    if (click) this.#clicks.push(click);
+  }
+}
+
+function strayingBox(object: Rle, draws: Draws): PromptToken[] {
+  const [x0, y0, x1, y1] = rleBox(object);
+  const [height, width] = object.size;
+  const stray = (at: number, side: number, limit: number) =>
+    Math.min(limit, Math.max(0, at + draws.uniform(-BOX_JITTER, BOX_JITTER) * side));
+  const [w, h] = [x1 + 1 - x0, y1 + 1 - y0];
+  return [
+    { x: stray(x0, w, width), y: stray(y0, h, height), label: LABEL.boxStart },
+    { x: stray(x1 + 1, w, width), y: stray(y1 + 1, h, height), label: LABEL.boxEnd },
+  ];
+}

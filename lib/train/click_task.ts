@@ -1,0 +1,261 @@
+import { Draws } from '../draws.js';
+import type { ConstantSource } from '../graph/compile.js';
+import { maskThreshold } from '../graph/ops/mask_threshold.js';
+import { slice } from '../graph/ops/slice.js';
+import type { Rle } from '../image/rle.js';
+import type { ComputeType } from '../model/layers.js';
+import { encoder, maskLogits } from '../model/model.js';
+import { arrange, type PromptArrays } from '../predictor/prompts.js';
+import { Owned } from '../runtime/owned.js';
+import type { Program } from '../runtime/program.js';
+import type { Tensor } from '../runtime/tensor.js';
+import type { ModelConfig } from '../weights/config.js';
+import { ClickPlayer, type PlayerOptions, type PromptToken } from './click_player.js';
+import { forwardProgram } from './gradient_program.js';
+import { clickLoss } from './losses.js';
+import { normalised } from './normalise.js';
+import type { Sample } from './samples/mixture.js';
+import type { Task, TaskBatch } from './task.js';
+import type { Trainer } from './trainer.js';
+
+export interface ClickTaskOptions extends PlayerOptions {
+  /** Side of the samples. */
+  size: number;
+  /** Samples of a micro-batch. */
+  batch: number;
+  /** Most clicks of a sample. */
+  clicks: number;
+  /** Prompts of each sample that are learned from: the first one and others of those that followed. */
+  steps: number;
+  /** Probability that another click follows, once there are `steps` of them. */
+  goOn: number;
+  seed: number;
+  compute: ComputeType;
+}
+
+/** What a click step was asked and answered. */
+interface ClickStep {
+  tokens: PromptToken[][];
+  /** Logits of mask 0, (B, h/4, w/4). */
+  logits: Float32Array;
+  /** Of mask 0 by sample. */
+  ious: number[];
+  /** Of the other masks, by sample; the first step's only. */
+  others: number[][];
+}
+
+/**
+ * Learning from simulated clicks (HRSAM's fine-tuning, arXiv 2407.02109): the model as it is answers a random number of
+ * clicks, each placed where the answer before was most wrong, then some of those prompts are learned from. Several
+ * prompts share one encoder pass.
+ */
+export class ClickTask implements Task<Sample[]> {
+  readonly #programs = new Map<string, Promise<Program>>();
+
+  constructor(
+    readonly trainer: Trainer,
+    readonly config: ModelConfig,
+    readonly fixed: ConstantSource,
+    readonly sample: (index: number) => Promise<Sample>,
+    readonly options: ClickTaskOptions,
+  ) {}
+
+  get samples(): number {
+    return this.options.batch;
+  }
+
+  async prepare(index: number): Promise<Sample[]> {
+    const { batch } = this.options;
+    return Promise.all(Array.from({ length: batch }, (_, i) => this.sample(index * batch + i)));
+  }
+
+  async batch(samples: Sample[], index: number): Promise<TaskBatch> {
+    const { seed, batch, clicks, steps, goOn, size } = this.options;
+    const { device } = this.trainer;
+    const draws = new Draws(seed, index, 1);
+    const players = samples.map((sample) => new ClickPlayer(device, sample, draws, this.options));
+    let count = steps;
+    while (count < clicks && draws.chance(goOn)) count++;
+    const owned = new Owned();
+    const image = owned.add(
+      device.tensor([batch, 3, size, size], 'f32', normalised(samples, this.config.image)),
+    );
+    const made = await this.#play(image, players, count);
+    const taken = [0, ...someOf(draws, count - 1, steps - 1).map((i) => i + 1)];
+    const chosen = taken.map((i) => made[i]!);
+    const prompts = this.#arrange(chosen.flatMap(({ tokens }) => tokens));
+    const f32 = (shape: number[], data: Float32Array) => owned.add(device.tensor(shape, 'f32', data));
+    const prompted = this.#promptTensors(prompts, owned);
+    const inputs: Record<string, Tensor> = {
+      image,
+      ...prompted,
+      labels: f32([batch, 1, size, size], labels(samples)),
+      iou_targets: f32([steps * batch, 1], Float32Array.from(chosen.flatMap(({ ious }) => ious))),
+    };
+    const others = this.config.decoder.multimaskOutputs;
+    if (others > 0) {
+      const ious = chosen[0]!.others;
+      inputs.chosen = f32([batch, 1, others], Float32Array.from(ious.flatMap(marked)));
+      inputs.multimask_iou_targets = f32([batch, others], Float32Array.from(ious.flat()));
+    }
+    if (steps > 1) {
+      const before = taken.slice(1).map((i) => made[i - 1]!.logits);
+      const mask = new Float32Array(before.length * before[0]!.length);
+      before.forEach((part, i) => {
+        mask.set(part, i * part.length);
+      });
+      inputs.mask = f32([(steps - 1) * batch, size / 4, size / 4], mask);
+    }
+    const program = await this.#gradient(prompts.tokens);
+    const mean = (list: number[]) => list.reduce((sum, value) => sum + value, 0) / list.length;
+    const figures = { iou1: mean(made[0]!.ious), [`iou${steps}`]: mean(made[steps - 1]!.ious) };
+    return {
+      batch: { program, inputs, size: steps * batch },
+      figures,
+      [Symbol.dispose]: () => owned[Symbol.dispose](),
+    };
+  }
+
+  /** Lets the model as it is answer `count` prompts of each sample. */
+  async #play(image: Tensor, players: ClickPlayer[], count: number): Promise<ClickStep[]> {
+    using owned = new Owned();
+    const { state, device } = this.trainer;
+    const { embedding } = await (await this.#encoder()).run({ state, image });
+    owned.add(embedding!);
+    await Promise.all(players.map((player) => player.begin()));
+    const steps: ClickStep[] = [];
+    let mask: Tensor | undefined;
+    for (let k = 0; k < count; k++) {
+      using stepOwned = new Owned();
+      const tokens = players.map((player) => player.tokens);
+      const prompts = this.#arrange(tokens);
+      const program = await this.#decoder(prompts.tokens, mask !== undefined);
+      const inputs = { state, embedding: embedding!, ...this.#promptTensors(prompts, stepOwned) };
+      const outputs = await program.run(mask ? { ...inputs, mask } : inputs);
+      const full = stepOwned.add(outputs.full!);
+      mask = owned.add(outputs.logits!);
+      const masks = full.shape[1]!;
+      const encoded = (await device.encodeMasks(full)).map(
+        ({ counts }): Rle => ({ size: [full.shape[2]!, full.shape[3]!], counts: [...counts] }),
+      );
+      const ious = players.map((player, b) =>
+        Array.from({ length: masks }, (_, m) => player.iou(encoded[b * masks + m]!)),
+      );
+      steps.push({
+        tokens,
+        logits: ((await mask.data()) as Float32Array).slice(),
+        ious: ious.map(([first]) => first!),
+        others: ious.map(([, ...rest]) => rest),
+      });
+      if (k + 1 < count) await Promise.all(players.map((player, b) => player.next(encoded[b * masks]!)));
+    }
+    return steps;
+  }
+
+  #arrange(lists: PromptToken[][]): PromptArrays {
+    return arrange(lists, 2 + this.config.decoder.multimaskOutputs);
+  }
+
+  #promptTensors({ count, tokens, points, labels, lengths }: PromptArrays, owned: Owned) {
+    const { device } = this.trainer;
+    return {
+      points: owned.add(device.tensor([count, tokens, 2], 'f32', points)),
+      point_labels: owned.add(device.tensor([count, tokens], 'f32', labels)),
+      lengths: owned.add(device.tensor([count], 'i32', lengths)),
+    };
+  }
+
+  #encoder(): Promise<Program> {
+    const { batch, size, compute } = this.options;
+    return this.#program('encoder', () =>
+      forwardProgram(
+        this.trainer.device,
+        this.trainer.layout,
+        (graph) => ({
+          embedding: encoder(graph, graph.input('image', [batch, 3, size, size]), this.config, compute),
+        }),
+        this.fixed,
+      ),
+    );
+  }
+
+  #decoder(tokens: number, refine: boolean): Promise<Program> {
+    const { batch, size } = this.options;
+    const { device, layout } = this.trainer;
+    const side = size / this.config.encoder.patchSize;
+    const area = [size, size] as const;
+    return this.#program(`decoder ${tokens} ${refine}`, () =>
+      forwardProgram(
+        device,
+        layout,
+        (graph) => {
+          const { masks } = maskLogits(
+            graph,
+            {
+              embedding: graph.input('embedding', [batch, side, side, this.config.decoder.dim]),
+              points: graph.input('points', [batch, tokens, 2]),
+              labels: graph.input('point_labels', [batch, tokens]),
+              lengths: graph.input('lengths', [batch], 'i32'),
+              mask: refine ? graph.input('mask', [batch, size / 4, size / 4]) : undefined,
+            },
+            this.config,
+          );
+          const first = slice(graph, masks, 1, 0, 1);
+          return {
+            logits: graph.reshape(first, [batch, size / 4, size / 4]),
+            full: maskThreshold(graph, refine ? first : masks, {
+              input: area,
+              crop: area,
+              original: area,
+              threshold: 0,
+            }),
+          };
+        },
+        this.fixed,
+      ),
+    );
+  }
+
+  #gradient(tokens: number): Promise<Program> {
+    const { batch, size, steps, compute } = this.options;
+    const shape = { batch, height: size, width: size, tokens, steps };
+    return this.#program(`gradient ${tokens}`, () =>
+      this.trainer.program(clickLoss(this.config, shape, compute), this.fixed),
+    );
+  }
+
+  #program(key: string, make: () => Promise<Program>): Promise<Program> {
+    const known = this.#programs.get(key);
+    if (known) return known;
+    const made = make();
+    this.#programs.set(key, made);
+    return made;
+  }
+
+  async dispose(): Promise<void> {
+    for (const program of this.#programs.values()) (await program).dispose();
+    this.#programs.clear();
+  }
+}
+
+/** `count` different numbers below `limit`, ascending. */
+function someOf(draws: Draws, limit: number, count: number): number[] {
+  const left = Array.from({ length: limit }, (_, i) => i);
+  while (left.length > count) left.splice(draws.below(left.length), 1);
+  return left;
+}
+
+/** 1 at the largest, 0 elsewhere. */
+function marked(values: readonly number[]): number[] {
+  const best = values.indexOf(Math.max(...values));
+  return values.map((_, i) => (i === best ? 1 : 0));
+}
+
+function labels(samples: readonly Sample[]): Float32Array {
+  const size = samples[0]!.mask.length;
+  const all = new Float32Array(samples.length * size);
+  samples.forEach(({ mask }, i) => {
+    all.set(mask, i * size);
+  });
+  return all;
+}

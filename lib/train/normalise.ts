@@ -1,0 +1,24 @@
+import type { ImageConfig } from '../weights/config.js';
+import type { Sample } from './samples/mixture.js';
+
+/** Samples as the model's input (B, 3, S, S): normalised, padding 0, channels in the model's order. */
+export function normalised(samples: readonly Sample[], config: ImageConfig): Float32Array {
+  const size = samples[0]!.image.width;
+  const plane = size * size;
+  const out = new Float32Array(samples.length * 3 * plane);
+  const tables = config.mean.map((mean, c) =>
+    Float32Array.from({ length: 256 }, (_, value) => (value - mean) / config.std[c]!),
+  );
+  const order = config.channelOrder === 'rgb' ? [0, 1, 2] : [2, 1, 0];
+  samples.forEach(({ image, width, height }, b) => {
+    order.forEach((channel, c) => {
+      const table = tables[channel]!;
+      const start = (b * 3 + c) * plane;
+      for (let y = 0; y < height; y++) {
+        for (let x = 0; x < width; x++)
+          out[start + y * size + x] = table[image.data[3 * (y * size + x) + channel]!]!;
+      }
+    });
+  });
+  return out;
+}

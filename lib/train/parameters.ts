@@ -1,0 +1,48 @@
+import type { ConstantPlace, ConstantSource } from '../graph/compile.js';
+import type { Device } from '../runtime/device.js';
+import type { Tensor } from '../runtime/tensor.js';
+import type { ModelConfig } from '../weights/config.js';
+import { expectedTensors, MODEL_PARTS, type ModelPart } from '../weights/expected.js';
+import { toInternalName } from '../weights/names.js';
+import type { Parameter } from './groups.js';
+
+/** Computed or drawn once, then never changed: rotary frequencies, the matrix of the position code. */
+const FIXED = /\.rope\.freqs$|_gaussian_matrix$/;
+
+/** A model's tensors by the model's names: what training changes, and what it does not. */
+export function modelTensors(
+  config: ModelConfig,
+  parts: readonly ModelPart[] = MODEL_PARTS,
+): { trained: Parameter[]; fixed: Parameter[] } {
+  const all = expectedTensors(config, parts).map(({ name, shape }) => ({
+    name: toInternalName(name),
+    shape,
+  }));
+  return {
+    trained: all.filter(({ name }) => !FIXED.test(name)),
+    fixed: all.filter(({ name }) => FIXED.test(name)),
+  };
+}
+
+/** Values of tensors by name, f32. */
+export type Values = (name: string, shape: readonly number[]) => Float32Array;
+
+/** Tensors that programs read but do not train, on the device. */
+export class FixedTensors implements ConstantSource {
+  readonly #tensors = new Map<string, Tensor>();
+
+  constructor(device: Device, tensors: readonly Parameter[], values: Values) {
+    for (const { name, shape } of tensors)
+      this.#tensors.set(name, device.tensor(shape, 'f32', values(name, shape)));
+  }
+
+  find(name: string): ConstantPlace | undefined {
+    const tensor = this.#tensors.get(name);
+    return tensor && { buffer: tensor.buffer, offset: 0, shape: tensor.shape, dtype: tensor.dtype };
+  }
+
+  dispose(): void {
+    for (const tensor of this.#tensors.values()) tensor.dispose();
+    this.#tensors.clear();
+  }
+}

@@ -1,0 +1,100 @@
+import { z } from 'zod';
+import { HrsamError } from '../errors.js';
+import { configFromAuthors } from '../weights/authors.js';
+import { describeIssues, type ModelConfig } from '../weights/config.js';
+import { isPreset, presetConfig } from '../weights/presets.js';
+import { augmentation } from './samples/augment.js';
+
+const share = z.number().min(0).max(1);
+const positive = z.number().positive();
+const count = z.number().int().min(1);
+const range = z.tuple([z.number(), z.number()]);
+
+const augmentSchema = z.strictObject({
+  crop: share.default(augmentation.crop),
+  cropKeep: share.default(augmentation.cropKeep),
+  cropArea: range.default([...augmentation.cropArea]),
+  flip: share.default(augmentation.flip),
+  colour: share.default(augmentation.colour),
+  jitter: z
+    .strictObject({ brightness: share, contrast: share, saturation: share, hue: share })
+    .default(augmentation.jitter),
+  grey: share.default(augmentation.grey),
+  blur: share.default(augmentation.blur),
+  noise: share.default(augmentation.noise),
+  paste: share.default(augmentation.paste),
+});
+
+const common = {
+  /** A preset's name, or a configuration in the authors' keywords. */
+  model: z.unknown(),
+  /** Side of the samples in pixels. */
+  size: z.number().int().min(32).max(8192).multipleOf(16),
+  /** Samples in a micro-batch, and micro-batches in a step. */
+  batch: count.max(4096),
+  accumulate: count.max(4096).default(1),
+  /** Optimiser steps in all. */
+  steps: count,
+  /** What matrix products are made of; parameters, gradients and sums are f32 always. */
+  dtype: z.enum(['f32', 'bf16']).default('f32'),
+  learningRate: positive.default(1e-4),
+  /** Steps of the linear warm-up; afterwards it falls linearly to 0. */
+  warmup: z.number().int().min(0).default(1500),
+  weightDecay: z.number().min(0).default(0.05),
+  /** Learning-rate factor per block from the last one down. */
+  layerDecay: share.default(1),
+  /** Largest L2 norm of a gradient; 0: any. */
+  clip: z.number().min(0).default(0),
+  /** Share of the old value in the moving average of the parameters, which is what is written as the model. */
+  average: share.default(0.999),
+  seed: z.number().int().min(0).default(0),
+};
+
+const data = {
+  /** How often sets are drawn from, by the name of their folder; default: by the root of their number of objects. */
+  sets: z.record(z.string(), z.number().min(0)).optional(),
+  /** Synthetic scenes: how often relative to all sets together, and their longest sides in pixels. */
+  scenes: z.strictObject({ share, sides: range.default([256, 512]) }).prefault({ share: 0.2 }),
+  augment: augmentSchema.prefault({}),
+};
+
+const finetuneSchema = z.strictObject({
+  task: z.literal('finetune'),
+  ...common,
+  ...data,
+  clicks: z
+    .strictObject({
+      /** Most clicks of a sample. */
+      most: count.max(64).default(20),
+      /** Prompts of a sample that are learned from. */
+      steps: count.max(16).default(1),
+      /** Probability that one more click follows. */
+      goOn: share.default(0.6),
+      /** Share of the samples that begin with a box. */
+      box: share.default(0.1),
+      /** Half of the users click anywhere deeper than the deepest pixel's distance / innerK. */
+      innerK: z.number().min(1).default(3),
+    })
+    .prefault({})
+    .refine(({ steps, most }) => steps <= most, { error: 'no more than most', path: ['steps'] }),
+});
+
+const recipeSchema = z.discriminatedUnion('task', [finetuneSchema]);
+
+export type FinetuneRecipe = z.infer<typeof finetuneSchema> & { model: ModelConfig };
+export type Recipe = FinetuneRecipe;
+
+/**
+ * Checks a recipe: JSON of unknown origin, defaults filled in, the model resolved.
+ * @throws HrsamError ERR_CONFIG that lists the fields and what is wrong with them
+ */
+export function readRecipe(json: unknown, where = 'recipe'): Recipe {
+  const result = recipeSchema.safeParse(json);
+  if (!result.success) throw new HrsamError('ERR_CONFIG', describeIssues(result.error), { where });
+  const { model } = result.data;
+  const config =
+    typeof model === 'string' && isPreset(model)
+      ? presetConfig(model)
+      : configFromAuthors(model, `${where}: model`);
+  return { ...result.data, model: config };
+}

@@ -1,0 +1,74 @@
+import { readdir, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { HrsamError } from '../errors.js';
+import type { Recipe } from './recipe.js';
+import { FolderSource } from './samples/folder_source.js';
+import { Mixture, type Sample, type WeightedSource } from './samples/mixture.js';
+import { SceneSource } from './samples/scene_source.js';
+
+export interface SetsOptions {
+  /** Decoded pictures kept in memory, in bytes. */
+  cacheBytes: number;
+  /** Called once for each entry that cannot be used. */
+  onCorrupt?: (error: HrsamError) => void;
+}
+
+const isFile = async (path: string): Promise<boolean> =>
+  (await stat(path).catch(() => undefined))?.isFile() ?? false;
+
+/** The folder itself where it has an index.json, else those in it that have one. */
+async function setFolders(root: string): Promise<string[]> {
+  if (await isFile(join(root, 'index.json'))) return [root];
+  const names = await readdir(root).catch((cause) => {
+    throw new HrsamError('ERR_FILE', 'cannot be read', { where: root, cause });
+  });
+  const folders: string[] = [];
+  for (const name of names.sort())
+    if (await isFile(join(root, name, 'index.json'))) folders.push(join(root, name));
+  if (folders.length > 0) return folders;
+  throw new HrsamError('ERR_FILE', 'no data set', {
+    where: root,
+    expected: 'index.json, or folders with one',
+  });
+}
+
+/**
+ * The samples that a recipe asks for.
+ * @param roots folders of sets; none: scenes alone
+ * @throws HrsamError ERR_FILE for a folder without sets, ERR_CONFIG when the recipe names a set that is not there
+ */
+export async function openSamples(
+  recipe: Recipe,
+  roots: readonly string[],
+  { cacheBytes, onCorrupt }: SetsOptions,
+): Promise<(index: number) => Promise<Sample>> {
+  const folders = (await Promise.all(roots.map(setFolders))).flat();
+  const { sets, scenes, size, seed, augment } = recipe;
+  const unknown = Object.keys(sets ?? {}).filter(
+    (name) => !folders.some((folder) => basename(folder) === name),
+  );
+  if (unknown.length > 0)
+    throw new HrsamError('ERR_CONFIG', `sets: ${unknown.join(', ')}`, {
+      where: 'recipe',
+      expected: folders.map((folder) => basename(folder)).join(', ') || 'no set without data',
+    });
+  const opened: WeightedSource[] = [];
+  for (const folder of folders) {
+    const share = sets ? (sets[basename(folder)] ?? 0) : 1;
+    if (share === 0) continue;
+    const options = { maxSide: Math.max(1024, size), cacheBytes: cacheBytes / folders.length, onCorrupt };
+    const source = await FolderSource.open(folder, options);
+    opened.push({ source, weight: sets ? share : Math.sqrt(source.entries.length) });
+  }
+  const all = opened.reduce((sum, { weight }) => sum + weight, 0);
+  const scene = new SceneSource({ sides: scenes.sides });
+  const sources =
+    all === 0
+      ? [{ source: scene, weight: 1 }]
+      : [
+          ...opened.map(({ source, weight }) => ({ source, weight: (weight / all) * (1 - scenes.share) })),
+          { source: scene, weight: scenes.share },
+        ];
+  const mixture = new Mixture(sources, { seed, size, augment });
+  return (index) => mixture.sample(index);
+}
