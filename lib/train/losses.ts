@@ -2,6 +2,7 @@ import type { Graph, Value } from '../graph/graph.js';
 import { add } from '../graph/ops/add.js';
 import { bilinearResize } from '../graph/ops/bilinear_resize.js';
 import { concat } from '../graph/ops/concat.js';
+import { diceLoss } from '../graph/ops/dice_loss.js';
 import { focalLoss } from '../graph/ops/focal_loss.js';
 import { matmul } from '../graph/ops/matmul.js';
 import { permute } from '../graph/ops/permute.js';
@@ -59,10 +60,10 @@ const repeated = (graph: Graph, x: Value, times: number): Value =>
  * Click steps, B samples by K steps, step by step: prompt k · B + b belongs to sample b. Inputs besides `image`:
  * `points` (K·B, n, 2), `point_labels` (K·B, n), `lengths` i32 (K·B), `labels` (B, 1, H, W) with 0, 1 or 255 for pixels
  * that do not count, and per prompt `iou_targets` (K·B, 1), what the answers' IoUs are; with K > 1 `mask`
- * ((K − 1)·B, H/4, W/4), the logits before. Loss (K·B): the normalised focal loss of mask 0, enlarged to the input's
- * size, and the squared error of its predicted IoU. Where the model has more masks, the first step's get theirs too:
- * of the mask that `chosen` (B, 1, masks − 1) marks with a 1 the focal loss, and of all of them the IoU's error against
- * `multimask_iou_targets` (B, masks − 1). SAM (arXiv 2304.02643) trains them so.
+ * ((K − 1)·B, H/4, W/4), the logits before. Loss (K·B): the normalised focal and the dice loss of mask 0, enlarged to the
+ * input's size, and the squared error of its predicted IoU. Where the model has more masks, the first step's get theirs
+ * too: of the mask that `chosen` (B, 1, masks − 1) marks with a 1 focal and dice loss, and of all of them the IoU's
+ * error against `multimask_iou_targets` (B, masks − 1). SAM (arXiv 2304.02643) trains them so.
  */
 export function clickLoss(config: ModelConfig, shape: ClickShape, compute: ComputeType): Loss {
   const { batch, height, width, tokens, steps } = shape;
@@ -86,17 +87,20 @@ export function clickLoss(config: ModelConfig, shape: ClickShape, compute: Compu
         },
         config,
       );
-    const focal = (logits: Value, times: number) =>
-      focalLoss(graph, bilinearResize(graph, logits, [height, width], false), repeated(graph, labels, times));
+    const mask = (logits: Value, times: number) => {
+      const full = bilinearResize(graph, logits, [height, width], false);
+      const truth = repeated(graph, labels, times);
+      return add(graph, focalLoss(graph, full, truth), diceLoss(graph, full, truth));
+    };
     const single = ({ masks, ious }: Decoded, from: number, to: number) =>
       add(
         graph,
-        focal(slice(graph, masks, 1, 0, 1), to - from),
+        mask(slice(graph, masks, 1, 0, 1), to - from),
         squaredError(graph, slice(graph, ious, 1, 0, 1), graph.rows(targets, from * batch, to * batch)),
       );
     const first = decode(0, 1);
     let loss = single(first, 0, 1);
-    if (multimask > 0) loss = add(graph, loss, multimaskLoss(graph, first, multimask, focal));
+    if (multimask > 0) loss = add(graph, loss, multimaskLoss(graph, first, multimask, mask));
     if (steps > 1) loss = concat(graph, [loss, single(decode(1, steps), 1, steps)], 0);
     return { loss };
   };
@@ -106,7 +110,7 @@ function multimaskLoss(
   graph: Graph,
   { masks, ious }: Decoded,
   count: number,
-  focal: (logits: Value, times: number) => Value,
+  mask: (logits: Value, times: number) => Value,
 ): Value {
   const [batch, , h, w] = masks.shape as [number, number, number, number];
   const pixels = graph.reshape(slice(graph, masks, 1, 1, 1 + count), [batch, count, h * w]);
@@ -115,7 +119,7 @@ function multimaskLoss(
   const targets = graph.input('multimask_iou_targets', [batch, count]);
   return add(
     graph,
-    focal(graph.reshape(best, [batch, 1, h, w]), 1),
+    mask(graph.reshape(best, [batch, 1, h, w]), 1),
     squaredError(graph, slice(graph, ious, 1, 1, 1 + count), targets),
   );
 }

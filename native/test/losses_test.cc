@@ -1,4 +1,5 @@
-// focal_loss, squared_error and their gradients against their definitions in double precision.
+// focal_loss, dice_loss, squared_error and their gradients against their definitions in double
+// precision.
 #include "harness.h"
 
 using namespace hrsam::test;
@@ -126,6 +127,76 @@ TEST(focal_loss_passes_on_what_is_no_number) {
   const Tensor x = tensor<float>({2, 2}, {1, NAN, 1, 2}), y = tensor<float>({2, 2}, {0, 1, 1, 0});
   const std::vector<float> loss = Focal().call("focal_loss", x, y).result({2}).run();
   CHECK(std::isnan(loss[0]) && std::isfinite(loss[1]));
+}
+
+namespace {
+
+// Dice losses of the samples by the definition.
+std::vector<double> dice(const std::vector<double>& logits, const std::vector<float>& labels,
+                         int64_t samples) {
+  std::vector<double> out;
+  const size_t length = logits.size() / static_cast<size_t>(samples);
+  for (size_t sample = 0; sample < static_cast<size_t>(samples); ++sample) {
+    double both = 0, either = 0;
+    for (size_t i = sample * length; i < (sample + 1) * length; ++i) {
+      if (labels[i] == 255) continue;
+      const double p = 1 / (1 + std::exp(-logits[i])), y = labels[i] > 0.5f ? 1 : 0;
+      both += p * y;
+      either += p + y;
+    }
+    out.push_back(1 - (2 * both + 1) / (either + 1));
+  }
+  return out;
+}
+
+Call dice_call(const char* op, const Tensor& logits, const Tensor& labels) {
+  return Call(op).input("logits", logits).input("labels", labels).attribute("ignore", 255);
+}
+
+}  // namespace
+
+TEST(dice_loss_and_gradient) {
+  for (const Dims& dims : {Dims{3, 1, 5, 7}, Dims{2, 300, 211}}) {
+    const Tensor x = random_tensor(dims, 1, HRSAM_F32, 3), y = labels_like(dims);
+    CHECK_CLOSE(dice_call("dice_loss", x, y).result({dims[0]}).run(),
+                dice(doubles(x.floats()), y.floats(), dims[0]), 1e-6);
+  }
+  const Tensor x = random_tensor({3, 5, 7}, 1, HRSAM_F32, 3), y = labels_like(x.dims);
+  const Tensor dy = random_tensor({3}, 2);
+  std::vector<double> at = doubles(x.floats()), expected;
+  for (size_t i = 0; i < at.size(); ++i) {
+    const double h = 1e-5, before = at[i];
+    const size_t sample = i / 35;
+    at[i] = before + h;
+    const double above = dice(at, y.floats(), 3)[sample];
+    at[i] = before - h;
+    const double below = dice(at, y.floats(), 3)[sample];
+    at[i] = before;
+    expected.push_back(dy.floats()[sample] * (above - below) / (2 * h));
+  }
+  CHECK_CLOSE(dice_call("dice_loss_gradient", x, y).input("dy", dy).result(x.dims).run(), expected,
+              1e-6);
+}
+
+TEST(dice_loss_at_its_ends) {
+  // All right, all wrong, nothing there, nothing that counts.
+  const Tensor x = tensor<float>({4, 2}, {90, -90, -90, 90, -90, -90, 3, 4});
+  const Tensor y = tensor<float>({4, 2}, {1, 0, 1, 0, 0, 0, 255, 255});
+  CHECK_CLOSE(dice_call("dice_loss", x, y).result({4}).run(),
+              std::vector<double>({0, 1 - 1.0 / 3, 0, 0}), 1e-6);
+  const Tensor ones = tensor<float>({4}, {1, 1, 1, 1});
+  for (const float g : dice_call("dice_loss_gradient", x, y).input("dy", ones).result({4, 2}).run())
+    CHECK(std::isfinite(g) && std::abs(g) < 1e-6f);
+  const Tensor none = random_tensor({2, 0}, 1);
+  CHECK_MAX(dice_call("dice_loss", none, none).result({2}).run(), std::vector<float>(2), 0);
+}
+
+TEST(dice_loss_rejects_wrong_shapes) {
+  const Tensor x = random_tensor({2, 5}, 1), half = random_tensor({2, 5}, 1, HRSAM_BF16);
+  CHECK_EQ(dice_call("dice_loss", x, x).result({3}).error(), "ERR_SHAPE");
+  CHECK_EQ(dice_call("dice_loss", x, half).result({2}).error(), "ERR_SHAPE");
+  CHECK_EQ(dice_call("dice_loss_gradient", x, x).input("dy", x).result({2, 5}).error(),
+           "ERR_SHAPE");
 }
 
 TEST(focal_loss_rejects_wrong_shapes) {

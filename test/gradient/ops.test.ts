@@ -6,6 +6,7 @@ import { cast } from '../../lib/graph/ops/cast.js';
 import { concat } from '../../lib/graph/ops/concat.js';
 import { depthToSpace } from '../../lib/graph/ops/depth_to_space.js';
 import { depthwiseConv } from '../../lib/graph/ops/depthwise_conv.js';
+import { diceLoss } from '../../lib/graph/ops/dice_loss.js';
 import { expand } from '../../lib/graph/ops/expand.js';
 import { im2col } from '../../lib/graph/ops/im2col.js';
 import { layerNorm } from '../../lib/graph/ops/layer_norm.js';
@@ -253,6 +254,20 @@ describe('tables', () => {
   ])('rel_pos, %i rows for %i queries and %i keys', async (length, queries, keys) => {
     await checkGradients({ table: values('table', [length, 3]) }, (graph, v) =>
       relPos(graph, v.table!, queries, keys),
+    );
+  });
+});
+
+describe('dice_loss', () => {
+  it('against labels, some of which do not count', async () => {
+    const labels = host(
+      [2, 3, 5],
+      Array.from({ length: 30 }, (_, i) => [0, 1, 1, 0, 255, 0, 1][i % 7]!),
+    );
+    await checkGradients(
+      { logits: values('logits', [2, 3, 5], 3), labels },
+      (graph, v) => diceLoss(graph, v.logits!, v.labels!),
+      { ...CURVED, wrt: ['logits'] },
     );
   });
 });

@@ -1,0 +1,45 @@
+// The dice loss of every sample.
+#include "dice.h"
+
+namespace hrsam::cpu::HRSAM_ISA {
+
+namespace {
+
+class DiceLossOp : public Op {
+ public:
+  DiceLossOp(const Node& node, const Value& logits)
+      : logits_(node.operand("logits")),
+        labels_(node.operand("labels")),
+        samples_(logits.dim(0)),
+        length_(logits.elements() / larger(1, samples_)),
+        loss_(node) {}
+
+  void run(const Run& run) const override {
+    const float* logits = run.in<float>(logits_);
+    const float* labels = run.in<float>(labels_);
+    each_sample<2>(
+        run.pool, samples_, length_,
+        [&](int64_t begin, int64_t end, double* sums) {
+          loss_.add(logits + begin, labels + begin, end - begin, sums);
+        },
+        [&](int64_t sample, const double* sums) {
+          run.out<float>()[sample] = static_cast<float>(DiceLoss::loss(sums));
+        });
+  }
+
+ private:
+  int logits_, labels_;
+  int64_t samples_, length_;
+  DiceLoss loss_;
+};
+
+}  // namespace
+
+Op* compile_dice_loss(const Node& node, Compiler&) {
+  expect_samples(node, "logits", "labels");
+  const Value& logits = node.value("logits");
+  expect(node, has_shape(node.result(), {logits.dim(0)}), "the result's shape is not (B)");
+  return new DiceLossOp(node, logits);
+}
+
+}  // namespace hrsam::cpu::HRSAM_ISA
