@@ -152,10 +152,12 @@ class ProgramBuilder {
     step.op.reset(compile(node, compiler_));
     for (int i = 0; i < from.operand_count; ++i) step.operands.push_back(from.operands[i].value);
     step.result = from.result;
-    if (storage == HRSAM_FOLDED)
+    if (storage == HRSAM_FOLDED) {
       fold(step, from);
-    else
-      program_->steps.push_back(std::move(step));
+      return;
+    }
+    program_->steps.push_back(std::move(step));
+    if (program_->profile) program_->profile.add_step(from.op, from.layer);
   }
 
   void fold(const hrsam_program::Step& step, const hrsam_node& node) {
@@ -257,12 +259,16 @@ hrsam_run* start_run(hrsam_program* program, hrsam_buffer* const* inputs,
 bool step_run(hrsam_run* run) {
   const auto& steps = run->program->steps;
   if (run->next < steps.size()) {
-    const hrsam_program::Step& step = steps[run->next++];
+    const size_t at = run->next++;
+    const hrsam_program::Step& step = steps[at];
     run->operands.clear();
     for (const int32_t i : step.operands)
       run->operands.push_back(run->addresses[static_cast<size_t>(i)]);
+    Profile& profile = run->program->profile;
+    const auto begin = profile ? Profile::Clock::now() : Profile::Clock::time_point();
     step.op->run(Run{run->program->device->pool, run->operands.data(),
                      run->addresses[static_cast<size_t>(step.result)]});
+    if (profile) profile.count(at, Profile::Clock::now() - begin);
   }
   return run->next < steps.size();
 }
@@ -270,6 +276,7 @@ bool step_run(hrsam_run* run) {
 }  // namespace hrsam::cpu
 
 hrsam_program::~hrsam_program() {
+  if (profile) profile.print();
   for (const auto& block : folded) device->ledger.remove(device->ledger.packed, block.bytes());
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "device.h"
+#include "profile.h"
 
 struct hrsam_program {
   ~hrsam_program();
@@ -21,6 +22,7 @@ struct hrsam_program {
   std::vector<Step> steps;
   std::vector<uint64_t> input_bytes, output_bytes;
   uint64_t arena_bytes = 0;
+  hrsam::cpu::Profile profile;
 };
 
 struct hrsam_run {
