@@ -1,4 +1,4 @@
-// residual + activation(x·Wᵀ + bias).
+// residual + activation(x·Wᵀ + bias), W as it is or transposed in memory.
 #include <stdio.h>
 
 #include "expect.h"
@@ -15,8 +15,8 @@ class Linear : public Op {
     const Value& weight = node.value("weight");
     const Value& result = node.result();
     call_.m = x.rows();
-    call_.n = weight.dim(0);
-    call_.k = weight.dim(1);
+    call_.n = result.dim(-1);
+    call_.k = x.dim(-1);
     call_.a_type = x.dtype;
     call_.activation = static_cast<Activation>(node.integer("activation"));
     call_.out_type = result.dtype;
@@ -27,21 +27,20 @@ class Linear : public Op {
       call_.residual_rows = node.value("residual").rows();
     }
     const size_t bytes = gemm_packed_bytes(call_.n, call_.k, x.dtype);
+    weights_ = {weight.data, weight.dtype, call_.n, call_.k, node.flag("transposed")};
     if (weight.data == nullptr) {
       weight_ = node.operand("weight");
-      weight_type_ = weight.dtype;
       packed_ = Block(bytes);
       call_.packed = packed_.as<void>();
       return;
     }
     char layout[96];
-    snprintf(layout, sizeof(layout), "gemm %d %lld %lld", static_cast<int>(x.dtype),
-             static_cast<long long>(call_.n), static_cast<long long>(call_.k));
+    snprintf(layout, sizeof(layout), "gemm %d %lld %lld %d", static_cast<int>(x.dtype),
+             static_cast<long long>(call_.n), static_cast<long long>(call_.k), weights_.transposed);
     void* packed = nullptr;
     bool fresh = false;
     shared_ = compiler.share(weight, layout, bytes, &packed, &fresh);
-    if (fresh)
-      gemm_pack(compiler.pool, weight.data, weight.dtype, call_.n, call_.k, x.dtype, packed);
+    if (fresh) gemm_pack(compiler.pool, weights_, x.dtype, packed);
     call_.packed = packed;
   }
   ~Linear() override {
@@ -49,9 +48,11 @@ class Linear : public Op {
   }
 
   void run(const Run& run) const override {
-    if (shared_ == nullptr)
-      gemm_pack(run.pool, run.in<void>(weight_), weight_type_, call_.n, call_.k, call_.a_type,
-                packed_.as<void>());
+    if (shared_ == nullptr) {
+      Weights weights = weights_;
+      weights.data = run.in<void>(weight_);
+      gemm_pack(run.pool, weights, call_.a_type, packed_.as<void>());
+    }
     Gemm call = call_;
     call.a = run.in<void>(x_);
     call.bias = bias_ >= 0 ? run.in<float>(bias_) : nullptr;
@@ -63,8 +64,8 @@ class Linear : public Op {
  private:
   Gemm call_;  // but for the addresses known when it runs
   int x_, bias_, residual_;
+  Weights weights_{};
   int weight_ = -1;  // packed in every run: not a constant
-  DType weight_type_ = DType::f32;
   Block packed_;
   Compiler::Shared* shared_ = nullptr;
 };
@@ -79,22 +80,21 @@ Op* compile_linear(const Node& node, Compiler& compiler) {
   expect_floats(node, weight, "weight");
   expect_floats(node, result, "the result");
   expect_rank(node, weight, "weight", 2);
-  expect(node, x.rank >= 1 && weight.dim(1) >= 1 && x.dim(-1) == weight.dim(1),
+  const bool transposed = node.flag("transposed");
+  const int64_t n = weight.dim(transposed ? 1 : 0), k = weight.dim(transposed ? 0 : 1);
+  expect(node, x.rank >= 1 && k >= 1 && x.dim(-1) == k,
          "x: its last dimension is not the weight's");
-  expect(node,
-         result.rank == x.rank && result.dim(-1) == weight.dim(0) &&
-             result.elements() == x.rows() * weight.dim(0),
+  expect(node, result.rank == x.rank && result.dim(-1) == n && result.elements() == x.rows() * n,
          "the result's shape is not (..., rows of the weight)");
   if (node.has("bias")) {
     const Value& bias = node.value("bias");
     expect_f32(node, bias, "bias");
-    expect(node, has_shape(bias, {weight.dim(0)}),
-           "bias: expected one number per row of the weight");
+    expect(node, has_shape(bias, {n}), "bias: expected one number per row of the weight");
   }
   if (node.has("residual")) {
     const Value& residual = node.value("residual");
     expect_floats(node, residual, "residual");
-    expect(node, residual.rank >= 1 && residual.dim(-1) == weight.dim(0),
+    expect(node, residual.rank >= 1 && residual.dim(-1) == n,
            "residual: its last dimension is not the result's");
     expect(node, residual.rows() > 0 ? x.rows() % residual.rows() == 0 : result.elements() == 0,
            "residual: its rows do not divide the result's");

@@ -5,6 +5,7 @@
 // so that what is packed stays in the third.
 #include "carver.h"
 #include "expect.h"
+#include "steps.h"
 #include "tiling.h"
 #include "transpose.h"
 
@@ -16,21 +17,6 @@ constexpr int64_t kMaxSteps = 768;  // of a chunk; a step is what a lane holds o
 constexpr int64_t kMinSteps = 128;
 constexpr int64_t kPackedBytes = 4 << 20;
 constexpr int64_t kTaskRows = 64 / kRows * kRows;
-
-// kWidth columns of one step: of `rows` rows that are left, those that a lane takes.
-template <class T, class In>
-HRSAM_INLINE V load_step(const In* x, int64_t stride, int64_t rows, int n) {
-  if (rows <= 0) return zero();
-  const V first = load_lanes(x, n);
-  if constexpr (Multiply<T>::kStep == 2) {
-    typedef uint32_t Bits __attribute__((vector_size(sizeof(V))));
-    const V second = rows > 1 ? load_lanes(x + stride, n) : zero();
-    return reinterpret_cast<V>(reinterpret_cast<Bits>(first) >> 16 |
-                               reinterpret_cast<Bits>(second));
-  } else {
-    return first;
-  }
-}
 
 // T: what is multiplied, In: the operands' type.
 template <class T, class In>

@@ -27,8 +27,8 @@ class Matmul : public Op {
   void run(const Run& run) const override {
     if (m_ == 0 || n_ == 0) return;
     for (int64_t batch = 0; batch < batches_; ++batch) {
-      gemm_pack(run.pool, run.in<float>(a_) + batch * m_ * k_, DType::f32, m_, k_, DType::f32,
-                packed_.as<void>());
+      gemm_pack(run.pool, {run.in<float>(a_) + batch * m_ * k_, DType::f32, m_, k_, false},
+                DType::f32, packed_.as<void>());
       const float* b = run.in<float>(b_) + batch * b_stride_;
       float* out = run.out<float>() + batch * m_ * n_;
       run.pool.each(divide_up(n_, kTaskRows), [&](int64_t task, int) {

@@ -33,7 +33,27 @@ struct Linear {
     if (!bias.dims.empty()) made.constant("bias", bias);
     if (!residual.dims.empty())
       in_place ? made.in_place("residual", residual) : made.input("residual", residual);
-    return made.attribute("activation", activation).result({m(), n()}, dtype);
+    return made.attribute("activation", activation)
+        .attribute("transposed", 0)
+        .result({m(), n()}, dtype);
+  }
+
+  // The same product of the weight turned in memory.
+  Call transposed() const {
+    const auto bytes = static_cast<size_t>(weight.dtype == HRSAM_BF16 ? 2 : 4);
+    Tensor turned{weight.dtype, {k(), n()}, weight.bytes};
+    for (size_t i = 0; i < weight.bytes.size(); i += bytes) {
+      const auto row = i / bytes / static_cast<size_t>(k()),
+                 column = i / bytes % static_cast<size_t>(k());
+      std::memcpy(&turned.bytes[(column * static_cast<size_t>(n()) + row) * bytes],
+                  &weight.bytes[i], bytes);
+    }
+    return Call("linear")
+        .input("x", x)
+        .input("weight", turned)
+        .attribute("activation", 0)
+        .attribute("transposed", 1)
+        .result({m(), n()}, dtype);
   }
 
   std::vector<double> expected() const {
@@ -188,6 +208,16 @@ TEST(a_row_does_not_depend_on_the_others) {
   }
 }
 
+TEST(a_transposed_weight_changes_no_bit) {
+  for (const int type : {HRSAM_F32, HRSAM_BF16})
+    for (const int weight_type : {HRSAM_F32, HRSAM_BF16})
+      for (const auto& [n, k] :
+           {std::pair<int64_t, int64_t>{1, 1}, {49, 33}, {35, 16}, {16, 600}}) {
+        const Linear linear(9, n, k, type, weight_type);
+        CHECK_MAX(linear.transposed().run(), linear.call().run(), 0);
+      }
+}
+
 TEST(leading_dimensions_are_rows) {
   const Linear flat(24, 5, 6);
   const Tensor x{HRSAM_F32, {2, 3, 4, 6}, flat.x.bytes};
@@ -195,6 +225,7 @@ TEST(leading_dimensions_are_rows) {
                 .input("x", x)
                 .constant("weight", flat.weight)
                 .attribute("activation", 0)
+                .attribute("transposed", 0)
                 .result({2, 3, 4, 5})
                 .run(),
             flat.call().run(), 0);

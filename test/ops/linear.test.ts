@@ -97,6 +97,21 @@ describe('linear', () => {
     expectClose(y.data, expected({ x, weight, bias }), {});
   });
 
+  it('takes a weight (K, N)', async () => {
+    const { x, weight, bias } = layer([13], 21, 35);
+    const turned = {
+      ...weight,
+      shape: [21, 35],
+      data: weight.data.map((_, i) => weight.data[(i % 35) * 21 + Math.floor(i / 35)]!),
+    };
+    const y = await runOne(
+      { x, turned },
+      (graph, v) => linear(graph, v.x!, v.turned!, { bias: v.bias, transposed: true }),
+      { constants: { bias } },
+    );
+    expectClose(y.data, expected({ x, weight, bias }), {});
+  });
+
   it('takes rows of a weight', async () => {
     const { x, weight } = layer([9], 12, 40);
     const y = await runOne({ x }, (graph, v) => linear(graph, v.x!, graph.rows(v.weight!, 16, 40)), {

@@ -5,19 +5,19 @@ import { ACTIVATIONS, type Activation, activation as activate } from './activati
 import { add } from './add.js';
 import { cast } from './cast.js';
 import { linearWeightGradient } from './linear_weight_gradient.js';
-import { permute } from './permute.js';
 import { sumRows, sumToShape } from './sum_rows.js';
 
 export const linearOp: OpDefinition = {
   name: 'linear',
   operands: ['x', 'weight', 'bias?', 'residual?'],
   inPlace: 'residual',
-  infer({ operands, dtype, fail }) {
+  infer({ operands, attributes, dtype, fail }) {
     const { x, weight, bias, residual } = operands as Record<string, Value>;
     const inner = x!.shape.at(-1);
-    const [outer, columns] = weight!.shape;
+    const { transposed } = attributes;
+    const [outer, columns] = transposed ? [...weight!.shape].reverse() : weight!.shape;
     if (weight!.shape.length !== 2 || inner === undefined || columns !== inner) {
-      return fail(`weight (N, ${inner})`);
+      return fail(transposed ? `weight (${inner}, N)` : `weight (N, ${inner})`);
     }
     if (bias && (bias.shape.length !== 1 || bias.shape[0] !== outer)) fail(`bias (${outer})`);
     const shape = [...x!.shape.slice(0, -1), outer!];
@@ -33,10 +33,12 @@ export const linearOp: OpDefinition = {
   gradient({ graph, node, dy, wants }) {
     const { x, weight, residual } = node.operands as Record<string, Value>;
     const g = cast(graph, dy, x!.dtype);
+    const transposed = node.attributes.transposed as boolean;
+    const [rows, columns] = transposed ? [x!, g] : [g, x!];
     return {
-      x: wants('x') ? linear(graph, g, permute(graph, weight!, [1, 0])) : undefined,
-      weight: wants('weight') ? linearWeightGradient(graph, x!, g) : undefined,
-      bias: wants('bias') ? sumRows(graph, graph.reshape(dy, [-1, weight!.shape[0]!])) : undefined,
+      x: wants('x') ? linear(graph, g, weight!, { transposed: !transposed }) : undefined,
+      weight: wants('weight') ? linearWeightGradient(graph, columns, rows) : undefined,
+      bias: wants('bias') ? sumRows(graph, graph.reshape(dy, [-1, dy.shape.at(-1)!])) : undefined,
       residual: wants('residual') ? sumToShape(graph, dy, residual!.shape) : undefined,
     };
   },
@@ -47,16 +49,19 @@ export interface LinearOptions {
   activation?: Activation;
   /** Added after the activation; its rows repeat over the leading batch. */
   residual?: Value;
+  /** The weight is (K, N). */
+  transposed?: boolean;
   /** Type of the result; default: the residual's, else x's. */
   dtype?: DType;
 }
 
 /** x (…, K) · weight (N, K)ᵀ → (…, N): residual + act(x·Wᵀ + bias). Computed in x's type, accumulated in f32. */
 export function linear(graph: Graph, x: Value, weight: Value, options: LinearOptions = {}): Value {
-  const { bias, residual, activation = 'none', dtype } = options;
+  const { bias, residual, activation = 'none', transposed = false, dtype } = options;
   if (graph.differentiable && activation !== 'none') {
-    const activated = activate(graph, linear(graph, x, weight, { bias, dtype }), activation);
+    const activated = activate(graph, linear(graph, x, weight, { bias, transposed, dtype }), activation);
     return residual ? add(graph, activated, residual) : activated;
   }
-  return graph.add(linearOp, { x, weight, bias, residual }, { activation: ACTIVATIONS[activation] }, dtype);
+  const attributes = { activation: ACTIVATIONS[activation], transposed };
+  return graph.add(linearOp, { x, weight, bias, residual }, attributes, dtype);
 }

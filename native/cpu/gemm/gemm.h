@@ -27,9 +27,15 @@ struct Gemm {
 
 // Bytes of packed weights (n, k) for an A of type a_type.
 size_t gemm_packed_bytes(int64_t n, int64_t k, DType a_type);
-// weights: (n, k) contiguous, f32 or bf16; packed: 64-byte aligned.
-void gemm_pack(Pool& pool, const void* weights, DType weights_type, int64_t n, int64_t k,
-               DType a_type, void* packed);
+// A contiguous matrix (n, k), f32 or bf16, or its transpose (k, n).
+struct Weights {
+  const void* data;
+  DType type;
+  int64_t n, k;
+  bool transposed;
+};
+// packed: 64-byte aligned.
+void gemm_pack(Pool& pool, const Weights& weights, DType a_type, void* packed);
 // Uses the pool's scratch memory.
 void gemm(Pool& pool, const Gemm& call);
 // What the multiply-add units give, all threads together, in GFLOP/s: the micro-kernel's inner

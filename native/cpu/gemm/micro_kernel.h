@@ -45,6 +45,17 @@ struct Multiply<bf16> {
   HRSAM_INLINE V add(V sum, V a, V b) {
     return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
   }
+  // Two vectors rounded to bf16: one after the other, or in pairs (first in the lower half).
+  HRSAM_INLINE V join(V first, V second) {
+    return reinterpret_cast<V>(_mm512_cvtne2ps_pbh(second, first));
+  }
+  HRSAM_INLINE V interleave(V first, V second) {
+    alignas(64) static constexpr uint16_t kPairs[] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                      21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                      11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return _mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_load_si512(kPairs),
+                                                        _mm512_castps_si512(join(first, second))));
+  }
 };
 using Half = bf16;  // what a bf16 A is multiplied as
 #else

@@ -1,46 +1,57 @@
 #include "gemm.h"
+#include "steps.h"
 #include "tiling.h"
+#include "transpose.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
 namespace {
 
-HRSAM_INLINE void convert(float from, float* to) { *to = from; }
-[[maybe_unused]] HRSAM_INLINE void convert(float from, bf16* to) { *to = to_bf16(from); }
+// A matrix W (n, k), or its transpose.
+template <class W>
+struct Source {
+  const W* data;
+  int64_t n, k;
+  bool transposed;
+};
 
-// Rows [begin, begin + width) of W, values [k0, k0 + depth), to panel[step of k][row][kStep].
+// Rows [begin, begin + width) of W, values [k0, k0 + depth), to panel[step of k][row], a lane each.
 template <class T, class W>
-void pack_panel(const W* weights, int64_t n, int64_t k, int64_t begin, int64_t width, int64_t k0,
-                int64_t depth, T* panel) {
+void pack_panel(const Source<W>& from, int64_t begin, int64_t width, int64_t k0, int64_t depth,
+                float* panel) {
   constexpr int64_t kStep = Multiply<T>::kStep;
-  constexpr int64_t kBlock = 16;  // a cache line of W at a time, as its rows may share a cache set
-  const int64_t padded = divide_up(depth, kStep) * kStep;
-  for (int64_t block = 0; block < padded; block += kBlock) {
-    const int64_t end = smaller(padded, block + kBlock);
-    for (int64_t column = 0; column < width; ++column) {
-      const W* row = weights + (begin + column) * k + k0;
-      const int64_t valid = begin + column < n ? smaller(end, depth) : block;
-      for (int64_t i = block; i < end; ++i) {
-        T* to = panel + (i / kStep * width + column) * kStep + i % kStep;
-        if (i < valid)
-          convert(to_f32(row[i]), to);
-        else
-          *to = T{};
+  const int64_t steps = divide_up(depth, kStep);
+  for (int64_t step = 0; step < steps; step += kWidth) {
+    const int64_t count = smaller(kWidth, steps - step), k = k0 + step * kStep;
+    const int64_t left = depth - step * kStep;
+    float* to = panel + step * width;
+    for (int64_t column = 0; column < width; column += kWidth) {
+      const int64_t row = begin + column, rows = smaller(kWidth, from.n - row);
+      V block[kWidth];
+      if (from.transposed) {
+        for (int64_t i = 0; i < count; ++i)
+          block[i] = load_step<T>(from.data + (k + i * kStep) * from.n + row, from.n,
+                                  left - i * kStep, static_cast<int>(rows));
+      } else {
+        for (int64_t i = 0; i < kWidth; ++i)
+          block[i] = i < rows ? load_steps<T>(from.data + (row + i) * from.k + k, left) : zero();
+        transpose(block);
       }
+      for (int64_t i = 0; i < count; ++i) store(to + i * width + column, block[i]);
     }
   }
 }
 
 template <class T, class W>
-void pack(Pool& pool, const W* weights, int64_t n, int64_t k, float* packed) {
-  const Packing p = packing_of<T>(n, k);
+void pack(Pool& pool, const Source<W>& from, float* packed) {
+  const Packing p = packing_of<T>(from.n, from.k);
   pool.each(p.chunks * p.panels, [&](int64_t task, int) {
     const int64_t chunk = task / p.panels, panel = task % p.panels;
     const int64_t begin = cut(p.vectors, p.panels, panel) * kWidth;
     const int64_t width = cut(p.vectors, p.panels, panel + 1) * kWidth - begin;
     const int64_t k0 = chunk * p.depth;
-    pack_panel(weights, n, k, begin, width, k0, smaller(p.depth, k - k0),
-               reinterpret_cast<T*>(packed + panel_offset(p, k, chunk, panel)));
+    pack_panel<T>(from, begin, width, k0, smaller(p.depth, from.k - k0),
+                  packed + panel_offset(p, from.k, chunk, panel));
   });
 }
 
@@ -57,18 +68,16 @@ size_t gemm_packed_bytes(int64_t n, int64_t k, DType a_type) {
   return a_type == DType::f32 ? packed_bytes<float>(n, k) : packed_bytes<Half>(n, k);
 }
 
-void gemm_pack(Pool& pool, const void* weights, DType weights_type, int64_t n, int64_t k,
-               DType a_type, void* packed) {
+void gemm_pack(Pool& pool, const Weights& weights, DType a_type, void* packed) {
+  const auto [data, type, n, k, transposed] = weights;
   if (n == 0 || k == 0) return;
   float* to = static_cast<float*>(packed);
-  const float* full = static_cast<const float*>(weights);
-  const bf16* half = static_cast<const bf16*>(weights);
+  const Source<float> full{static_cast<const float*>(data), n, k, transposed};
+  const Source<bf16> half{static_cast<const bf16*>(data), n, k, transposed};
   if (a_type == DType::f32)
-    weights_type == DType::f32 ? pack<float>(pool, full, n, k, to)
-                               : pack<float>(pool, half, n, k, to);
+    type == DType::f32 ? pack<float>(pool, full, to) : pack<float>(pool, half, to);
   else
-    weights_type == DType::f32 ? pack<Half>(pool, full, n, k, to)
-                               : pack<Half>(pool, half, n, k, to);
+    type == DType::f32 ? pack<Half>(pool, full, to) : pack<Half>(pool, half, to);
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA
