@@ -1,69 +1,116 @@
-// The normalised focal loss of binary masks. With q the distance of sigmoid(logit) from its label,
+// The normalised focal loss of binary masks. With x the logit of the wrong class and q = sigmoid(x)
+// the distance of the prediction from its label,
 //
 //   loss = normaliser / (n + eps) · Σ −alpha_y · q^gamma · ln(min(1 − q + eps, 1))
 //   normaliser = n / (Σ q^gamma + eps),     n = pixels whose label is not `ignore`
 //
 // where alpha_y is alpha for foreground, 1 − alpha else. The normaliser counts as a constant in the
-// gradient. (Sofiiuk, Barinova, Konushin: AdaptIS, ICCV 2019.) Double precision, and q from the
-// logit of the wrong class: 1 − q of a saturated pixel would lose all its digits in f32.
+// gradient. (Sofiiuk, Barinova, Konushin: AdaptIS, ICCV 2019.)
+//
+// In f32 1 − q would lose all its digits at saturated pixels, hence softplus:
+// ln(1 − q) = −softplus(x) and ln(1 − q + eps) = softplus(softplus(x) + ln(eps)) − softplus(x).
 #pragma once
 
 #include <math.h>
 
 #include "samples.h"
+#include "simd.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
-struct FocalLoss {
-  double alpha, gamma, eps;
-  float ignore;
-
-  static FocalLoss of(const Node& node) {
-    return {node.number("alpha"), node.number("gamma"), node.number("eps"),
-            static_cast<float>(node.number("ignore"))};
-  }
-
-  bool counts(float label) const { return label != ignore; }
-
-  double power(double q) const { return gamma == 2 ? q * q : ::pow(q, gamma); }
-
-  struct Pixel {
-    double sign;  // of the distance's derivative with respect to the logit
-    double weight;
-    double q, rest;  // the distance, and 1 − q without cancellation
-  };
-  Pixel pixel(float logit, float label) const {
-    const bool foreground = label > 0.5f;
-    const double sign = foreground ? -1 : 1;
-    const double e = ::exp(-sign * static_cast<double>(logit));
-    const double q = 1 / (1 + e);
-    return {sign, foreground ? alpha : 1 - alpha, q, q > 0 ? e * q : 1};
-  }
+class FocalLoss {
+ public:
+  explicit FocalLoss(const Node& node)
+      : alpha_(static_cast<float>(node.number("alpha"))),
+        gamma_(static_cast<float>(node.number("gamma"))),
+        eps_(node.number("eps")),
+        log_eps_(static_cast<float>(::log(node.number("eps")))),
+        ignore_(static_cast<float>(node.number("ignore"))) {}
 
   // Sums over pixels: how many count, Σ q^gamma, Σ −alpha_y · q^gamma · ln(…).
   void add(const float* logits, const float* labels, int64_t n, double* sums) const {
+    constexpr int64_t kBlock = 16 * kWidth;  // summed in f32
     sums[0] = sums[1] = sums[2] = 0;
-    for (int64_t i = 0; i < n; ++i) {
-      if (!counts(labels[i])) continue;
-      const Pixel p = pixel(logits[i], labels[i]);
-      const double beta = power(p.q);
-      sums[0] += 1;
-      sums[1] += beta;
-      if (p.rest + eps < 1) sums[2] -= p.weight * beta * ::log(p.rest + eps);
+    for (int64_t begin = 0; begin < n; begin += kBlock) {
+      V counts = zero(), powers = zero(), losses = zero();
+      each_vector(logits, labels, begin, smaller(n, begin + kBlock), [&](int64_t, int, Pixels p) {
+        const V power = p.counts * power_of(p, gamma_);
+        counts = counts + p.counts;
+        powers = powers + power;
+        losses = fma(p.weight * power, loss_of(p), losses);
+      });
+      sums[0] += static_cast<double>(reduce_add(counts));
+      sums[1] += static_cast<double>(reduce_add(powers));
+      sums[2] += static_cast<double>(reduce_add(losses));
     }
   }
 
   // What a sample's sum is multiplied by.
-  double factor(const double* sums) const { return sums[0] / ((sums[1] + eps) * (sums[0] + eps)); }
-
-  // Derivative of a pixel's term.
-  double slope(float logit, float label) const {
-    const Pixel p = pixel(logit, label);
-    const double s = p.rest + eps;
-    if (!(s < 1)) return 0;
-    const double d_power = gamma == 2 ? 2 * p.q : gamma * ::pow(p.q, gamma - 1);
-    return p.sign * p.weight * (power(p.q) / s - d_power * ::log(s)) * p.q * p.rest;
+  double factor(const double* sums) const {
+    return sums[0] / ((sums[1] + eps_) * (sums[0] + eps_));
   }
+
+  // out = factor times the derivative of each pixel's term.
+  void differentiate(const float* logits, const float* labels, int64_t n, float factor,
+                     float* out) const {
+    const V eps = set1(static_cast<float>(eps_));
+    each_vector(logits, labels, 0, n, [&](int64_t i, int lanes, Pixels p) {
+      const V rest = sigmoid(-p.x);
+      const V slope =
+          power_of(p, gamma_) / (rest + eps) + set1(gamma_) * power_of(p, gamma_ - 1) * loss_of(p);
+      const V scale = set1(factor) * p.sign * p.weight * p.counts * p.q * rest;
+      store_lanes(out + i, select_greater(p.q, eps, scale * slope, zero()), lanes);
+    });
+  }
+
+ private:
+  struct Pixels {
+    V x, q;
+    V counts;        // 1, or 0 where the label is `ignore`
+    V weight, sign;  // alpha_y; of the derivative of x with respect to the logit
+  };
+
+  // f(position, lanes, pixels) for [begin, end).
+  template <class F>
+  void each_vector(const float* logits, const float* labels, int64_t begin, int64_t end,
+                   F&& f) const {
+    int64_t i = begin;
+    for (; i + kWidth <= end; i += kWidth) f(i, kWidth, pixels(load(logits + i), load(labels + i)));
+    if (i == end) return;
+    const int lanes = static_cast<int>(end - i);
+    float label[kWidth];
+    store(label, set1(ignore_));
+    store_n(label, load_n(labels + i, lanes), lanes);
+    f(i, lanes, pixels(load_n(logits + i, lanes), load(label)));
+  }
+
+  Pixels pixels(V logit, V label) const {
+    Pixels p;
+    const V half = set1(0.5f);
+    p.sign = select_greater(label, half, set1(-1), set1(1));
+    p.weight = select_greater(label, half, set1(alpha_), set1(1 - alpha_));
+    p.counts = select_greater(abs(label - set1(ignore_)), zero(), set1(1), zero());
+    // Beyond 80 nothing changes but the rounding of what cancels below.
+    p.x = max(set1(-80), min(set1(80), p.sign * logit));
+    p.q = sigmoid(p.x);
+    return p;
+  }
+
+  V power_of(const Pixels& p, float gamma) const {
+    if (gamma == 1) return p.q;
+    if (gamma == 2) return p.q * p.q;
+    return exp(set1(-gamma) * softplus(-p.x));
+  }
+
+  // −ln(min(1 − q + eps, 1))
+  V loss_of(const Pixels& p) const {
+    const V y = softplus(p.x);
+    return max(zero(), y - softplus(y + set1(log_eps_)));
+  }
+
+  float alpha_, gamma_;
+  double eps_;
+  float log_eps_, ignore_;
 };
 
 }  // namespace hrsam::cpu::HRSAM_ISA

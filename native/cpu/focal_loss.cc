@@ -12,7 +12,7 @@ class FocalLossOp : public Op {
         labels_(node.operand("labels")),
         samples_(logits.dim(0)),
         length_(logits.elements() / larger(1, samples_)),
-        loss_(FocalLoss::of(node)) {}
+        loss_(node) {}
 
   void run(const Run& run) const override {
     const float* logits = run.in<float>(logits_);

@@ -14,7 +14,7 @@ class FocalLossGradient : public Op {
         dy_(node.operand("dy")),
         samples_(logits.dim(0)),
         length_(logits.elements() / larger(1, samples_)),
-        loss_(FocalLoss::of(node)),
+        loss_(node),
         factors_(static_cast<size_t>(samples_) * sizeof(double)) {}
 
   void run(const Run& run) const override {
@@ -31,12 +31,10 @@ class FocalLossGradient : public Op {
         [&](int64_t sample, const double* sums) {
           factors[sample] = loss_.factor(sums) * static_cast<double>(dy[sample]);
         });
-    // A pixel costs as much as moving some dozens of bytes.
-    each_piece(run.pool, samples_, length_, 64, [&](int64_t sample, int64_t begin, int64_t end) {
-      for (int64_t i = sample * length_ + begin; i < sample * length_ + end; ++i)
-        out[i] = loss_.counts(labels[i])
-                     ? static_cast<float>(factors[sample] * loss_.slope(logits[i], labels[i]))
-                     : 0;
+    each_piece(run.pool, samples_, length_, 16, [&](int64_t sample, int64_t begin, int64_t end) {
+      const int64_t at = sample * length_ + begin;
+      loss_.differentiate(logits + at, labels + at, end - begin,
+                          static_cast<float>(factors[sample]), out + at);
     });
   }
 
