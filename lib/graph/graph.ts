@@ -52,6 +52,8 @@ export interface OpDefinition {
   flops(node: Node): number;
   /** An operand whose memory the result may take over. */
   readonly inPlace?: string;
+  /** Where operands lie in the result, in elements, if that is nothing but them: they may be computed into it. */
+  parts?(node: Node): { operand: Value; offset: number }[];
   /** The vector-Jacobian product: gradients of the operands, by name. Absent: the result has none. */
   gradient?(context: GradientContext): Record<string, Value | undefined>;
 }

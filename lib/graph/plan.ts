@@ -109,6 +109,7 @@ class Planner {
     this.#placeInOrder(this.graph.inputs.values(), STORAGE.input);
     this.#placeInOrder(outputs, STORAGE.output);
     this.#placeInOrder(this.folded, STORAGE.folded);
+    for (const output of outputs) this.#placeParts(output);
     const arenaBytes = this.#placeArena();
     // Folded nodes first: compiling a later node may need their result.
     const ordered = [
@@ -146,6 +147,19 @@ class Planner {
   #placeInOrder(values: Iterable<Value>, storage: number): void {
     let slot = 0;
     for (const value of values) this.#place.set(value, { storage, slot: slot++, offset: 0 });
+  }
+
+  /** What an output is joined from is computed where it will lie. */
+  #placeParts({ source }: Value): void {
+    if (source.kind !== 'node') return;
+    const { node } = source;
+    const whole = this.#place.get(node.result)!;
+    for (const { operand, offset } of node.op.parts?.(node) ?? []) {
+      const { value } = root(operand);
+      const own = value.source.kind === 'node' && bytesOf(value) === bytesOf(operand);
+      if (!own || this.#place.has(value)) continue;
+      this.#place.set(value, { ...whole, offset: whole.offset + byteCount([offset], operand.dtype) });
+    }
   }
 
   #placeArena(): number {

@@ -36,6 +36,7 @@ export class Trainer {
   /** (4, P): parameters, first and second moments, moving average. */
   readonly state: Tensor;
   readonly #gradient: Tensor;
+  readonly #zeros: Float32Array;
   readonly #step: Tensor;
   #taken: number;
 
@@ -49,6 +50,7 @@ export class Trainer {
   ) {
     this.state = device.tensor([4, layout.size], 'f32', state);
     this.#gradient = device.tensor([layout.size], 'f32');
+    this.#zeros = new Float32Array(layout.size);
     this.#step = device.tensor([5], 'f32');
     this.#taken = taken;
   }
@@ -94,7 +96,7 @@ export class Trainer {
     batches: readonly MicroBatch[],
     onOutputs?: (outputs: Tensors, batch: number) => void | Promise<void>,
   ): Promise<number> {
-    this.#gradient.write(new Float32Array(this.layout.size));
+    this.#gradient.write(this.#zeros);
     let sum = 0;
     let samples = 0;
     for (const [i, { program, inputs, size }] of batches.entries()) {
@@ -117,9 +119,8 @@ export class Trainer {
     using owned = new Owned();
     const weights = owned.add(this.device.tensor([size], 'f32', new Float32Array(size).fill(1)));
     const given = { ...inputs, state: this.state, accumulated: this.#gradient, weights };
-    const outputs = await program.run(given);
+    const { gradient: _, ...outputs } = await program.run(given, { into: { gradient: this.#gradient } });
     for (const tensor of Object.values(outputs)) owned.add(tensor);
-    this.#gradient.write((await outputs.gradient!.data()) as Float32Array);
     await onOutputs(outputs);
     return ((await outputs.loss!.data()) as Float32Array).reduce((total, loss) => total + loss, 0);
   }

@@ -82,19 +82,29 @@ class AdamW : public Op {
     }
   }
 
+  // In double, with enough sums under way to hide the latency of adding to one.
+  static double squared_norm(const float* x, int64_t n) {
+    constexpr int64_t kSums = 32;
+    double sums[kSums] = {};
+    int64_t i = 0;
+    for (; i + kSums <= n; i += kSums)
+      for (int64_t k = 0; k < kSums; ++k) {
+        const double value = x[i + k];
+        sums[k] += value * value;
+      }
+    for (int64_t k = 0; i < n; ++i, ++k) sums[k] += static_cast<double>(x[i]) * x[i];
+    for (int64_t step = kSums / 2; step > 0; step /= 2)
+      for (int64_t k = 0; k < step; ++k) sums[k] += sums[k + step];
+    return sums[0];
+  }
+
   // 1 / count, and less where the mean gradient is longer than clip.
   float gradient_scale(const Run& run, const float* gradient, float count) const {
     if (clip_ <= 0) return 1 / count;
     run.pool.reserve(static_cast<size_t>(chunks_) * sizeof(double));
     double* squares = static_cast<double*>(run.pool.scratch(0));
     run.pool.each(chunks_, [&](int64_t i, int) {
-      const Chunk& chunk = all()[i];
-      double sum = 0;
-      for (int64_t k = 0; k < chunk.count; ++k) {
-        const double g = gradient[chunk.begin + k];
-        sum += g * g;
-      }
-      squares[i] = sum;
+      squares[i] = squared_norm(gradient + all()[i].begin, all()[i].count);
     });
     double total = 0;
     for (int64_t i = 0; i < chunks_; ++i) total += squares[i];

@@ -20,9 +20,12 @@ class Concat : public Op {
       : parts_(static_cast<Block&&>(parts)), count_(count), outer_(outer), run_bytes_(run_bytes) {}
 
   void run(const Run& run) const override {
-    for (const Part* part = parts_.as<Part>(); part < parts_.as<Part>() + count_; ++part)
-      copy_runs(run.pool, {outer_, part->bytes, run.in<char>(part->operand), part->bytes,
-                           run.out<char>() + part->offset, run_bytes_});
+    for (const Part* part = parts_.as<Part>(); part < parts_.as<Part>() + count_; ++part) {
+      const char* from = run.in<char>(part->operand);
+      char* to = run.out<char>() + part->offset;
+      if (from != to)  // or it was computed in its place
+        copy_runs(run.pool, {outer_, part->bytes, from, part->bytes, to, run_bytes_});
+    }
   }
 
  private:

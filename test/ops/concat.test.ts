@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { add } from '../../lib/graph/ops/add.js';
 import { concat } from '../../lib/graph/ops/concat.js';
 import { errorOf, permuted } from '../support/layout.js';
 import { generate, type HostTensor } from '../support/reference.js';
-import { host, roundedToBf16, runOne } from '../support/run.js';
+import { host, roundedToBf16, run, runOne } from '../support/run.js';
 
 function joined(parts: HostTensor[], axis: number): HostTensor {
   const rank = parts[0]!.shape.length;
@@ -125,5 +126,31 @@ describe('concat', () => {
       runOne(parts([[2], [2]]), (graph, v) => concat(graph, Object.values(v), 0), { dtypes: { p1: 'bf16' } }),
     );
     expect(error.message).toContain('x0 f32 [2], x1 bf16 [2]');
+  });
+
+  it('joins values computed in the run, one of them twice, and ones that are used elsewhere', async () => {
+    const inputs = parts([
+      [3, 20],
+      [2, 20],
+    ]);
+    const { joined: all, twice } = await run(inputs, (graph, v) => {
+      const doubled = add(graph, v.p0!, v.p0!);
+      const twice = add(graph, doubled, doubled);
+      const flat = graph.reshape(doubled, [1, 3, 20]);
+      const rest = graph.reshape(v.p1!, [1, 2, 20]);
+      const sum = graph.reshape(add(graph, v.p1!, v.p1!), [1, 2, 20]);
+      const part = graph.reshape(graph.rows(twice, 1, 2), [1, 1, 20]);
+      return { joined: concat(graph, [flat, rest, sum, flat, part], 1), twice };
+    });
+    const times = (factor: number, { shape, data }: HostTensor) =>
+      host(
+        shape,
+        data.map((x) => factor * x),
+      );
+    const [p0, p1] = [inputs.p0!, inputs.p1!];
+    const row = host([1, 20], p0.data.subarray(20, 40));
+    const want = joined([times(2, p0), p1, times(2, p1), times(2, p0), times(4, row)], 0);
+    expect([...all!.data]).toEqual([...want.data]);
+    expect([...twice!.data]).toEqual([...times(4, p0).data]);
   });
 });

@@ -1,3 +1,4 @@
+import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
 import { slice } from './slice.js';
 
@@ -17,6 +18,15 @@ export const concatOp: OpDefinition = {
     return { shape: first.shape.map((size, i) => (i === axis ? total : size)), dtype: first.dtype };
   },
   flops: () => 0,
+  parts({ operands, attributes, result }) {
+    if (elementCount(result.shape.slice(0, attributes.axis as number)) !== 1) return [];
+    let offset = 0;
+    return Object.values(operands).map((operand) => {
+      const part = { operand, offset };
+      offset += elementCount(operand.shape);
+      return part;
+    });
+  },
   gradient({ graph, node, dy, wants }) {
     const axis = node.attributes.axis as number;
     let start = 0;
