@@ -45,11 +45,17 @@ class WindowAttentionGradient : public WindowGradient {
       const int64_t at = (unit.item * geometry_.tokens + token) * 3 * channels_;
       store_row(s.row, d_, run.result, out_type_, at + part * channels_ + unit.head * d_);
     };
-    attend_window(run, unit, s, [&](int query, const float* ds, float* dq) {
+    const auto store_query = [&](int query, const float* dq) {
       const int position = s.positions[query];
-      if (bias_) add_relative(run, position, ds, dq, s);
       store_part(position, s.window.tokens[position], 0, dq, scale());
-    });
+    };
+    if (half_)
+      attend_window_half(run, unit, s, store_query);
+    else
+      attend_window(run, unit, s, [&](int query, const float* ds, float* dq) {
+        if (bias_) add_relative(run, s.positions[query], ds, dq, s);
+        store_query(query, dq);
+      });
     float* pads = pad_sums(unit) + unit.head * d_;
     for (int c = 0; c < d_; ++c) pads[c] = pads[channels_ + c] = 0;
     for (int position = 0; position < count; ++position) {

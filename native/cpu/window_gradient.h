@@ -4,8 +4,7 @@
 
 #include <initializer_list>
 
-#include "attention_gradient_tile.h"
-#include "carver.h"
+#include "attention_gradient_half.h"
 #include "relative_bias.h"
 #include "window_geometry.h"
 
@@ -27,6 +26,8 @@ class WindowGradient : public Op {
         heads_(channels_ / d_),
         type_(node.value("qkv").dtype),
         dy_type_(node.value("dy").dtype),
+        half_(kHalfProducts && wants_keys && rel_h_ < 0 && type_ == DType::bf16 &&
+              dy_type_ == DType::bf16),
         wants_keys_(wants_keys) {
     expect_floats(node, node.value("dy"), "dy");
     expect(node, has_shape(node.value("dy"), {batch_, geometry_.tokens, channels_}),
@@ -44,6 +45,9 @@ class WindowGradient : public Op {
     GradientQueries queries;
     GradientKeys keys;
     GradientScratch group;
+    HalfQueries half_queries;
+    HalfKeys half_keys;
+    HalfScratch half_group;
     GradientStatistics* statistics;
     float *row, *masks, *bias, *axes;
     size_t bytes;
@@ -81,11 +85,16 @@ class WindowGradient : public Op {
     s.window.tokens = carver.take<int32_t>(count);
     s.window.regions = carver.take<int8_t>(count);
     s.positions = carver.take<int32_t>(count);
-    for (float** each : {&s.queries.q, &s.queries.dout, &s.keys.rows, &s.keys.dk, &s.keys.dv})
-      *each = carver.take<float>(int64_t{rows} * width);
-    s.keys.keys = carver.take<float>(head().key_numbers(count));
-    s.keys.values = carver.take<float>(head().key_numbers(count));
-    s.group = GradientScratch::plan(carver, padded, width);
+    for (float** each : {&s.keys.dk, &s.keys.dv}) *each = carver.take<float>(int64_t{rows} * width);
+    if (half_) {
+      plan_half(carver, s);
+    } else {
+      for (float** each : {&s.queries.q, &s.queries.dout, &s.keys.rows})
+        *each = carver.take<float>(int64_t{rows} * width);
+      s.keys.keys = carver.take<float>(head().key_numbers(count));
+      s.keys.values = carver.take<float>(head().key_numbers(count));
+      s.group = GradientScratch::plan(carver, padded, width);
+    }
     s.statistics = carver.take<GradientStatistics>(count);
     s.row = carver.take<float>(width);
     s.masks = carver.take<float>(kRegions * static_cast<int64_t>(padded));
@@ -131,11 +140,7 @@ class WindowGradient : public Op {
     }
     s.queries.count = queries;
     if (s.window.masked) mask_regions(s.window, count, s.keys.padded, s.masks);
-    const size_t sums = sizeof(float) * static_cast<size_t>(round_up(s.keys.padded, kRows)) * width;
-    if (wants_keys_) {
-      memset(s.keys.dk, 0, sums);
-      memset(s.keys.dv, 0, sums);
-    }
+    if (wants_keys_) clear_sums(s);
     GradientKeys keys = s.keys;
     if (!wants_keys_) keys.dk = keys.dv = nullptr;
     attend_gradient<true>(
@@ -149,16 +154,91 @@ class WindowGradient : public Op {
         take, s.statistics, s.group);
   }
 
+  // The same with products of bf16; take(query, its dQ / scale).
+  template <class Take>
+  void attend_window_half(const Run& run, const Unit& unit, Scratch& s, Take&& take) const {
+#if defined(HRSAM_ISA_avx512bf16)
+    const int window = geometry_.window, count = window * window;
+    const HeadLayout<bf16> head{d_};
+    map_window(geometry_, unit.window, s.window);
+    const int64_t stride = 3 * int64_t{channels_}, channel = unit.head * d_;
+    const bf16* qkv = run.in<bf16>(qkv_) + unit.item * geometry_.tokens * stride + channel;
+    const bf16* pad = pad_ < 0 ? nullptr : run.in<bf16>(pad_) + channel;
+    const bf16* dy = run.in<bf16>(dy_) + unit.item * geometry_.tokens * channels_ + channel;
+    const auto row_at = [&](int position, int part, bool turned) {
+      const int64_t token = s.window.tokens[position];
+      return HeadRow<bf16>{(token < 0 ? pad : qkv + token * stride) + part * channels_,
+                           turned ? rope_row(position) : nullptr,
+                           turned ? rope_column(position) : nullptr};
+    };
+    const auto copy_row = [&](const HeadRow<bf16>& row, float factor, bf16* to) {
+      load_head(row.data, d_, row.rope_row, row.rope_column, s.row);
+      pack_query(head, s.row, factor, to);
+    };
+    s.keys.count = count;
+    s.keys.padded = HeadLayout<bf16>::padded_keys(count);
+    pack_keys(
+        head, count, [&](int j) { return row_at(j, 2, false); }, s.half_keys.values);
+    pack_keys(
+        head, count, [&](int j) { return row_at(j, 1, true); }, s.half_keys.keys);
+    // Keys in pairs: their rows pass through the queries'.
+    for (int j = 0; j < count; ++j)
+      copy_row(row_at(j, 1, true), 1, s.half_queries.q + int64_t{j} * head.depth());
+    gradient::pair_rows(head, s.half_queries.q, count, s.half_keys.pairs);
+    int queries = 0;
+    for (int position = 0; position < count; ++position) {
+      const int64_t token = s.window.tokens[position];
+      if (token < 0) continue;
+      const int64_t at = int64_t{queries} * head.depth();
+      copy_row(row_at(position, 0, true), kLog2E * scale(), s.half_queries.q + at);
+      copy_row({dy + token * channels_, nullptr, nullptr}, 1, s.half_queries.dout + at);
+      s.positions[queries++] = position;
+    }
+    if (s.window.masked) mask_regions(s.window, count, s.keys.padded, s.masks);
+    clear_sums(s);
+    attend_gradient_half(
+        head, s.half_queries, queries, s.half_keys, s.keys,
+        [&](int query) {
+          const int region = s.window.regions[s.positions[query]];
+          return s.window.masked ? s.masks + region * s.keys.padded : nullptr;
+        },
+        take, s.statistics, s.half_group);
+#endif
+  }
+
   const Geometry geometry_;
   int qkv_, pad_, dy_, rel_h_, rel_w_;
   int64_t batch_;
   int channels_, d_, heads_;
   DType type_, dy_type_;
+  bool half_;  // products of bf16
   bool wants_keys_;
   RopeTable rope_;
   RelativeBias bias_;
 
  private:
+  void plan_half(Carver& carver, Scratch& s) const {
+#if defined(HRSAM_ISA_avx512bf16)
+    const HeadLayout<bf16> head{d_};
+    const int count = geometry_.window * geometry_.window;
+    const int padded = HeadLayout<bf16>::padded_keys(count);
+    for (bf16** each : {&s.half_queries.q, &s.half_queries.dout})
+      *each = carver.take<bf16>(head.query_numbers(padded));
+    for (bf16** each : {&s.half_queries.q_pairs, &s.half_queries.dout_pairs, &s.half_keys.pairs})
+      *each = carver.take<bf16>(head.value_numbers(padded));
+    for (bf16** each : {&s.half_keys.keys, &s.half_keys.values})
+      *each = carver.take<bf16>(head.key_numbers(count));
+    s.half_group = HalfScratch::plan(carver, padded, head.width());
+#endif
+  }
+
+  void clear_sums(const Scratch& s) const {
+    const int width = head().width();
+    const size_t sums = sizeof(float) * static_cast<size_t>(round_up(s.keys.padded, kRows)) * width;
+    memset(s.keys.dk, 0, sums);
+    memset(s.keys.dv, 0, sums);
+  }
+
   void load_keys(const Run& run, const Unit& unit, Scratch& s) const {
     const int count = geometry_.window * geometry_.window, width = head().width();
     const HeadRows k = rows_of(run, unit, 1), v = rows_of(run, unit, 2);
