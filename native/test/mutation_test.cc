@@ -25,7 +25,11 @@ const std::vector<Example>& examples() {
   static const std::vector<Example> all{
       {"linear",
        {{"x", {2, 3, 8}}, {"weight", {5, 8}}, {"bias", {5}}, {"residual", {1, 3, 5}}},
-       {{"activation", {1}}},
+       {{"activation", {1}}, {"transposed", {0}}},
+       {"", {2, 3, 5}}},
+      {"linear",
+       {{"x", {2, 3, 8}}, {"weight", {8, 5}}},
+       {{"activation", {0}}, {"transposed", {1}}},
        {"", {2, 3, 5}}},
       {"matmul", {{"a", {2, 4, 8}}, {"b", {1, 6, 8}}}, {}, {"", {2, 4, 6}}},
       {"layer_norm",
