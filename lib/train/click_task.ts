@@ -12,7 +12,7 @@ import type { Tensor } from '../runtime/tensor.js';
 import type { ModelConfig } from '../weights/config.js';
 import { ClickPlayer, type PlayerOptions, type PromptToken } from './click_player.js';
 import { forwardProgram } from './gradient_program.js';
-import { clickLoss } from './losses.js';
+import { type ClickShape, clickLoss } from './losses.js';
 import { normalised } from './normalise.js';
 import type { Sample } from './samples/mixture.js';
 import type { Task, TaskBatch } from './task.js';
@@ -29,6 +29,7 @@ export interface ClickTaskOptions extends PlayerOptions {
   steps: number;
   /** Probability that another click follows, once there are `steps` of them. */
   goOn: number;
+  focal: ClickShape['focal'];
   seed: number;
   compute: ComputeType;
 }
@@ -217,8 +218,8 @@ export class ClickTask implements Task<Sample[]> {
   }
 
   #gradient(tokens: number): Promise<Program> {
-    const { batch, size, steps, compute } = this.options;
-    const shape = { batch, height: size, width: size, tokens, steps };
+    const { batch, size, steps, focal, compute } = this.options;
+    const shape = { batch, height: size, width: size, tokens, steps, focal };
     return this.#program(`gradient ${tokens}`, () =>
       this.trainer.program(clickLoss(this.config, shape, compute), this.fixed),
     );

@@ -3,7 +3,7 @@ import { add } from '../graph/ops/add.js';
 import { bilinearResize } from '../graph/ops/bilinear_resize.js';
 import { concat } from '../graph/ops/concat.js';
 import { diceLoss } from '../graph/ops/dice_loss.js';
-import { focalLoss } from '../graph/ops/focal_loss.js';
+import { type FocalLossOptions, focalLoss } from '../graph/ops/focal_loss.js';
 import { matmul } from '../graph/ops/matmul.js';
 import { permute } from '../graph/ops/permute.js';
 import { slice } from '../graph/ops/slice.js';
@@ -42,6 +42,7 @@ export function maskLoss(graph: Graph, logits: Value, labels: Value): Value {
 export interface ClickShape extends BatchShape {
   /** Points of each prompt, padding included. */
   tokens: number;
+  focal?: Pick<FocalLossOptions, 'alpha' | 'gamma'>;
   /** Prompts of each sample, from 1: the first one without, the others with the logits of an earlier step. */
   steps: number;
 }
@@ -66,7 +67,7 @@ const repeated = (graph: Graph, x: Value, times: number): Value =>
  * error against `multimask_iou_targets` (B, masks − 1). SAM (arXiv 2304.02643) trains them so.
  */
 export function clickLoss(config: ModelConfig, shape: ClickShape, compute: ComputeType): Loss {
-  const { batch, height, width, tokens, steps } = shape;
+  const { batch, height, width, tokens, steps, focal } = shape;
   const multimask = config.decoder.multimaskOutputs;
   return (graph) => {
     const embedding = encoder(graph, imageInput(graph, shape), config, compute);
@@ -90,7 +91,7 @@ export function clickLoss(config: ModelConfig, shape: ClickShape, compute: Compu
     const mask = (logits: Value, times: number) => {
       const full = bilinearResize(graph, logits, [height, width], false);
       const truth = repeated(graph, labels, times);
-      return add(graph, focalLoss(graph, full, truth), diceLoss(graph, full, truth));
+      return add(graph, focalLoss(graph, full, truth, focal), diceLoss(graph, full, truth));
     };
     const single = ({ masks, ious }: Decoded, from: number, to: number) =>
       add(

@@ -77,6 +77,8 @@ const finetuneSchema = z.strictObject({
     })
     .prefault({})
     .refine(({ steps, most }) => steps <= most, { error: 'no more than most', path: ['steps'] }),
+  /** The normalised focal loss, which the dice loss is added to; gamma 0 makes it half the cross-entropy. */
+  focal: z.strictObject({ alpha: share.default(0.5), gamma: z.number().min(0).default(2) }).prefault({}),
 });
 
 const recipeSchema = z.discriminatedUnion('task', [finetuneSchema]);

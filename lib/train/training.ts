@@ -102,13 +102,14 @@ async function train(
   };
   using trainer = await Trainer.create(device, layout, options, start.state, start.step);
   const constants = new FixedTensors(device, fixed, start.fixed);
-  const { clicks, dtype: compute, size, seed } = recipe;
+  const { clicks, focal, dtype: compute, size, seed } = recipe;
   const { most, steps: learned, ...rest } = clicks;
   const task = new ClickTask(trainer, model, constants, sample, {
     ...rest,
     size,
     batch,
     seed,
+    focal,
     compute,
     clicks: most,
     steps: learned,
