@@ -1,7 +1,8 @@
-import { randomUUID } from 'node:crypto';
-import { rename, rm, stat, writeFile } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { dirname, extname } from 'node:path';
 import { HrsamError } from '../errors.js';
+
+export { writeWhole as writeOutput } from '../files.js';
 
 export const print = (text: string): void => {
   process.stdout.write(`${text}\n`);
@@ -24,21 +25,6 @@ export async function checkOutputs(...paths: (string | undefined)[]): Promise<vo
     }
     if (await isFolder(path))
       throw new HrsamError('ERR_FILE', 'cannot be written: it is a folder', { where: path });
-  }
-}
-
-/** Writes a file that appears under its name only when it is complete. @throws HrsamError ERR_FILE */
-export async function writeOutput(path: string, content: Uint8Array | string): Promise<void> {
-  const partial = `${path}.${randomUUID()}.part`;
-  try {
-    await writeFile(partial, content);
-    await rename(partial, path);
-  } catch (cause) {
-    await rm(partial, { force: true });
-    throw new HrsamError('ERR_FILE', `cannot be written (${(cause as NodeJS.ErrnoException).code})`, {
-      where: path,
-      cause,
-    });
   }
 }
 

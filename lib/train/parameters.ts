@@ -5,6 +5,7 @@ import type { ModelConfig } from '../weights/config.js';
 import { expectedTensors, MODEL_PARTS, type ModelPart } from '../weights/expected.js';
 import { toInternalName } from '../weights/names.js';
 import type { Parameter } from './groups.js';
+import type { Recipe } from './recipe.js';
 
 /** Computed or drawn once, then never changed: rotary frequencies, the matrix of the position code. */
 const FIXED = /\.rope\.freqs$|_gaussian_matrix$/;
@@ -23,6 +24,9 @@ export function modelTensors(
     fixed: all.filter(({ name }) => FIXED.test(name)),
   };
 }
+
+/** The same for what a recipe trains. */
+export const recipeTensors = ({ model }: Recipe) => modelTensors(model);
 
 /** Values of tensors by name, f32. */
 export type Values = (name: string, shape: readonly number[]) => Float32Array;

@@ -34,25 +34,23 @@ export async function runTask<Data>(
   const [from, to] = [trainer.taken * accumulate, steps * accumulate];
   const pending: TaskBatch[] = [];
   let index = from;
-  for await (const data of prefetch((i) => task.prepare(i), { from, to, concurrency: AHEAD })) {
-    if (signal?.aborted) break;
-    pending.push(await task.batch(data, index++));
-    if (pending.length < accumulate) continue;
-    const batches = pending.splice(0);
-    try {
+  const drop = () => {
+    for (const batch of pending.splice(0)) batch[Symbol.dispose]();
+  };
+  try {
+    for await (const data of prefetch((i) => task.prepare(i), { from, to, concurrency: AHEAD })) {
+      if (signal?.aborted) break;
+      pending.push(await task.batch(data, index++));
+      if (pending.length < accumulate) continue;
       const rate = learningRate(trainer.taken, schedule);
-      const loss = await trainer.step(batches.map(({ batch }) => batch));
-      await onStep({
-        step: trainer.taken,
-        loss,
-        rate,
-        figures: means(batches.map(({ figures }) => figures)),
-      });
-    } finally {
-      for (const batch of batches) batch[Symbol.dispose]();
+      const loss = await trainer.step(pending.map(({ batch }) => batch));
+      const figures = means(pending.map((batch) => batch.figures));
+      drop();
+      await onStep({ step: trainer.taken, loss, rate, figures });
     }
+  } finally {
+    drop();
   }
-  for (const batch of pending) batch[Symbol.dispose]();
 }
 
 /** The mean of each figure over the records that have it. */

@@ -1,15 +1,14 @@
-import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HrsamError } from '../errors.js';
-import { openCheckpoint } from '../weights/checkpoint.js';
+import { writeWhole } from '../files.js';
 import { configToMetadata } from '../weights/config.js';
 import { toOfficialName } from '../weights/names.js';
 import { writeSafetensors } from '../weights/safetensors_writer.js';
+import { readCheckpoint, type SavedTraining, writeCheckpoint } from './checkpoint.js';
 import { renderCurves } from './curves.js';
-import type { Parameter } from './groups.js';
-import type { ParameterLayout } from './layout.js';
-import type { Values } from './parameters.js';
-import { type Recipe, readRecipe } from './recipe.js';
+import { ParameterLayout } from './layout.js';
+import { recipeTensors } from './parameters.js';
 
 /** A line of the log: means over the steps since the one before. */
 export interface LogLine {
@@ -22,31 +21,12 @@ export interface LogLine {
   [figure: string]: number;
 }
 
-export interface SavedTraining {
-  recipe: Recipe;
-  /** Steps taken. */
-  step: number;
-  /** (4, P) */
-  state: Float32Array;
-  /** Tensors that are not trained. */
-  fixed: Values;
-}
-
-const CHECKPOINT = 'checkpoint.safetensors';
-const KEY = 'hrsam.training';
-
-interface Header {
-  step: number;
-  recipe: unknown;
-  parameters: unknown;
-}
-
 /** Where a training keeps its checkpoint, its log, its curves and the model as it is. */
 export class RunFolder {
   constructor(readonly path: string) {}
 
   get checkpoint(): string {
-    return join(this.path, CHECKPOINT);
+    return join(this.path, 'checkpoint.safetensors');
   }
 
   get model(): string {
@@ -57,112 +37,82 @@ export class RunFolder {
     return join(this.path, 'log.jsonl');
   }
 
-  /** @throws HrsamError ERR_FILE */
+  /** Makes the folder for a new training. @throws HrsamError ERR_FILE when there is one in it already */
   async create(): Promise<void> {
     await mkdir(this.path, { recursive: true }).catch((cause) => {
       throw new HrsamError('ERR_FILE', 'cannot be made', { where: this.path, cause });
     });
+    for (const path of [this.checkpoint, this.#log]) {
+      if (!(await stat(path).catch(() => undefined))) continue;
+      throw new HrsamError('ERR_FILE', 'there is a training in it already', {
+        where: this.path,
+        expected: '--resume, or another folder',
+      });
+    }
   }
 
-  /** Everything that going on needs. It appears complete or not at all. */
-  async save(
-    recipe: Recipe,
-    layout: ParameterLayout,
-    step: number,
-    state: Float32Array,
-    fixed: readonly (Parameter & { values: Float32Array })[],
-  ): Promise<void> {
-    const header: Header = { step, recipe, parameters: listed(layout.parameters) };
-    const kept = fixed.map(({ name, shape, values }) => ({
-      name,
-      dtype: 'F32' as const,
-      shape,
-      data: values,
-    }));
-    await writeSafetensors(
-      this.checkpoint,
-      [{ name: 'state', dtype: 'F32', shape: [4, layout.size], data: state }, ...kept],
-      { metadata: [[KEY, JSON.stringify(header)]] },
-    );
-    await this.#writeModel(recipe, layout, state.subarray(3 * layout.size), fixed);
-    await writeFile(join(this.path, 'curves.png'), await renderCurves(await this.log()));
+  /** Everything that going on needs, then what people look at. Each file appears complete or not at all. */
+  async save(training: SavedTraining): Promise<void> {
+    await writeCheckpoint(this.checkpoint, training);
+    await this.#writeModel(training);
+    await writeWhole(join(this.path, 'curves.png'), await renderCurves(await this.log()));
   }
 
-  /** @throws HrsamError ERR_FILE, ERR_WEIGHTS or ERR_CONFIG when there is none or it is none */
+  /**
+   * The last checkpoint; the log forgets what came after it, which will be done again.
+   * @throws HrsamError ERR_FILE, ERR_WEIGHTS or ERR_CONFIG when there is none or it is none
+   */
   async load(): Promise<SavedTraining> {
-    await using file = await openCheckpoint(this.checkpoint);
-    const text = file.metadata.get(KEY);
-    const state = file.tensors.get('state');
-    if (text === undefined || !state)
-      throw new HrsamError('ERR_WEIGHTS', 'is no checkpoint of a training', { where: this.checkpoint });
-    const header = parse(text, this.checkpoint);
-    const fixed = new Map<string, Float32Array>();
-    for (const [name, entry] of file.tensors) if (entry !== state) fixed.set(name, await entry.read());
-    return {
-      recipe: readRecipe(header.recipe, this.checkpoint),
-      step: header.step,
-      state: await state.read(),
-      fixed: (name) => {
-        const values = fixed.get(name);
-        if (values) return values;
-        throw new HrsamError('ERR_WEIGHTS', `tensor '${name}' is missing`, { where: this.checkpoint });
-      },
-    };
+    const saved = await readCheckpoint(this.checkpoint);
+    await this.#removePartial();
+    const kept = (await this.log()).filter((line) => line.step <= saved.step);
+    await writeWhole(this.#log, kept.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    return saved;
+  }
+
+  /** What a process that was killed had not written to its end. */
+  async #removePartial(): Promise<void> {
+    for (const name of await readdir(this.path)) {
+      if (/^(checkpoint|model|curves|log)\..*\.part$/.test(name))
+        await rm(join(this.path, name), { force: true });
+    }
   }
 
   async append(line: LogLine): Promise<void> {
     await appendFile(this.#log, `${JSON.stringify(line)}\n`);
   }
 
+  /** All lines; one that a process was killed in is left out. */
   async log(): Promise<LogLine[]> {
     const text = await readFile(this.#log, 'utf8').catch(() => '');
-    return text
-      .split('\n')
-      .filter((line) => line !== '')
-      .map((line) => JSON.parse(line) as LogLine);
+    return text.split('\n').flatMap((line) => {
+      try {
+        return line === '' ? [] : [JSON.parse(line) as LogLine];
+      } catch {
+        return [];
+      }
+    });
   }
 
-  /** Forgets what was logged after a step: it will be done again. */
-  async cutLog(step: number): Promise<void> {
-    const kept = (await this.log()).filter((line) => line.step <= step);
-    await writeFile(this.#log, kept.map((line) => `${JSON.stringify(line)}\n`).join(''));
-  }
-
-  async #writeModel(
-    { model }: Recipe,
-    layout: ParameterLayout,
-    values: Float32Array,
-    fixed: readonly (Parameter & { values: Float32Array })[],
-  ): Promise<void> {
-    const trained = layout.parameters.map(({ name, shape }, i) => {
-      const begin = layout.offsets[i]!;
+  /** The moving average of the parameters, and what is not trained. */
+  async #writeModel({ recipe, state, fixed }: SavedTraining): Promise<void> {
+    const { model } = recipe;
+    const tensors = recipeTensors(recipe);
+    const layout = new ParameterLayout(tensors.trained);
+    const average = state.subarray(3 * layout.size);
+    const trained = tensors.trained.map(({ name, shape }, i) => {
       const end = layout.offsets[i + 1] ?? layout.size;
-      return { name, shape, values: values.subarray(begin, end) };
+      return { name, shape, data: average.subarray(layout.offsets[i]!, end) };
     });
-    const tensors = [...trained, ...fixed].map(({ name, shape, values: data }) => ({
-      name: toOfficialName(name, model.family),
-      dtype: 'F32' as const,
-      shape,
-      data,
-    }));
-    await writeSafetensors(this.model, tensors, { metadata: [configToMetadata(model)] });
+    const others = tensors.fixed.map(({ name, shape }) => ({ name, shape, data: fixed(name, shape) }));
+    await writeSafetensors(
+      this.model,
+      [...trained, ...others].map(({ name, ...tensor }) => ({
+        name: toOfficialName(name, model.family),
+        dtype: 'F32',
+        ...tensor,
+      })),
+      { metadata: [configToMetadata(model)] },
+    );
   }
-}
-
-const listed = (parameters: readonly Parameter[]) => parameters.map(({ name, shape }) => [name, shape]);
-
-function parse(text: string, where: string): Header {
-  let header: Partial<Header> | null;
-  try {
-    header = JSON.parse(text);
-  } catch (cause) {
-    throw new HrsamError('ERR_CONFIG', `${KEY} is no JSON`, { where, cause });
-  }
-  if (!Number.isSafeInteger(header?.step) || header!.step! < 0)
-    throw new HrsamError('ERR_CONFIG', `${KEY}: step`, {
-      where,
-      expected: 'a whole number from 0',
-      actual: header?.step,
-    });
-  return header as Header;
 }

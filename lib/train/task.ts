@@ -14,5 +14,5 @@ export interface Task<Data = unknown> {
   /** What micro-batch `index` needs that does not depend on the parameters; made ahead. */
   prepare(index: number): Promise<Data>;
   batch(data: Data, index: number): Promise<TaskBatch>;
-  dispose(): Promise<void>;
+  dispose(): void;
 }

@@ -1,15 +1,17 @@
-import { HrsamError } from '../errors.js';
 import type { Device } from '../runtime/device.js';
+import { Owned } from '../runtime/owned.js';
 import { openWeights } from '../weights/checkpoint.js';
+import type { SavedTraining } from './checkpoint.js';
 import { ClickTask } from './click_task.js';
 import { layerDecayGroups } from './groups.js';
 import { adoptValues, initialValues } from './initial.js';
 import { ParameterLayout } from './layout.js';
-import { FixedTensors, modelTensors, type Values } from './parameters.js';
+import { FixedTensors, recipeTensors, type Values } from './parameters.js';
 import type { Recipe } from './recipe.js';
 import { means, runTask, type StepReport } from './run.js';
 import { RunFolder } from './run_folder.js';
 import { openSamples } from './sets.js';
+import type { Task } from './task.js';
 import { ADAMW, initialState, Trainer } from './trainer.js';
 
 export interface TrainingOptions {
@@ -39,14 +41,7 @@ const CACHE_BYTES = 2 ** 31;
  */
 export async function beginTraining(device: Device, recipe: Recipe, options: TrainingOptions): Promise<void> {
   const { out, init, onNote } = options;
-  const folder = new RunFolder(out);
-  await folder.create();
-  if ((await folder.log()).length > 0)
-    throw new HrsamError('ERR_FILE', 'there is a training in it already', {
-      where: out,
-      expected: '--resume, or another folder',
-    });
-  const { trained, fixed } = modelTensors(recipe.model);
+  const { trained, fixed } = recipeTensors(recipe);
   let values: Values = initialValues(recipe.seed);
   if (init) {
     await using checkpoint = await openWeights(init);
@@ -55,10 +50,12 @@ export async function beginTraining(device: Device, recipe: Recipe, options: Tra
     if (adopted.fresh.length > 0) onNote?.(`begins anew: ${adopted.fresh.join(', ')}`);
     if (adopted.widened.length > 0) onNote?.(`widened: ${adopted.widened.join(', ')}`);
   }
-  const layout = new ParameterLayout(trained);
   const shapes = new Map(trained.map(({ name, shape }) => [name, shape]));
-  const state = initialState(layout, (name) => values(name, shapes.get(name)!));
-  await train(device, recipe, folder, { step: 0, state, fixed: values }, options);
+  const state = initialState(new ParameterLayout(trained), (name) => values(name, shapes.get(name)!));
+  const kept = new Map(fixed.map(({ name, shape }) => [name, values(name, shape)]));
+  const folder = new RunFolder(out);
+  await folder.create();
+  await train(device, folder, { recipe, step: 0, state, fixed: (name) => kept.get(name)! }, options);
 }
 
 /**
@@ -67,81 +64,100 @@ export async function beginTraining(device: Device, recipe: Recipe, options: Tra
  */
 export async function resumeTraining(device: Device, options: TrainingOptions): Promise<void> {
   const folder = new RunFolder(options.out);
-  const { recipe, ...saved } = await folder.load();
-  await folder.cutLog(saved.step);
-  await train(device, recipe, folder, saved, options);
-}
-
-interface Start {
-  step: number;
-  state: Float32Array;
-  fixed: Values;
+  await train(device, folder, await folder.load(), options);
 }
 
 async function train(
   device: Device,
-  recipe: Recipe,
   folder: RunFolder,
-  start: Start,
-  { data, every, signal, onStep, onNote }: TrainingOptions,
+  start: SavedTraining,
+  options: TrainingOptions,
 ): Promise<void> {
-  const { learningRate, warmup, steps, clip, average, weightDecay, layerDecay, model, batch, accumulate } =
-    recipe;
-  const { trained, fixed } = modelTensors(model);
-  const kept = fixed.map((tensor) => ({ ...tensor, values: start.fixed(tensor.name, tensor.shape) }));
+  const { recipe } = start;
+  const { trained, fixed } = recipeTensors(recipe);
+  using owned = new Owned();
+  const trainer = owned.add(
+    await Trainer.create(
+      device,
+      new ParameterLayout(trained),
+      trainerOptions(recipe),
+      start.state,
+      start.step,
+    ),
+  );
+  const constants = owned.add(new FixedTensors(device, fixed, start.fixed));
+  const task = owned.add(await openTask(recipe, trainer, constants, options));
+  const save = async () => {
+    const state = (await trainer.state.data()) as Float32Array;
+    await folder.save({ ...start, step: trainer.taken, state });
+  };
+  // Before the first step too: a run can be resumed wherever it is killed.
+  if (start.step === 0) await save();
+  await follow(trainer, task, recipe, folder, save, options);
+}
+
+/** Takes the steps; log and checkpoints are kept up. */
+async function follow(
+  trainer: Trainer,
+  task: Task,
+  { accumulate, batch, steps }: Recipe,
+  folder: RunFolder,
+  save: () => Promise<void>,
+  { every, signal, onStep }: TrainingOptions,
+): Promise<void> {
+  let [saved, logged] = [performance.now(), performance.now()];
+  let reports: StepReport[] = [];
+  const speed = () => (1000 * reports.length * batch * accumulate) / (performance.now() - logged);
+  const log = async () => {
+    const last = reports.at(-1);
+    if (!last) return;
+    const { loss, ...figures } = means(reports.map((report) => ({ loss: report.loss, ...report.figures })));
+    await folder.append({ step: last.step, loss: loss!, rate: last.rate, speed: speed(), ...figures });
+    [reports, logged] = [[], performance.now()];
+  };
+  // The log goes first: a checkpoint's steps are all in it.
+  const keep = async () => {
+    await log();
+    await save();
+    saved = performance.now();
+  };
+  await runTask(trainer, task, {
+    accumulate,
+    steps,
+    signal,
+    async onStep(report) {
+      reports.push(report);
+      onStep?.({ ...report, speed: speed() });
+      if (reports.length === LOGGED_STEPS) await log();
+      if (performance.now() - saved > every * 60_000 && report.step < steps) await keep();
+    },
+  });
+  await keep();
+}
+
+const trainerOptions = (recipe: Recipe) => {
+  const { learningRate: peak, warmup, steps, clip, average, weightDecay, layerDecay, model } = recipe;
+  const rules = { weightDecay, layerDecay, depth: model.encoder.depth };
+  return {
+    groups: layerDecayGroups(recipeTensors(recipe).trained, rules),
+    schedule: { peak, warmup, steps },
+    adamw: { ...ADAMW, clip },
+    average,
+  };
+};
+
+async function openTask(
+  recipe: Recipe,
+  trainer: Trainer,
+  constants: FixedTensors,
+  { data, onNote }: TrainingOptions,
+): Promise<Task> {
   const sample = await openSamples(recipe, data, {
     cacheBytes: CACHE_BYTES,
     onCorrupt: (error) => onNote?.(`left out: ${error.message}`),
   });
-  const layout = new ParameterLayout(trained);
-  const options = {
-    groups: layerDecayGroups(trained, { weightDecay, layerDecay, depth: model.encoder.depth }),
-    schedule: { peak: learningRate, warmup, steps },
-    adamw: { ...ADAMW, clip },
-    average,
-  };
-  using trainer = await Trainer.create(device, layout, options, start.state, start.step);
-  const constants = new FixedTensors(device, fixed, start.fixed);
-  const { clicks, focal, dtype: compute, size, seed } = recipe;
-  const { most, steps: learned, ...rest } = clicks;
-  const task = new ClickTask(trainer, model, constants, sample, {
-    ...rest,
-    size,
-    batch,
-    seed,
-    focal,
-    compute,
-    clicks: most,
-    steps: learned,
-  });
-  const save = async () =>
-    folder.save(recipe, layout, trainer.taken, (await trainer.state.data()) as Float32Array, kept);
-  let [saved, logged] = [performance.now(), performance.now()];
-  let reports: StepReport[] = [];
-  try {
-    await runTask(trainer, task, {
-      accumulate,
-      steps,
-      signal,
-      async onStep(report) {
-        reports.push(report);
-        const now = performance.now();
-        const speed = (1000 * reports.length * batch * accumulate) / (now - logged);
-        onStep?.({ ...report, speed });
-        if (report.step % LOGGED_STEPS === 0 || report.step === steps) {
-          const { loss, ...figures } = means(reports.map((r) => ({ loss: r.loss, ...r.figures })));
-          await folder.append({ step: report.step, loss: loss!, rate: report.rate, speed, ...figures });
-          [reports, logged] = [[], now];
-        }
-        if (now - saved > every * 60_000 && report.step < steps) {
-          await save();
-          saved = performance.now();
-        }
-      },
-    });
-    await save();
-  } finally {
-    await task.dispose();
-    constants.dispose();
-  }
+  const { clicks, focal, dtype: compute, model, size, batch, seed } = recipe;
+  const { most, steps, ...rest } = clicks;
+  const options = { ...rest, size, batch, seed, focal, compute, clicks: most, steps };
+  return new ClickTask(trainer, model, constants, sample, options);
 }

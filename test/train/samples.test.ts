@@ -14,6 +14,7 @@ import { Mixture, type Sample } from '../../lib/train/samples/mixture.js';
 import { prefetch } from '../../lib/train/samples/prefetch.js';
 import { SceneSource } from '../../lib/train/samples/scene_source.js';
 import { codeOf } from '../support/errors.js';
+import { discSet } from '../support/sets.js';
 
 type Rgb = readonly [number, number, number];
 const RED: Rgb = [255, 0, 0];
@@ -21,33 +22,6 @@ const GREEN: Rgb = [0, 255, 0];
 const BLUE: Rgb = [0, 0, 255];
 
 let root: string;
-
-/** A set whose objects are disks of one colour on another. */
-async function colourSet(name: string, object: Rgb, background: Rgb, sizes: readonly [number, number][]) {
-  const folder = join(root, name);
-  await mkdir(join(folder, 'images'), { recursive: true });
-  const entries: { image: string; mask: string }[] = [];
-  for (const [i, [width, height]] of sizes.entries()) {
-    const rgb = new Uint8Array(3 * width * height);
-    const mask = new Uint8Array(width * height);
-    const [cx, cy, r] = [width * (0.3 + 0.1 * i), height * 0.5, Math.min(width, height) * 0.3];
-    for (let at = 0; at < mask.length; at++) {
-      const inside = ((at % width) - cx) ** 2 + (Math.floor(at / width) - cy) ** 2 < r * r;
-      mask[at] = inside ? 255 : 0;
-      rgb.set(inside ? object : background, 3 * at);
-    }
-    const entry = { image: `images/${i}.png`, mask: `images/${i}_mask.png` };
-    await sharp(rgb, { raw: { width, height, channels: 3 } })
-      .png()
-      .toFile(join(folder, entry.image));
-    await sharp(mask, { raw: { width, height, channels: 1 } })
-      .png()
-      .toFile(join(folder, entry.mask));
-    entries.push(entry);
-  }
-  await writeFile(join(folder, 'index.json'), JSON.stringify(entries));
-  return folder;
-}
 
 const digest = ({ image, mask, width, height }: Sample) =>
   createHash('sha256')
@@ -61,13 +35,13 @@ const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'hrsam-samples-'));
-  await colourSet('red', RED, BLUE, [
+  await discSet(join(root, 'red'), RED, BLUE, [
     [120, 80],
     [64, 100],
     [90, 90],
     [200, 60],
   ]);
-  await colourSet('green', GREEN, BLUE, [
+  await discSet(join(root, 'green'), GREEN, BLUE, [
     [70, 90],
     [110, 75],
   ]);
@@ -241,7 +215,7 @@ function bilinear(
 
 describe('FolderSource', () => {
   async function brokenSet(name: string, good: boolean): Promise<string> {
-    const folder = await colourSet(name, RED, BLUE, [
+    const folder = await discSet(join(root, name), RED, BLUE, [
       [80, 60],
       [50, 50],
     ]);

@@ -1,0 +1,71 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { readRecipe } from '../../lib/train/recipe.js';
+import { root } from '../support/child.js';
+import { errorOf } from '../support/errors.js';
+import { tinyFinetuning } from '../support/recipes.js';
+
+describe('readRecipe', () => {
+  it('fills in what was published', () => {
+    const { model: _, ...recipe } = readRecipe({
+      task: 'finetune',
+      model: 'hrsam-b',
+      size: 1024,
+      batch: 1,
+      steps: 9,
+    });
+    expect(recipe).toMatchObject({
+      accumulate: 1,
+      dtype: 'f32',
+      learningRate: 1e-4,
+      warmup: 1500,
+      weightDecay: 0.05,
+      clip: 0,
+      clicks: { most: 20, steps: 1, goOn: 0.6 },
+    });
+  });
+
+  it('reads its own JSON again, the model resolved', () => {
+    const recipe = readRecipe(tinyFinetuning);
+    expect(recipe.model).toMatchObject({ family: 'hrsam', encoder: { depth: 2, embedDim: 32 } });
+    expect(readRecipe(JSON.parse(JSON.stringify(recipe)))).toEqual(recipe);
+  });
+
+  it.each<[string, object, string]>([
+    ['an unknown task', { task: 'guess' }, 'task'],
+    ['an unknown field', { learning_rate: 1 }, 'learning_rate'],
+    ['a field below', { clicks: { mots: 3 } }, 'clicks: Unrecognized key: "mots"'],
+    [
+      'more learned clicks than there are',
+      { clicks: { most: 2, steps: 3 } },
+      'clicks.steps: no more than most',
+    ],
+    ['an odd size', { size: 100 }, 'size:'],
+    ['a share above 1', { augment: { flip: 2 } }, 'augment.flip:'],
+    ['no steps', { steps: 0 }, 'steps:'],
+    ['words for numbers', { batch: 'two' }, 'batch:'],
+    ['a precision there is not', { dtype: 'f16' }, 'dtype:'],
+    ['a model without keywords', { model: { layers: 3 } }, 'my.json: model: describes neither'],
+    ['a preset there is not', { model: 'hrsam-z' }, 'my.json: model:'],
+    [
+      'a model that contradicts itself',
+      { model: { ...tinyFinetuning.model, neck: { embed_dim: 16 } } },
+      'outDim',
+    ],
+  ])('%s: names the field', async (_, change, text) => {
+    const error = await errorOf(() => readRecipe({ ...tinyFinetuning, ...change }, 'my.json'));
+    expect(error.code).toBe('ERR_CONFIG');
+    expect(error.message).toContain('my.json');
+    expect(error.message).toContain(text);
+  });
+
+  it.each([null, 3, 'finetune', [], {}])('refuses %j', async (json) => {
+    expect(await errorOf(() => readRecipe(json))).toMatchObject({ code: 'ERR_CONFIG' });
+  });
+
+  it.each(readdirSync(join(root, 'recipes')))('recipes/%s is one', (name) => {
+    const json = JSON.parse(readFileSync(join(root, 'recipes', name), 'utf8'));
+    expect(readRecipe(json, name).steps).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,253 @@
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Draws } from '../../lib/draws.js';
+import { overlap } from '../../lib/image/overlap.js';
+import { encodeRle } from '../../lib/image/rle.js';
+import { HRSAM } from '../../lib/predictor/hrsam.js';
+import { readCheckpoint } from '../../lib/train/checkpoint.js';
+import { readRecipe } from '../../lib/train/recipe.js';
+import type { LogLine } from '../../lib/train/run_folder.js';
+import { beginTraining, resumeTraining, type TrainingOptions } from '../../lib/train/training.js';
+import { SafetensorsFile } from '../../lib/weights/safetensors.js';
+import { codeOf, errorOf } from '../support/errors.js';
+import { heldBytes } from '../support/memory.js';
+import { asTheyAre, tinyFinetuning } from '../support/recipes.js';
+import { device } from '../support/run.js';
+import { discSet } from '../support/sets.js';
+
+const scratch = mkdtempSync(join(tmpdir(), 'hrsam-training-'));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+const at = (...names: string[]) => join(scratch, ...names);
+
+const SIZES = [
+  [64, 64],
+  [80, 60],
+  [60, 80],
+  [90, 90],
+] as const;
+
+const recipe = (change: object = {}) => readRecipe({ ...tinyFinetuning, scenes: { share: 0 }, ...change });
+
+const options = (name: string, change: Partial<TrainingOptions> = {}): TrainingOptions => ({
+  data: [at('discs')],
+  out: at(name),
+  every: 1e9,
+  ...change,
+});
+
+const readLog = (name: string): LogLine[] =>
+  readFileSync(at(name, 'log.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+
+const sameFile = (file: string, one: string, other: string) =>
+  readFileSync(at(one, file)).equals(readFileSync(at(other, file)));
+
+/** Stops a training as Ctrl-C does, after so many steps. */
+const stopAfter = (steps: number): Pick<TrainingOptions, 'signal' | 'onStep'> => {
+  const controller = new AbortController();
+  return {
+    signal: controller.signal,
+    onStep: ({ step }) => {
+      if (step === steps) controller.abort();
+    },
+  };
+};
+
+beforeAll(async () => {
+  await discSet(at('discs'), [220, 60, 40], [40, 90, 200], SIZES);
+  await beginTraining(device, recipe(), options('whole'));
+  await beginTraining(device, recipe(), options('stopped', stopAfter(4)));
+});
+
+describe('beginTraining', () => {
+  it('learns four pictures; the model it writes finds their objects', async () => {
+    const short = recipe({
+      steps: 160,
+      batch: 4,
+      learningRate: 3e-3,
+      warmup: 10,
+      average: 0.9,
+      clip: 1,
+      augment: asTheyAre,
+      clicks: { most: 1, steps: 1, box: 0 },
+    });
+    await beginTraining(device, short, options('learned'));
+    const log = readLog('learned');
+    expect(log.map(({ step }) => step)).toEqual([20, 40, 60, 80, 100, 120, 140, 160]);
+    expect(log.at(-1)!.loss).toBeLessThan(log[0]!.loss / 3);
+    expect(log.at(-1)!.iou1).toBeGreaterThan(0.85);
+    using model = await HRSAM.load(at('learned', 'model.safetensors'), { device });
+    expect(model.config).toEqual(short.model);
+    for (const [i, [width, height]] of SIZES.entries()) {
+      using image = await model.encode(at('discs', 'images', `${i}.png`));
+      const [cx, cy, r] = [width * (0.3 + 0.1 * i), height / 2, Math.min(width, height) * 0.3];
+      const [mask] = await image.segment({ points: [[cx, cy]] });
+      const inside = Uint8Array.from({ length: width * height }, (_, p) =>
+        ((p % width) - cx) ** 2 + (Math.floor(p / width) - cy) ** 2 < r * r ? 1 : 0,
+      );
+      const { intersection, union } = overlap(mask!.rle, encodeRle(inside, height, width));
+      expect(intersection / union).toBeGreaterThan(0.8);
+    }
+  });
+
+  it.each([
+    ['checkpoint.safetensors', 'log.jsonl'],
+    ['log.jsonl', 'checkpoint.safetensors'],
+  ])('leaves a folder with a %s alone', async (file, other) => {
+    cpSync(at('stopped'), at('taken'), { recursive: true });
+    rmSync(at('taken', other));
+    const error = await errorOf(() => beginTraining(device, recipe(), options('taken')));
+    expect(error.code).toBe('ERR_FILE');
+    expect(error.message).toContain('--resume');
+    expect(sameFile(file, 'taken', 'stopped')).toBe(true);
+    rmSync(at('taken'), { recursive: true });
+  });
+
+  it('writes a checkpoint before the first step', async () => {
+    await beginTraining(device, recipe(), options('early', { signal: AbortSignal.abort() }));
+    expect((await readCheckpoint(at('early', 'checkpoint.safetensors'))).step).toBe(0);
+    await resumeTraining(device, options('early'));
+    expect(sameFile('checkpoint.safetensors', 'early', 'whole')).toBe(true);
+  });
+
+  it('begins with given weights, and says what they lack', async () => {
+    const notes: string[] = [];
+    const init = at('whole', 'model.safetensors');
+    const grown = {
+      ...tinyFinetuning.model,
+      backbone: { ...tinyFinetuning.model.backbone, depth: 3, out_indices: [2] },
+    };
+    await beginTraining(
+      device,
+      recipe({ model: grown }),
+      options('grown', { init, signal: AbortSignal.abort(), onNote: (note) => notes.push(note) }),
+    );
+    expect(notes).toHaveLength(1);
+    expect(notes[0]).toMatch(/^begins anew: backbone\.blocks\.2\.norm1\.weight, /);
+    await using before = await SafetensorsFile.open(init);
+    await using after = await SafetensorsFile.open(at('grown', 'model.safetensors'));
+    const name = 'backbone.blocks.1.attn.qkv.weight';
+    expect(await after.read(name)).toEqual(await before.read(name));
+  });
+
+  it.each<[string, object, Partial<TrainingOptions>, string, string]>([
+    ['data that are not there', {}, { data: [at('nowhere')] }, 'ERR_FILE', 'nowhere'],
+    ['a folder without sets', {}, { data: [at('stopped')] }, 'ERR_FILE', 'no data set'],
+    ['a set the recipe names in vain', { sets: { squares: 1 } }, {}, 'ERR_CONFIG', 'squares'],
+    ['weights that are not there', {}, { init: at('none.pth') }, 'ERR_FILE', 'none.pth'],
+    ['a folder below a file', {}, { out: at('discs', 'index.json', 'x') }, 'ERR_FILE', 'cannot be made'],
+  ])('%s: an error, nothing held', async (_, change, given, code, text) => {
+    const before = await heldBytes();
+    const error = await errorOf(() => beginTraining(device, recipe(change), options('refused', given)));
+    expect([error.code, error.message]).toEqual([code, expect.stringContaining(text)]);
+    expect(await heldBytes()).toBe(before);
+    expect(existsSync(at('refused', 'checkpoint.safetensors'))).toBe(false);
+  });
+
+  it('leaves out what cannot be read, each with one line', async () => {
+    await discSet(at('damaged'), [220, 60, 40], [40, 90, 200], SIZES);
+    const index = at('damaged', 'index.json');
+    const png = readFileSync(at('damaged', 'images', '0.png'));
+    writeFileSync(at('damaged', 'images', 'half.png'), png.subarray(0, png.length / 2));
+    const mask = 'images/0_mask.png';
+    const bad = [
+      { image: 'images/half.png', mask },
+      { image: 'images/none.png', mask },
+      { image: 'images/3.png', mask },
+      { image: '../discs/images/0.png', mask },
+      { picture: 'images/0.png' },
+      null,
+    ];
+    writeFileSync(index, JSON.stringify([...JSON.parse(readFileSync(index, 'utf8')), ...bad]));
+    const notes: string[] = [];
+    const given = options('careful', { data: [at('damaged')], onNote: (note) => notes.push(note) });
+    await beginTraining(device, recipe({ steps: 12, batch: 4 }), given);
+    expect(readLog('careful').at(-1)!.step).toBe(12);
+    expect(notes).toHaveLength(bad.length);
+    expect(new Set(notes).size).toBe(bad.length);
+    for (const note of notes) expect(note).toMatch(/^left out: .*damaged/);
+  });
+
+  it('ends with an error when nothing can be read, and holds nothing', async () => {
+    await discSet(at('hopeless'), [1, 2, 3], [3, 2, 1], [[64, 64]]);
+    writeFileSync(at('hopeless', 'images', '0.png'), 'no picture');
+    const before = await heldBytes();
+    const given = options('stuck', { data: [at('hopeless')] });
+    expect(await codeOf(() => beginTraining(device, recipe(), given))).toBe('ERR_FILE');
+    expect(await heldBytes()).toBe(before);
+  });
+});
+
+describe('resumeTraining', () => {
+  it('goes on to the byte as if it had never stopped', async () => {
+    cpSync(at('stopped'), at('resumed'), { recursive: true });
+    expect(readLog('resumed').at(-1)!.step).toBe(4);
+    await resumeTraining(device, options('resumed'));
+    for (const file of ['checkpoint.safetensors', 'model.safetensors'])
+      expect(sameFile(file, 'resumed', 'whole')).toBe(true);
+    expect(readLog('resumed').map(({ step }) => step)).toEqual([4, 6]);
+  });
+
+  it('cuts the log to the checkpoint, and clears away what was half-written', async () => {
+    cpSync(at('stopped'), at('cut'), { recursive: true });
+    const line = { step: 5, loss: 1, rate: 1, speed: 1 };
+    appendFileSync(at('cut', 'log.jsonl'), `${JSON.stringify(line)}\n{"step":6,"lo`);
+    writeFileSync(at('cut', 'checkpoint.safetensors.0-1.part'), 'half');
+    writeFileSync(at('cut', 'my.part'), 'mine');
+    await resumeTraining(device, options('cut'));
+    expect(readLog('cut').map(({ step }) => step)).toEqual([4, 6]);
+    expect(existsSync(at('cut', 'checkpoint.safetensors.0-1.part'))).toBe(false);
+    expect(existsSync(at('cut', 'my.part'))).toBe(true);
+  });
+
+  it('does nothing more once all steps are taken', async () => {
+    cpSync(at('whole'), at('done'), { recursive: true });
+    await resumeTraining(device, options('done'));
+    expect(sameFile('checkpoint.safetensors', 'done', 'whole')).toBe(true);
+  });
+
+  it('refuses what is no checkpoint', async () => {
+    expect(await codeOf(() => resumeTraining(device, options('nothing')))).toBe('ERR_FILE');
+    cpSync(at('stopped'), at('model'), { recursive: true });
+    cpSync(at('model', 'model.safetensors'), at('model', 'checkpoint.safetensors'));
+    expect(await codeOf(() => resumeTraining(device, options('model')))).toBe('ERR_WEIGHTS');
+  });
+
+  it('refuses a checkpoint that is cut short or has one bit changed', async () => {
+    const whole = readFileSync(at('stopped', 'checkpoint.safetensors'));
+    const path = at('damaged.safetensors');
+    const refused = async (content: Uint8Array) => {
+      writeFileSync(path, content);
+      expect(await codeOf(() => readCheckpoint(path))).toMatch(/^ERR_(WEIGHTS|CONFIG|FILE)$/);
+    };
+    await refused(new Uint8Array(0));
+    for (const share of [0.001, 0.3, 0.9]) await refused(whole.subarray(0, whole.length * share));
+    await refused(whole.subarray(0, -1));
+    const headerEnd = 8 + Number(whole.readBigUInt64LE());
+    const draws = new Draws(1);
+    const begin = whole.indexOf('"hrsam.training"');
+    expect(begin).toBeGreaterThan(0);
+    for (let i = 0; i < 60; i++) {
+      const [from, to] = [
+        [0, headerEnd],
+        [begin, begin + 400],
+        [headerEnd, whole.length],
+      ][i % 3] as [number, number];
+      const damaged = Buffer.from(whole);
+      damaged[from + draws.below(to - from)]! ^= 1 << draws.below(8);
+      await refused(damaged);
+    }
+  });
+});
