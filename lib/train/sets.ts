@@ -1,5 +1,5 @@
-import { readdir, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
+import { indexedFolders } from '../data/pictures.js';
 import { HrsamError } from '../errors.js';
 import type { Recipe } from './recipe.js';
 import { FolderSource } from './samples/folder_source.js';
@@ -13,18 +13,9 @@ export interface SetsOptions {
   onCorrupt?: (error: HrsamError) => void;
 }
 
-const isFile = async (path: string): Promise<boolean> =>
-  (await stat(path).catch(() => undefined))?.isFile() ?? false;
-
-/** The folder itself where it has an index.json, else those in it that have one. */
+/** @throws HrsamError ERR_FILE when there is none */
 async function setFolders(root: string): Promise<string[]> {
-  if (await isFile(join(root, 'index.json'))) return [root];
-  const names = await readdir(root).catch((cause) => {
-    throw new HrsamError('ERR_FILE', 'cannot be read', { where: root, cause });
-  });
-  const folders: string[] = [];
-  for (const name of names.sort())
-    if (await isFile(join(root, name, 'index.json'))) folders.push(join(root, name));
+  const folders = await indexedFolders(root);
   if (folders.length > 0) return folders;
   throw new HrsamError('ERR_FILE', 'no data set', {
     where: root,
@@ -58,7 +49,7 @@ export async function openSamples(
     if (share === 0) continue;
     const options = { maxSide: Math.max(1024, size), cacheBytes: cacheBytes / folders.length, onCorrupt };
     const source = await FolderSource.open(folder, options);
-    opened.push({ source, weight: sets ? share : Math.sqrt(source.entries.length) });
+    opened.push({ source, weight: sets ? share : Math.sqrt(source.size) });
   }
   const all = opened.reduce((sum, { weight }) => sum + weight, 0);
   const scene = new SceneSource({ sides: scenes.sides });

@@ -69,7 +69,7 @@ describe('folders', () => {
     files.json('index.json', [7, { image }, null]);
     for (const picture of (await openDataSet(files.folder)).pictures) {
       const [object] = await picture.objects();
-      expect(await codeOf(() => object!.read())).toBe('ERR_IMAGE');
+      expect(await codeOf(() => object!.read())).toBe('ERR_FILE');
     }
     files.json('index.json', { image });
     expect(await codeOf(() => openDataSet(files.folder))).toBe('ERR_FILE');

@@ -1,18 +1,14 @@
 // Sets of pictures with one mask file per object, in the folders that their authors chose.
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { firstExisting, isFolder, listFolders, PICTURES, walkFiles } from '../../data/files.js';
 import {
   type DataSet,
-  firstExisting,
-  isFolder,
   type LabelledPicture,
-  listFolders,
   notThere,
   type OpenOptions,
-  PICTURES,
   readPicture,
   stem,
-  walkFiles,
 } from './dataset.js';
 import { maskFile, pairs } from './folder.js';
 

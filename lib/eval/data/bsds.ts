@@ -1,11 +1,10 @@
 import { basename, join } from 'node:path';
+import { firstExisting, listFiles } from '../../data/files.js';
 import { rleArea } from '../../image/rle.js';
 import {
   corrupt,
   type DataSet,
-  firstExisting,
   type LabelledObject,
-  listFiles,
   notThere,
   type OpenOptions,
   readPicture,

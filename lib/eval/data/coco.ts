@@ -1,20 +1,17 @@
 import { basename, dirname, join } from 'node:path';
+import { firstExisting, isFolder, listFiles, readJson } from '../../data/files.js';
 import { joined } from '../../image/overlap.js';
 import type { Rle } from '../../image/rle.js';
 import { decodeRle, decompressRle } from '../../image/rle.js';
 import {
   corrupt,
   type DataSet,
-  firstExisting,
-  isFolder,
   type LabelledObject,
   type LabelledPicture,
-  listFiles,
   notThere,
   type OpenOptions,
   readPicture,
 } from './dataset.js';
-import { readJson } from './folder.js';
 import { readLabels, regions } from './label_map.js';
 import { polygonMask } from './polygon.js';
 

@@ -1,5 +1,4 @@
-import { readdir, stat } from 'node:fs/promises';
-import { basename, extname, join } from 'node:path';
+import { basename, extname } from 'node:path';
 import { HrsamError } from '../../errors.js';
 import { decodeImage } from '../../image/decode.js';
 import type { Pixels } from '../../image/pixels.js';
@@ -38,47 +37,6 @@ export interface DataSet {
 export interface OpenOptions {
   /** Part of the set, as its folders or lists call it: val, test, val2017, … Default: what is usually judged. */
   split?: string;
-}
-
-export const PICTURES = /\.(jpe?g|png|webp|tiff?|bmp)$/i;
-export const MASKS = /\.(png|bmp|tiff?|webp)$/i;
-
-export const exists = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
-
-export const isFolder = async (path: string): Promise<boolean> =>
-  (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
-
-/** The first of some paths that exists. */
-export async function firstExisting(paths: readonly string[]): Promise<string | undefined> {
-  for (const path of paths) if (await exists(path)) return path;
-  return undefined;
-}
-
-/** Files of a folder, sorted; none where there is no such folder. */
-export async function listFiles(folder: string, pattern = PICTURES): Promise<string[]> {
-  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
-  return entries
-    .filter((entry) => !entry.isDirectory() && pattern.test(entry.name) && !entry.name.startsWith('.'))
-    .map((entry) => join(folder, entry.name))
-    .sort();
-}
-
-export async function listFolders(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
-  return entries
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => join(folder, entry.name))
-    .sort();
-}
-
-/** Files of a folder and of all below it. */
-export async function walkFiles(folder: string, pattern: RegExp): Promise<string[]> {
-  const below = await Promise.all((await listFolders(folder)).map((path) => walkFiles(path, pattern)));
-  return [...(await listFiles(folder, pattern)), ...below.flat()];
 }
 
 export const stem = (path: string): string => basename(path, extname(path));

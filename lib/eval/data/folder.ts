@@ -1,15 +1,11 @@
-import { readFile } from 'node:fs/promises';
-import { basename, dirname, isAbsolute, join, relative } from 'node:path';
-import { HrsamError } from '../../errors.js';
+import { basename, join } from 'node:path';
+import { listFiles, MASKS } from '../../data/files.js';
+import { type IndexEntry, IndexFile } from '../../data/index_file.js';
 import {
   corrupt,
   type DataSet,
-  exists,
-  isFolder,
   type LabelledObject,
   type LabelledPicture,
-  listFiles,
-  MASKS,
   notThere,
   readPicture,
   stem,
@@ -63,75 +59,49 @@ export async function openFolder(root: string): Promise<DataSet> {
   return { format: 'folder', pictures };
 }
 
-interface IndexEntry {
-  image: string;
-  mask: string;
-  width?: number;
-  height?: number;
-}
-
-const isEntry = (entry: Partial<IndexEntry> | null): entry is IndexEntry =>
-  typeof entry?.image === 'string' && typeof entry.mask === 'string';
-
 /** index.json: a list of {image, mask, width, height}, one object each, paths relative to it. */
 export async function openIndex(root: string): Promise<DataSet> {
-  const path = (await isFolder(root)) ? join(root, 'index.json') : root;
-  const entries = await readJson(path);
-  if (!Array.isArray(entries)) notThere(path, 'index.json', 'a list of {image, mask, width, height}');
-  const folder = dirname(path);
-  const byImage = new Map<string, LabelledObject[]>();
-  (entries as (Partial<IndexEntry> | null)[]).forEach((entry, i) => {
-    const where = `${path}, entry ${i}`;
-    const image = isEntry(entry) ? entry.image : `entry ${i}`;
-    const list = byImage.get(image) ?? [];
-    byImage.set(image, list);
-    list.push(isEntry(entry) ? indexed(folder, entry, where) : broken(where, entry));
-  });
+  const list = await IndexFile.open(root);
+  const byImage = new Map<string, { first: number; objects: LabelledObject[] }>();
+  for (const i of list.entries.keys()) {
+    const { image, object } = listed(list, i);
+    const picture = byImage.get(image) ?? { first: i, objects: [] };
+    byImage.set(image, picture);
+    picture.objects.push(object);
+  }
   const pictures = [...byImage].map(
-    ([image, objects]): LabelledPicture => ({
+    ([image, { first, objects }]): LabelledPicture => ({
       name: basename(image),
-      read: async () => readPicture(inside(folder, image, path)),
+      read: async () => readPicture(list.file(first, image)),
       objects: async () => objects,
     }),
   );
   return { format: 'index', pictures };
 }
 
-function indexed(folder: string, { mask, width, height }: IndexEntry, where: string): LabelledObject {
+/** Entry `i` and its picture; one that is none is a picture of its own, which cannot be read. */
+function listed(list: IndexFile, i: number): { image: string; object: LabelledObject } {
+  try {
+    const { image, ...mask } = list.entry(i);
+    return { image, object: indexed(list, i, mask) };
+  } catch (error) {
+    return { image: `entry ${i}`, object: { name: list.where(i), read: () => Promise.reject(error) } };
+  }
+}
+
+function indexed(
+  list: IndexFile,
+  i: number,
+  { mask, width, height }: Omit<IndexEntry, 'image'>,
+): LabelledObject {
   return {
     name: basename(mask),
     async read() {
-      const object = await maskFile(inside(folder, mask, where)).read();
+      const object = await maskFile(list.file(i, mask)).read();
       const [h, w] = object.mask.size;
       if ((width ?? w) !== w || (height ?? h) !== h)
-        corrupt(where, 'a mask of another size', `${width} x ${height}`, `${w} x ${h}`);
+        corrupt(list.where(i), 'a mask of another size', `${width} x ${height}`, `${w} x ${h}`);
       return object;
     },
   };
-}
-
-const broken = (where: string, entry: unknown): LabelledObject => ({
-  name: where,
-  read: async () => corrupt(where, 'not an entry', '{image, mask}', JSON.stringify(entry)),
-});
-
-/** Lists come from elsewhere: they name files of their own folder. */
-function inside(folder: string, path: string, where: string): string {
-  const full = join(folder, path);
-  if (isAbsolute(path) || relative(folder, full).startsWith('..'))
-    corrupt(where, 'a path out of the folder', 'one inside', path);
-  return full;
-}
-
-/** @throws HrsamError ERR_FILE */
-export async function readJson(path: string): Promise<unknown> {
-  if (!(await exists(path))) throw new HrsamError('ERR_FILE', 'there is no such file', { where: path });
-  try {
-    return JSON.parse(await readFile(path, 'utf8'));
-  } catch (cause) {
-    throw new HrsamError('ERR_FILE', `is no JSON that fits in memory: ${(cause as Error).message}`, {
-      where: path,
-      cause,
-    });
-  }
 }

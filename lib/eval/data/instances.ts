@@ -1,17 +1,15 @@
 // Sets whose pictures come with a map of numbered instances.
 import { basename, join } from 'node:path';
+import { firstExisting, isFolder, walkFiles } from '../../data/files.js';
 import {
   corrupt,
   type DataSet,
-  firstExisting,
-  isFolder,
   type LabelledObject,
   type LabelledPicture,
   notThere,
   type OpenOptions,
   readPicture,
   stem,
-  walkFiles,
 } from './dataset.js';
 import { type LabelImage, readLabels, regions } from './label_map.js';
 

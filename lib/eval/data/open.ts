@@ -1,10 +1,11 @@
 import { join } from 'node:path';
+import { exists, isFolder, listFiles } from '../../data/files.js';
 import { HrsamError } from '../../errors.js';
 import { DATA_FORMATS, type DataFormat } from '../formats.js';
 import { openBerkeley, openDavis, openGrabcut, openHqseg } from './benchmarks.js';
 import { openBsds500 } from './bsds.js';
 import { findAnnotations, openInstances, openPanoptic } from './coco.js';
-import { type DataSet, exists, isFolder, listFiles, type OpenOptions } from './dataset.js';
+import type { DataSet, OpenOptions } from './dataset.js';
 import { openFolder, openIndex } from './folder.js';
 import { openAde20k, openCityscapes } from './instances.js';
 

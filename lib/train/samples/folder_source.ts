@@ -1,5 +1,4 @@
-import { readFile } from 'node:fs/promises';
-import { isAbsolute, join, relative } from 'node:path';
+import { IndexFile } from '../../data/index_file.js';
 import type { Draws } from '../../draws.js';
 import { HrsamError } from '../../errors.js';
 import { decodeImage } from '../../image/decode.js';
@@ -15,11 +14,6 @@ export interface FolderSourceOptions {
   onCorrupt?: (error: HrsamError) => void;
 }
 
-interface Entry {
-  image: string;
-  mask: string;
-}
-
 /** The objects of a set's folder: `index.json` lists {image, mask}, paths relative to the folder. */
 export class FolderSource implements SampleSource {
   /** Entries that turned out unusable so far. */
@@ -33,31 +27,22 @@ export class FolderSource implements SampleSource {
   #cached = 0;
 
   private constructor(
-    readonly root: string,
-    readonly entries: readonly unknown[],
+    readonly list: IndexFile,
     readonly options: FolderSourceOptions,
   ) {}
 
   /** @throws HrsamError ERR_FILE when there is no list of entries. */
   static async open(root: string, options: FolderSourceOptions = {}): Promise<FolderSource> {
-    const where = join(root, 'index.json');
-    let entries: unknown;
-    try {
-      entries = JSON.parse(await readFile(where, 'utf8'));
-    } catch (cause) {
-      throw new HrsamError('ERR_FILE', `cannot be read: ${(cause as Error).message}`, { where, cause });
-    }
-    if (!Array.isArray(entries) || entries.length === 0) {
-      throw new HrsamError('ERR_FILE', 'not a list of objects', {
-        where,
-        expected: '[{"image": …, "mask": …}, …]',
-      });
-    }
-    return new FolderSource(root, entries, options);
+    return new FolderSource(await IndexFile.open(root), options);
+  }
+
+  /** Objects that the list names. */
+  get size(): number {
+    return this.list.entries.length;
   }
 
   async draw(draws: Draws): Promise<LabelledObject | undefined> {
-    const i = draws.below(this.entries.length);
+    const i = draws.below(this.size);
     if (this.#corrupt.has(i)) return undefined;
     try {
       return await this.read(i);
@@ -76,14 +61,11 @@ export class FolderSource implements SampleSource {
    * @throws HrsamError ERR_FILE or ERR_IMAGE when it cannot be used.
    */
   async read(i: number): Promise<LabelledObject> {
-    const where = `${join(this.root, 'index.json')}, entry ${i}`;
-    const entry = this.entries[i] as Partial<Entry> | null;
-    if (typeof entry?.image !== 'string' || typeof entry.mask !== 'string') {
-      throw new HrsamError('ERR_FILE', 'not an entry', { where, expected: '{"image": …, "mask": …}' });
-    }
+    const where = this.list.where(i);
+    const { image, mask } = this.list.entry(i);
     const [pixels, grey] = await Promise.all([
-      this.#picture(this.#path(entry.image, where), false),
-      this.#picture(this.#path(entry.mask, where), true),
+      this.#picture(this.list.file(i, image), false),
+      this.#picture(this.list.file(i, mask), true),
     ]);
     if (grey.width !== pixels.width || grey.height !== pixels.height) {
       throw new HrsamError('ERR_IMAGE', "the mask's size is not the picture's", {
@@ -95,14 +77,6 @@ export class FolderSource implements SampleSource {
     const measured = measure(grey.data, grey.width);
     if (!measured) throw new HrsamError('ERR_IMAGE', 'the mask is empty', { where });
     return { pixels, mask: grey.data, ...measured };
-  }
-
-  /** Lists come from elsewhere: they name files of their own folder. */
-  #path(path: string, where: string): string {
-    const full = join(this.root, path);
-    if (isAbsolute(path) || relative(this.root, full).startsWith('..'))
-      throw new HrsamError('ERR_FILE', 'a path out of the folder', { where, actual: path });
-    return full;
   }
 
   /** RGB, or 0/1 for a mask. */
