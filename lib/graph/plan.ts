@@ -19,7 +19,8 @@ function reachable(graph: Graph, outputs: Iterable<Value>): Node[] {
   for (const output of outputs) wanted.add(root(output).value);
   const kept: Node[] = [];
   for (const node of [...graph.nodes].reverse()) {
-    if (!wanted.has(node.result)) continue;
+    // One that is supplied from outside needs no node.
+    if (!wanted.has(node.result) || node.result.source.kind !== 'node') continue;
     kept.push(node);
     for (const operand of Object.values(node.operands)) wanted.add(root(operand).value);
   }
@@ -104,9 +105,13 @@ class Planner {
   ) {}
 
   plan(): Plan {
-    const inputs = [...this.graph.inputs].map(([name, { shape, dtype }]) => ({ name, shape, dtype }));
+    const used = this.#usedInputs();
+    const inputs = used.map(([name, { shape, dtype }]) => ({ name, shape, dtype }));
     const outputs = [...this.outputs.values()].map((value) => root(value).value);
-    this.#placeInOrder(this.graph.inputs.values(), STORAGE.input);
+    this.#placeInOrder(
+      used.map(([, value]) => value),
+      STORAGE.input,
+    );
     this.#placeInOrder(outputs, STORAGE.output);
     this.#placeInOrder(this.folded, STORAGE.folded);
     for (const output of outputs) this.#placeParts(output);
@@ -142,6 +147,13 @@ class Planner {
       arenaBytes,
       flops,
     };
+  }
+
+  #usedInputs(): [string, Value][] {
+    const read = new Set(
+      this.nodes.flatMap(({ operands }) => Object.values(operands).map((operand) => root(operand).value)),
+    );
+    return [...this.graph.inputs].filter(([, value]) => read.has(value));
   }
 
   #placeInOrder(values: Iterable<Value>, storage: number): void {

@@ -4,14 +4,15 @@ import { maskThreshold } from '../graph/ops/mask_threshold.js';
 import { slice } from '../graph/ops/slice.js';
 import type { Rle } from '../image/rle.js';
 import type { ComputeType } from '../model/layers.js';
-import { encoder, maskLogits } from '../model/model.js';
+import { maskLogits } from '../model/model.js';
+import { TOKEN_BUCKET } from '../predictor/network.js';
 import { arrange, type PromptArrays } from '../predictor/prompts.js';
 import { Owned } from '../runtime/owned.js';
-import type { Program } from '../runtime/program.js';
+import type { Program, Tensors } from '../runtime/program.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { ModelConfig } from '../weights/config.js';
 import { ClickPlayer, type PlayerOptions, type PromptToken } from './click_player.js';
-import { forwardProgram } from './gradient_program.js';
+import { forwardProgram, gradientHalf } from './gradient_program.js';
 import { type ClickShape, clickLoss } from './losses.js';
 import { normalised } from './normalise.js';
 import type { Sample } from './samples/mixture.js';
@@ -52,6 +53,8 @@ interface ClickStep {
  */
 export class ClickTask implements Task<Sample[]> {
   readonly #programs = new Map<string, Promise<Program>>();
+  /** What encoders keep for the backward pass, for micro-batches to come. */
+  readonly #spare: Tensors[] = [];
 
   constructor(
     readonly trainer: Trainer,
@@ -81,14 +84,15 @@ export class ClickTask implements Task<Sample[]> {
     const image = owned.add(
       device.tensor([batch, 3, size, size], 'f32', normalised(samples, this.config.image)),
     );
-    const made = await this.#play(image, players, count);
+    const kept = await this.#encode(image);
+    const made = await this.#play(kept.embedding!, players, count);
     const taken = [0, ...someOf(draws, count - 1, steps - 1).map((i) => i + 1)];
     const chosen = taken.map((i) => made[i]!);
     const prompts = this.#arrange(chosen.flatMap(({ tokens }) => tokens));
     const f32 = (shape: number[], data: Float32Array) => owned.add(device.tensor(shape, 'f32', data));
     const prompted = this.#promptTensors(prompts, owned);
-    const inputs: Record<string, Tensor> = {
-      image,
+    const inputs: Tensors = {
+      ...kept,
       ...prompted,
       labels: f32([batch, 1, size, size], labels(samples)),
       iou_targets: f32([steps * batch, 1], Float32Array.from(chosen.flatMap(({ ious }) => ious))),
@@ -113,16 +117,17 @@ export class ClickTask implements Task<Sample[]> {
     return {
       batch: { program, inputs, size: steps * batch },
       figures,
-      [Symbol.dispose]: () => owned[Symbol.dispose](),
+      [Symbol.dispose]: () => {
+        this.#spare.push(kept);
+        owned[Symbol.dispose]();
+      },
     };
   }
 
   /** Lets the model as it is answer `count` prompts of each sample. */
-  async #play(image: Tensor, players: ClickPlayer[], count: number): Promise<ClickStep[]> {
+  async #play(embedding: Tensor, players: ClickPlayer[], count: number): Promise<ClickStep[]> {
     using owned = new Owned();
     const { state, device } = this.trainer;
-    const { embedding } = await (await this.#encoder()).run({ state, image });
-    owned.add(embedding!);
     await Promise.all(players.map((player) => player.begin()));
     const steps: ClickStep[] = [];
     let mask: Tensor | undefined;
@@ -131,7 +136,7 @@ export class ClickTask implements Task<Sample[]> {
       const tokens = players.map((player) => player.tokens);
       const prompts = this.#arrange(tokens);
       const program = await this.#decoder(prompts.tokens, mask !== undefined);
-      const inputs = { state, embedding: embedding!, ...this.#promptTensors(prompts, stepOwned) };
+      const inputs = { state, embedding, ...this.#promptTensors(prompts, stepOwned) };
       const outputs = await program.run(mask ? { ...inputs, mask } : inputs);
       const full = stepOwned.add(outputs.full!);
       mask = owned.add(outputs.logits!);
@@ -166,18 +171,17 @@ export class ClickTask implements Task<Sample[]> {
     };
   }
 
-  #encoder(): Promise<Program> {
-    const { batch, size, compute } = this.options;
-    return this.#program('encoder', () =>
-      forwardProgram(
-        this.trainer.device,
-        this.trainer.layout,
-        (graph) => ({
-          embedding: encoder(graph, graph.input('image', [batch, 3, size, size]), this.config, compute),
-        }),
-        this.fixed,
-      ),
-    );
+  /** The embedding, and what its backward pass needs. */
+  async #encode(image: Tensor): Promise<Tensors> {
+    const { state, device } = this.trainer;
+    // The halves' border does not depend on the number of tokens.
+    const program = await this.#program('encoder', () => this.#half('first', TOKEN_BUCKET));
+    const kept =
+      this.#spare.pop() ??
+      Object.fromEntries(
+        program.plan.outputs.map(({ name, shape, dtype }) => [name, device.tensor(shape, dtype)]),
+      );
+    return program.run({ state, image }, { into: kept });
   }
 
   #decoder(tokens: number, refine: boolean): Promise<Program> {
@@ -218,11 +222,14 @@ export class ClickTask implements Task<Sample[]> {
   }
 
   #gradient(tokens: number): Promise<Program> {
+    return this.#program(`gradient ${tokens}`, () => this.#half('second', tokens));
+  }
+
+  #half(half: 'first' | 'second', tokens: number): Promise<Program> {
     const { batch, size, steps, focal, compute } = this.options;
     const shape = { batch, height: size, width: size, tokens, steps, focal };
-    return this.#program(`gradient ${tokens}`, () =>
-      this.trainer.program(clickLoss(this.config, shape, compute), this.fixed),
-    );
+    const { device, layout } = this.trainer;
+    return gradientHalf(half, device, layout, clickLoss(this.config, shape, compute), this.fixed);
   }
 
   #program(key: string, make: () => Promise<Program>): Promise<Program> {
@@ -236,6 +243,7 @@ export class ClickTask implements Task<Sample[]> {
   async dispose(): Promise<void> {
     for (const program of this.#programs.values()) (await program).dispose();
     this.#programs.clear();
+    for (const kept of this.#spare.splice(0)) for (const tensor of Object.values(kept)) tensor.dispose();
   }
 }
 

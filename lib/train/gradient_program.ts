@@ -1,14 +1,19 @@
+import { HrsamError } from '../errors.js';
 import { type ConstantSource, compile } from '../graph/compile.js';
 import { program } from '../graph/evaluate.js';
 import { gradients } from '../graph/gradient.js';
 import { Graph, type Value } from '../graph/graph.js';
 import { type AdamWOptions, adamw, type ParameterGroup } from '../graph/ops/adamw.js';
+import { crossing, supply } from '../graph/split.js';
 import type { Device } from '../runtime/device.js';
 import type { Program } from '../runtime/program.js';
 import type { ParameterLayout } from './layout.js';
 
-/** Builds the forward pass: losses of the samples (B), and values that a run returns besides. */
-export type Loss = (graph: Graph) => { loss: Value; outputs?: Record<string, Value> };
+/**
+ * Builds the forward pass: losses of the samples (B), and values that a run returns besides. Where the caller wants to
+ * see `embedding` before it gives the inputs of what follows, the pass can be run in two halves.
+ */
+export type Loss = (graph: Graph) => { loss: Value; outputs?: Record<string, Value>; embedding?: Value };
 
 /**
  * Forward and backward in one program. Inputs: what `build` declares, `state` (4, P), `accumulated` (P) and `weights`
@@ -20,17 +25,50 @@ export async function gradientProgram(
   build: Loss,
   frozen: ConstantSource = { find: () => undefined },
 ): Promise<Program> {
+  const { graph } = gradientGraph(layout, build);
+  return compile(graph, device, frozen);
+}
+
+/**
+ * The same in two programs. The first one's outputs are `embedding` and whatever else the second one needs of it: all of
+ * them are inputs of the second, besides what `build` declares for what follows the embedding.
+ */
+export async function gradientHalf(
+  half: 'first' | 'second',
+  device: Device,
+  layout: ParameterLayout,
+  build: Loss,
+  frozen: ConstantSource = { find: () => undefined },
+): Promise<Program> {
+  const { graph, embedding } = gradientGraph(layout, build);
+  if (!embedding) throw new HrsamError('ERR_INTERNAL', 'a loss without an embedding has no halves');
+  const kept = crossing(graph, [embedding], [...graph.outputs.values()]);
+  const names = kept.map((value, i) => (value === embedding ? 'embedding' : `kept${i}`));
+  if (half === 'first') {
+    graph.outputs.clear();
+    kept.forEach((value, i) => {
+      graph.output(names[i]!, value);
+    });
+  } else {
+    kept.forEach((value, i) => {
+      supply(graph, value, names[i]!);
+    });
+  }
+  return compile(graph, device, frozen);
+}
+
+function gradientGraph(layout: ParameterLayout, build: Loss): { graph: Graph; embedding?: Value } {
   const graph = new Graph({ differentiable: true });
   const state = graph.input('state', [4, layout.size]);
   const accumulated = graph.input('accumulated', [layout.size]);
   const parameters = layout.bind(graph, state);
-  const { loss, outputs = {} } = build(graph);
+  const { loss, outputs = {}, embedding } = build(graph);
   const weights = graph.input('weights', loss.shape);
   const derived = gradients(graph, new Map([[loss, weights]]), parameters);
   graph.output('loss', loss);
   graph.output('gradient', layout.accumulate(graph, accumulated, derived));
   for (const [name, value] of Object.entries(outputs)) graph.output(name, value);
-  return compile(graph, device, frozen);
+  return { graph, embedding };
 }
 
 /** A forward pass over the parameters of `state` (4, P), as they are at the time of a run. */

@@ -103,7 +103,7 @@ export function clickLoss(config: ModelConfig, shape: ClickShape, compute: Compu
     let loss = single(first, 0, 1);
     if (multimask > 0) loss = add(graph, loss, multimaskLoss(graph, first, multimask, mask));
     if (steps > 1) loss = concat(graph, [loss, single(decode(1, steps), 1, steps)], 0);
-    return { loss };
+    return { loss, embedding };
   };
 }
 
