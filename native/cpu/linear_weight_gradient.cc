@@ -1,13 +1,13 @@
-// dyᵀ·x summed over all rows (tokens): a matrix product whose inner axis both operands have last in
-// memory order, so both are packed anew: dy transposed, x into panels. A chunk of tokens at a time,
-// in two parallel sections: pack, then multiply tile by tile and add to the result. Chunks are as
+// dyᵀ·x summed over all rows (tokens), a chunk of tokens at a time in two parallel sections: pack,
+// then multiply tile by tile and add to the result. Both operands have the tokens last in memory
+// order, and so they stay: a step of the micro-kernel broadcasts neighbours of a row of dy against
+// vectors of a row of x. Packing only puts the steps of a tile one after the other. Chunks are as
 // deep as the second-level cache likes (see gemm/tiling.h), and shallower where dy and x are wide,
 // so that what is packed stays in the third.
 #include "carver.h"
 #include "expect.h"
 #include "steps.h"
 #include "tiling.h"
-#include "transpose.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
@@ -16,7 +16,36 @@ namespace {
 constexpr int64_t kMaxSteps = 768;  // of a chunk; a step is what a lane holds of the inner axis
 constexpr int64_t kMinSteps = 128;
 constexpr int64_t kPackedBytes = 4 << 20;
-constexpr int64_t kTaskRows = 64 / kRows * kRows;
+// Columns of dy side by side in a panel: whole vectors and whole tiles.
+constexpr int64_t kPanelRows = kWidth % kRows == 0   ? kWidth
+                               : kRows % kWidth == 0 ? kRows
+                                                     : kRows * kWidth / 2;
+static_assert(kPanelRows % kRows == 0 && kPanelRows % kWidth == 0);
+constexpr int64_t kTaskRows = divide_up(64, kPanelRows) * kPanelRows;
+
+// tile (kRows, kCount·kWidth) = aᵀ·b over `steps`: a [step][kPanelRows], b [step][kCount].
+template <class T, int kCount>
+void multiply_columns(const float* a, const float* b, int64_t steps, float* tile) {
+  Sums<kRows, kCount> sums;
+  for (auto& row : sums.v)
+    for (V& sum : row) sum = zero();
+  for (int64_t k = 0; k < steps; ++k, a += kPanelRows, b += kCount * kWidth)
+    multiply_step<T>(
+        sums, b, [&](int i) { return Multiply<T>::broadcast(reinterpret_cast<const T*>(a + i)); });
+  for (auto& row : sums.v)
+    for (V& sum : row) {
+      store(tile, sum);
+      tile += kWidth;
+    }
+}
+
+template <class T, int kCount = kVectors>
+HRSAM_INLINE void multiply_columns(int64_t vectors, const float* a, const float* b, int64_t steps,
+                                   float* tile) {
+  if constexpr (kCount > 1)
+    if (vectors < kCount) return multiply_columns<T, kCount - 1>(vectors, a, b, steps, tile);
+  multiply_columns<T, kCount>(a, b, steps, tile);
+}
 
 // T: what is multiplied, In: the operands' type.
 template <class T, class In>
@@ -30,7 +59,7 @@ class Product {
     steps_ = divide_up(divide_up(steps, chunks), kWidth) * kWidth;
     vectors_ = divide_up(k, kWidth);
     panels_ = divide_up(vectors_, kVectors);
-    lda_ = steps_ + 16;  // not a power of two: rows would share the sets of the first-level cache
+    row_panels_ = divide_up(n, kPanelRows);
   }
 
   void run(Pool& pool) {
@@ -43,8 +72,10 @@ class Product {
     for (int64_t token = 0; token < tokens_; token += steps_ * kStep) {
       pool.each(steps_ / kWidth, [&](int64_t i, int) { pack(token, i * kWidth); });
       pool.each(panels_ * row_parts, [&](int64_t task, int) {
-        const int64_t row = task % row_parts * kTaskRows;
-        multiply(task / row_parts, row, smaller(n_, row + kTaskRows), token > 0);
+        // Neighbouring tasks share a part of the larger operand.
+        const int64_t part = n_ > k_ ? task / panels_ : task % row_parts;
+        const int64_t panel = n_ > k_ ? task % panels_ : task / row_parts;
+        multiply(panel, part * kTaskRows, smaller(n_, (part + 1) * kTaskRows), token > 0);
       });
     }
   }
@@ -53,7 +84,7 @@ class Product {
   static constexpr int64_t kStep = Multiply<T>::kStep;
 
   void carve(Carver& carver) {
-    a_ = carver.take<float>(n_ * lda_);
+    a_ = carver.take<float>(row_panels_ * kPanelRows * steps_);
     b_ = carver.take<float>(vectors_ * kWidth * steps_);
   }
 
@@ -62,26 +93,26 @@ class Product {
   // kWidth steps of the chunk that begins at `token`.
   void pack(int64_t token, int64_t first_step) const {
     const int64_t begin = token + first_step * kStep;
-    for (int64_t column = 0; column < n_; column += kWidth) {
-      const int n = static_cast<int>(smaller(kWidth, n_ - column));
-      V block[kWidth];
-      for (int64_t i = 0; i < kWidth; ++i)
-        block[i] = load_step<T>(dy_ + (begin + i * kStep) * n_ + column, n_,
-                                tokens_ - begin - i * kStep, n);
-      transpose(block);
-      for (int i = 0; i < n; ++i) store(a_ + (column + i) * lda_ + first_step, block[i]);
-    }
+    for (int64_t panel = 0; panel < row_panels_; ++panel)
+      pack_panel(dy_, n_, begin, panel * kPanelRows, kPanelRows,
+                 a_ + (panel * steps_ + first_step) * kPanelRows);
     for (int64_t panel = 0; panel < panels_; ++panel) {
       const int64_t first = first_vector(panel), vectors = first_vector(panel + 1) - first;
-      float* to = b_ + (first * steps_ + first_step * vectors) * kWidth;
-      for (int64_t i = 0; i < kWidth; ++i) {
-        const int64_t row = begin + i * kStep;
-        for (int64_t column = first * kWidth; column < (first + vectors) * kWidth;
-             column += kWidth, to += kWidth)
-          store(to, load_step<T>(x_ + row * k_ + column, k_, tokens_ - row,
-                                 static_cast<int>(smaller(kWidth, k_ - column))));
-      }
+      pack_panel(x_, k_, begin, first * kWidth, vectors * kWidth,
+                 b_ + (first * steps_ + first_step * vectors) * kWidth);
     }
+  }
+
+  // kWidth steps from token `row` on of `width` columns from `first` on, zero past the last.
+  void pack_panel(const In* from, int64_t columns, int64_t row, int64_t first, int64_t width,
+                  float* to) const {
+    for (int64_t i = 0; i < kWidth; ++i, row += kStep)
+      for (int64_t column = first; column < first + width; column += kWidth, to += kWidth) {
+        const int64_t n = smaller(kWidth, columns - column);
+        store(to, n > 0 ? load_step<T>(from + row * columns + column, columns, tokens_ - row,
+                                       static_cast<int>(n))
+                        : zero());
+      }
   }
 
   void multiply(int64_t panel, int64_t row, int64_t end, bool add) const {
@@ -90,8 +121,9 @@ class Product {
     const float* b = b_ + first * steps_ * kWidth;
     for (; row < end; row += kRows) {
       const int64_t rows = smaller(kRows, end - row);
-      kernel_for<T>(rows, vectors)(reinterpret_cast<const T*>(a_ + row * lda_), lda_ * kStep, b,
-                                   steps_ * kStep, tile, false);
+      const int64_t in_panel = row % kPanelRows;
+      const float* a = a_ + (row - in_panel) * steps_ + in_panel;
+      multiply_columns<T>(vectors, a, b, steps_, tile);
       const float* from = tile;
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t v = 0; v < vectors; ++v, from += kWidth) {
@@ -108,7 +140,7 @@ class Product {
   float* out_;
   int64_t tokens_, n_, k_;
   int64_t steps_;  // of a chunk
-  int64_t vectors_, panels_, lda_;
+  int64_t vectors_, panels_, row_panels_;
   float *a_ = nullptr, *b_ = nullptr;
 };
 
