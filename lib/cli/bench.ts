@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { addDeviceOptions, addWeightsOptions, type ModelOptions, wholeNumber } from './options.js';
 
-export const BENCH_GROUPS = ['gemm', 'attention', 'scan', 'encoder'] as const;
+export const BENCH_GROUPS = ['gemm', 'attention', 'scan', 'encoder', 'train'] as const;
 export type BenchGroup = (typeof BENCH_GROUPS)[number];
 
 export interface BenchOptions extends Omit<ModelOptions, 'dtype'> {
@@ -16,8 +16,8 @@ export interface BenchOptions extends Omit<ModelOptions, 'dtype'> {
 
 const HELP = `
 Without --dtype both types are measured. The peak is measured in the same run, before and after every timing, as multiply-adds that wait for nothing; share is a
-run's rate by the peak around it. GFLOP/s count only what the result needs. Each group of ops and each encoder runs in a
-process of its own; its peak memory is that process's, weights included.
+run's rate by the peak around it. GFLOP/s count only what the result needs, of a training step three times the forward
+pass. Each group of ops, each encoder and each trained model runs in a process of its own; its peak memory is that process's, weights included.
 
 Examples:
   $ hrsam bench
@@ -34,7 +34,7 @@ function groups(text: string): BenchGroup[] {
 
 export function benchCommand(): Command {
   const command = new Command('bench')
-    .description('measure ops and encoders against the machine’s own peak')
+    .description('measure ops, encoders and training against the machine’s own peak')
     .addOption(
       new Option('--only <groups>', `some of ${BENCH_GROUPS.join(',')}`)
         .argParser(groups)

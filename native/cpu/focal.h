@@ -27,7 +27,8 @@ class FocalLoss {
         log_eps_(static_cast<float>(::log(node.number("eps")))),
         ignore_(static_cast<float>(node.number("ignore"))) {}
 
-  // Sums over pixels: how many count, Σ q^gamma, Σ −alpha_y · q^gamma · ln(…).
+  // Sums over pixels: how many count, Σ q^gamma and, if kLoss, Σ −alpha_y · q^gamma · ln(…).
+  template <bool kLoss>
   void add(const float* logits, const float* labels, int64_t n, double* sums) const {
     constexpr int64_t kBlock = 16 * kWidth;  // summed in f32
     sums[0] = sums[1] = sums[2] = 0;
@@ -37,7 +38,7 @@ class FocalLoss {
         const V power = p.counts * power_of(p, gamma_);
         counts = counts + p.counts;
         powers = powers + power;
-        losses = fma(p.weight * power, loss_of(p), losses);
+        if constexpr (kLoss) losses = fma(p.weight * power, loss_of(p), losses);
       });
       sums[0] += static_cast<double>(reduce_add(counts));
       sums[1] += static_cast<double>(reduce_add(powers));

@@ -20,7 +20,7 @@ class FocalLossOp : public Op {
     each_sample<3>(
         run.pool, samples_, length_,
         [&](int64_t begin, int64_t end, double* sums) {
-          loss_.add(logits + begin, labels + begin, end - begin, sums);
+          loss_.add<true>(logits + begin, labels + begin, end - begin, sums);
         },
         [&](int64_t sample, const double* sums) {
           run.out<float>()[sample] = static_cast<float>(loss_.factor(sums) * sums[2]);

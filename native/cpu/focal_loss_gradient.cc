@@ -26,7 +26,7 @@ class FocalLossGradient : public Op {
     each_sample<3>(
         run.pool, samples_, length_,
         [&](int64_t begin, int64_t end, double* sums) {
-          loss_.add(logits + begin, labels + begin, end - begin, sums);
+          loss_.add<false>(logits + begin, labels + begin, end - begin, sums);
         },
         [&](int64_t sample, const double* sums) {
           factors[sample] = loss_.factor(sums) * static_cast<double>(dy[sample]);

@@ -2,6 +2,7 @@ import { Device } from '../../runtime/device.js';
 import { type EncoderPart, encoderRows } from './encoder.js';
 import type { BenchRow } from './measure.js';
 import { attentionRows, gemmRows, scanRows } from './ops.js';
+import { type TrainPart, trainRows } from './train.js';
 
 export interface OpsPart {
   group: 'gemm' | 'attention' | 'scan';
@@ -11,12 +12,13 @@ export interface OpsPart {
 }
 
 /** What one process of the bench measures. */
-export type Part = OpsPart | (EncoderPart & { group: 'encoder' });
+export type Part = OpsPart | (EncoderPart & { group: 'encoder' }) | (TrainPart & { group: 'train' });
 
 const OPS = { gemm: gemmRows, attention: attentionRows, scan: scanRows } as const;
 
 async function rowsOf(part: Part): Promise<BenchRow[]> {
   if (part.group === 'encoder') return encoderRows(part);
+  if (part.group === 'train') return trainRows(part);
   const device = Device.open(part.device);
   if (part.threads !== undefined) await device.setThreads(part.threads);
   return OPS[part.group](device, part.dtype);

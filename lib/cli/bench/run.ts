@@ -18,6 +18,9 @@ import type { Part } from './parts.js';
 /** Without -w: the two published encoders, untrained, which cost the same. */
 const PRESETS = ['hrsam-b', 'hrsam++-b'] as const;
 
+/** Models whose training is measured. */
+const TRAINED = ['small', 'hrsam-b'] as const;
+
 /** Measures the wanted groups, each in a process of its own, and prints the table. */
 export async function runBench(options: BenchOptions): Promise<void> {
   // The parts get the device that `auto` means, so that one sentence says which.
@@ -29,7 +32,12 @@ export async function runBench(options: BenchOptions): Promise<void> {
     const common = { device: device.name, threads: options.threads };
     const parts: Part[] = [];
     for (const group of options.only) {
-      if (group !== 'encoder') for (const dtype of dtypes) parts.push({ group, dtype, ...common });
+      if (group === 'encoder') continue;
+      for (const dtype of dtypes) {
+        if (group === 'train') {
+          for (const model of TRAINED) parts.push({ group, model, dtype, ...common });
+        } else parts.push({ group, dtype, ...common });
+      }
     }
     if (options.only.includes('encoder')) {
       const sizes = [1, ...(options.full ? [2, 4] : [])].map((factor) => factor * options.size);
