@@ -6,6 +6,7 @@ import type { Rle } from '../image/rle.js';
 import type { ComputeType } from '../model/layers.js';
 import { maskLogits } from '../model/model.js';
 import { TOKEN_BUCKET } from '../predictor/network.js';
+import { ProgramCache } from '../predictor/programs.js';
 import { arrange, type PromptArrays } from '../predictor/prompts.js';
 import { Owned } from '../runtime/owned.js';
 import type { Program, Tensors } from '../runtime/program.js';
@@ -35,6 +36,9 @@ export interface ClickTaskOptions extends PlayerOptions {
   compute: ComputeType;
 }
 
+/** Numbers of tokens go up in buckets: an encoder, and for each bucket two decoders and a gradient. */
+const KEPT_PROGRAMS = 64;
+
 /** What a click step was asked and answered. */
 interface ClickStep {
   tokens: PromptToken[][];
@@ -52,7 +56,7 @@ interface ClickStep {
  * prompts share one encoder pass.
  */
 export class ClickTask implements Task<Sample[]> {
-  readonly #programs = new Map<string, Promise<Program>>();
+  readonly #programs = new ProgramCache(KEPT_PROGRAMS);
   /** What encoders keep for the backward pass, for micro-batches to come. */
   readonly #spare: Tensors[] = [];
 
@@ -80,19 +84,19 @@ export class ClickTask implements Task<Sample[]> {
     const players = samples.map((sample) => new ClickPlayer(device, sample, draws, this.options));
     let count = steps;
     while (count < clicks && draws.chance(goOn)) count++;
-    const owned = new Owned();
+    using owned = new Owned();
     const image = owned.add(
       device.tensor([batch, 3, size, size], 'f32', normalised(samples, this.config.image)),
     );
-    const kept = await this.#encode(image);
-    const made = await this.#play(kept.embedding!, players, count);
+    const encoded = await this.#encode(image, owned);
+    const made = await this.#play(encoded.embedding!, players, count);
     const taken = [0, ...someOf(draws, count - 1, steps - 1).map((i) => i + 1)];
     const chosen = taken.map((i) => made[i]!);
     const prompts = this.#arrange(chosen.flatMap(({ tokens }) => tokens));
     const f32 = (shape: number[], data: Float32Array) => owned.add(device.tensor(shape, 'f32', data));
     const prompted = this.#promptTensors(prompts, owned);
     const inputs: Tensors = {
-      ...kept,
+      ...encoded,
       ...prompted,
       labels: f32([batch, 1, size, size], labels(samples)),
       iou_targets: f32([steps * batch, 1], Float32Array.from(chosen.flatMap(({ ious }) => ious))),
@@ -114,13 +118,11 @@ export class ClickTask implements Task<Sample[]> {
     const program = await this.#gradient(prompts.tokens);
     const mean = (list: number[]) => list.reduce((sum, value) => sum + value, 0) / list.length;
     const figures = { iou1: mean(made[0]!.ious), [`iou${steps}`]: mean(made[steps - 1]!.ious) };
+    const kept = owned.move();
     return {
       batch: { program, inputs, size: steps * batch },
       figures,
-      [Symbol.dispose]: () => {
-        this.#spare.push(kept);
-        owned[Symbol.dispose]();
-      },
+      [Symbol.dispose]: () => kept[Symbol.dispose](),
     };
   }
 
@@ -172,15 +174,16 @@ export class ClickTask implements Task<Sample[]> {
   }
 
   /** The embedding, and what its backward pass needs. */
-  async #encode(image: Tensor): Promise<Tensors> {
+  async #encode(image: Tensor, owned: Owned): Promise<Tensors> {
     const { state, device } = this.trainer;
     // The halves' border does not depend on the number of tokens.
-    const program = await this.#program('encoder', () => this.#half('first', TOKEN_BUCKET));
+    const program = await this.#programs.get('encoder', () => this.#half('first', TOKEN_BUCKET));
     const kept =
       this.#spare.pop() ??
       Object.fromEntries(
         program.plan.outputs.map(({ name, shape, dtype }) => [name, device.tensor(shape, dtype)]),
       );
+    owned.add({ dispose: () => this.#spare.push(kept) });
     return program.run({ state, image }, { into: kept });
   }
 
@@ -189,7 +192,7 @@ export class ClickTask implements Task<Sample[]> {
     const { device, layout } = this.trainer;
     const side = size / this.config.encoder.patchSize;
     const area = [size, size] as const;
-    return this.#program(`decoder ${tokens} ${refine}`, () =>
+    return this.#programs.get(`decoder ${tokens} ${refine}`, () =>
       forwardProgram(
         device,
         layout,
@@ -222,7 +225,7 @@ export class ClickTask implements Task<Sample[]> {
   }
 
   #gradient(tokens: number): Promise<Program> {
-    return this.#program(`gradient ${tokens}`, () => this.#half('second', tokens));
+    return this.#programs.get(`gradient ${tokens}`, () => this.#half('second', tokens));
   }
 
   #half(half: 'first' | 'second', tokens: number): Promise<Program> {
@@ -232,16 +235,7 @@ export class ClickTask implements Task<Sample[]> {
     return gradientHalf(half, device, layout, clickLoss(this.config, shape, compute), this.fixed);
   }
 
-  #program(key: string, make: () => Promise<Program>): Promise<Program> {
-    const known = this.#programs.get(key);
-    if (known) return known;
-    const made = make();
-    this.#programs.set(key, made);
-    return made;
-  }
-
-  async dispose(): Promise<void> {
-    for (const program of this.#programs.values()) (await program).dispose();
+  dispose(): void {
     this.#programs.clear();
     for (const kept of this.#spare.splice(0)) for (const tensor of Object.values(kept)) tensor.dispose();
   }

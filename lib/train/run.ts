@@ -1,6 +1,6 @@
 import { prefetch } from './samples/prefetch.js';
 import { learningRate } from './schedule.js';
-import type { Task, TaskBatch } from './task.js';
+import type { Task } from './task.js';
 import type { Trainer } from './trainer.js';
 
 export interface RunOptions {
@@ -24,32 +24,36 @@ export interface StepReport {
 /** How many micro-batches are prepared ahead. */
 const AHEAD = 2;
 
-/** Takes steps until all are taken or the signal says stop; a step that has begun is finished. */
+/**
+ * Takes steps until all are taken or the signal says stop; a step that has begun is finished. Of a step's micro-batches one
+ * is in memory at a time.
+ */
 export async function runTask<Data>(
   trainer: Trainer,
   task: Task<Data>,
   { accumulate, steps, signal, onStep }: RunOptions,
 ): Promise<void> {
   const { schedule } = trainer.options;
-  const [from, to] = [trainer.taken * accumulate, steps * accumulate];
-  const pending: TaskBatch[] = [];
-  let index = from;
-  const drop = () => {
-    for (const batch of pending.splice(0)) batch[Symbol.dispose]();
-  };
-  try {
-    for await (const data of prefetch((i) => task.prepare(i), { from, to, concurrency: AHEAD })) {
-      if (signal?.aborted) break;
-      pending.push(await task.batch(data, index++));
-      if (pending.length < accumulate) continue;
-      const rate = learningRate(trainer.taken, schedule);
-      const loss = await trainer.step(pending.map(({ batch }) => batch));
-      const figures = means(pending.map((batch) => batch.figures));
-      drop();
-      await onStep({ step: trainer.taken, loss, rate, figures });
+  let index = trainer.taken * accumulate;
+  const range = { from: index, to: steps * accumulate, concurrency: AHEAD };
+  const source = prefetch((i) => task.prepare(i), range);
+  async function* microBatches(figures: Record<string, number>[]) {
+    for (let i = 0; i < accumulate; i++) {
+      const { value } = await source.next();
+      const made = await task.batch(value!, index++);
+      try {
+        figures.push(made.figures);
+        yield made.batch;
+      } finally {
+        made[Symbol.dispose]();
+      }
     }
-  } finally {
-    drop();
+  }
+  while (trainer.taken < steps && !signal?.aborted) {
+    const rate = learningRate(trainer.taken, schedule);
+    const figures: Record<string, number>[] = [];
+    const loss = await trainer.step(microBatches(figures));
+    await onStep({ step: trainer.taken, loss, rate, figures: means(figures) });
   }
 }
 

@@ -87,20 +87,22 @@ export class Trainer {
   }
 
   /**
-   * One optimiser step: the mean over all samples of the micro-batches.
+   * One optimiser step: the mean over all samples of the micro-batches, which are asked for one by one.
    * @param onOutputs Sees what each micro-batch returned besides the gradient; the tensors are disposed after it.
    * @returns The mean loss.
    * @throws HrsamError ERR_INTERNAL when the loss is not finite; the parameters are then as before.
    */
   async step(
-    batches: readonly MicroBatch[],
+    batches: Iterable<MicroBatch> | AsyncIterable<MicroBatch>,
     onOutputs?: (outputs: Tensors, batch: number) => void | Promise<void>,
   ): Promise<number> {
     this.#gradient.write(this.#zeros);
     let sum = 0;
     let samples = 0;
-    for (const [i, { program, inputs, size }] of batches.entries()) {
-      sum += await this.#backward(program, inputs, size, (outputs) => onOutputs?.(outputs, i));
+    let count = 0;
+    for await (const { program, inputs, size } of batches) {
+      const index = count++;
+      sum += await this.#backward(program, inputs, size, (outputs) => onOutputs?.(outputs, index));
       samples += size;
     }
     if (!Number.isFinite(sum)) {

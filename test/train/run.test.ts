@@ -35,9 +35,14 @@ async function run(faults: Faults, stop: (step: number) => boolean = () => false
   const trainer = {
     taken: 1,
     options: { schedule: { peak: 1, warmup: 0, steps: 5 } },
-    async step(batches: { size: number }[]) {
-      fail('step', trainer.taken);
-      taken.push(batches.map(({ size }) => size));
+    async step(batches: AsyncIterable<{ size: number }>) {
+      const sizes: number[] = [];
+      for await (const { size } of batches) {
+        expect(made.length - disposed.length).toBe(1);
+        fail('step', size);
+        sizes.push(size);
+      }
+      taken.push(sizes);
       trainer.taken++;
       return 7;
     },
@@ -82,7 +87,7 @@ describe('runTask', () => {
   it.each<[string, Faults]>([
     ['preparing', { prepare: 7 }],
     ['a micro-batch', { batch: 7 }],
-    ['a step', { step: 3 }],
+    ['a step', { step: 7 }],
   ])('disposes everything once when %s fails', async (_, faults) => {
     const { made, disposed, error } = await run(faults);
     expect(error).toBe(Object.entries(faults).flat().join(' '));
