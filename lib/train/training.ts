@@ -47,8 +47,8 @@ export async function beginTraining(device: Device, recipe: Recipe, options: Tra
     await using checkpoint = await openWeights(init);
     const adopted = await adoptValues(checkpoint, [...trained, ...fixed], values);
     values = adopted.values;
-    if (adopted.fresh.length > 0) onNote?.(`begins anew: ${adopted.fresh.join(', ')}`);
-    if (adopted.widened.length > 0) onNote?.(`widened: ${adopted.widened.join(', ')}`);
+    if (adopted.fresh.length > 0) onNote?.(`begins anew: ${someNames(adopted.fresh)}`);
+    if (adopted.widened.length > 0) onNote?.(`widened: ${someNames(adopted.widened)}`);
   }
   const shapes = new Map(trained.map(({ name, shape }) => [name, shape]));
   const state = initialState(new ParameterLayout(trained), (name) => values(name, shapes.get(name)!));
