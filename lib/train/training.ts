@@ -58,6 +58,11 @@ export async function beginTraining(device: Device, recipe: Recipe, options: Tra
   await train(device, folder, { recipe, step: 0, state, fixed: (name) => kept.get(name)! }, options);
 }
 
+const NAMES = 4;
+
+const someNames = (names: readonly string[]): string =>
+  names.slice(0, NAMES).join(', ') + (names.length > NAMES ? ` and ${names.length - NAMES} more` : '');
+
 /**
  * Goes on from a folder's last checkpoint, to the byte as if it had never stopped.
  * @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_CONFIG for a checkpoint that is missing, damaged or of another model
