@@ -1,8 +1,8 @@
 // Segments a photograph and writes pictures of every step into out/. `npm run demo` sets everything up first.
 //
-//   npm run demo                                   untrained weights: shows that it runs, not what it can
-//   npm run demo -- -w weights.safetensors         real ones
-//   npm run demo -- -w … -i photo.jpg -p 640,480 -p 700,500,0 [--size 2048] [-d cpu] [--dtype bf16]
+//   npm run demo                                   the model included
+//   npm run demo -- -w weights.safetensors         another one
+//   npm run demo -- -i photo.jpg -p 640,480 -p 700,500,0 [--size 2048] [-d cpu] [--dtype bf16]
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
@@ -10,8 +10,6 @@ import { parseArgs } from 'node:util';
 import sharp from 'sharp';
 import { decodeImage, embeddingToRgb, HRSAM, HrsamError, renderOverlay } from '../dist/index.js';
 import { root } from './setup.mjs';
-
-const UNTRAINED = 'random:hrsam-tiny';
 
 /** Fedele Azari, "Airplane viewed from above looking down", 1914–1929: CC0, Getty Open Content Program, object 134512. */
 const PHOTOGRAPH = join(
@@ -26,7 +24,7 @@ const POINTS = ['560,390', '430,230', '150,450,0'];
 
 const { values: options } = parseArgs({
   options: {
-    weights: { type: 'string', short: 'w', default: UNTRAINED },
+    weights: { type: 'string', short: 'w' },
     input: { type: 'string', short: 'i' },
     point: { type: 'string', short: 'p', multiple: true },
     size: { type: 'string' },
@@ -38,9 +36,8 @@ const { values: options } = parseArgs({
 
 const picture = options.input ?? PHOTOGRAPH;
 const clicks = (options.point ?? (options.input ? [] : POINTS)).map((text) => text.split(',').map(Number));
-const untrained = options.weights.startsWith('random:');
-// The tiny preset's own size shows too little.
-const size = options.size ? Number(options.size) : options.weights === UNTRAINED ? 1024 : undefined;
+const untrained = options.weights?.startsWith('random:') ?? false;
+const size = options.size ? Number(options.size) : undefined;
 
 async function timed(name, work) {
   const start = performance.now();
@@ -89,12 +86,8 @@ async function sideBySide(pictures, { width, height }) {
 
 async function demo() {
   console.log(`photograph: ${options.input ?? SOURCE}`);
-  console.log(`weights:    ${options.weights}`);
-  if (untrained) {
-    console.log(
-      '            UNTRAINED: random numbers, so the mask is meaningless. Trained weights: npm run demo -- -w FILE',
-    );
-  }
+  console.log(`weights:    ${options.weights ?? 'the model included'}`);
+  if (untrained) console.log('            UNTRAINED: random numbers, so the mask is meaningless.');
   console.log();
   const { device, dtype, config } = options;
   const model = await timed('load weights', () => HRSAM.load(options.weights, { device, dtype, config }));

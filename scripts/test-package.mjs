@@ -15,6 +15,7 @@ const REQUIRED = [
   'dist/index.js',
   'dist/index.cjs',
   'dist/index.d.ts',
+  'weights/hrsam-s.safetensors',
 ];
 const FOREIGN = /^(test|lib|scripts|bench|native\/test|build|out|\.ci)\//;
 

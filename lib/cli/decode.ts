@@ -3,7 +3,7 @@ import type { TensorToWrite } from '../weights/safetensors_writer.js';
 import type { Decoded } from './decode_batch.js';
 import { throwIfInterrupted } from './interrupt.js';
 import { describeModel, loadModel, Stopwatch } from './model.js';
-import { addModelOptions, type ModelOptions, needWeights } from './options.js';
+import { addModelOptions, type ModelOptions } from './options.js';
 import { checkOutputs, formatMs, print, printJson } from './output.js';
 
 interface DecodeOptions extends ModelOptions {
@@ -34,7 +34,6 @@ export function decodeCommand(): Command {
 }
 
 async function decode(path: string, options: DecodeOptions): Promise<void> {
-  needWeights(options);
   await checkOutputs(options.output);
   const { readPrompts } = await import('./prompts_file.js');
   const { checkEmbedding, decodeBatch } = await import('./decode_batch.js');

@@ -3,7 +3,7 @@ import type { HRSAM } from '../predictor/hrsam.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { interruption } from './interrupt.js';
 import { describeModel, loadModel, Stopwatch } from './model.js';
-import { addModelOptions, type ModelOptions, needWeights, wholeNumber } from './options.js';
+import { addModelOptions, type ModelOptions, wholeNumber } from './options.js';
 import { checkOutputs, formatMs, print, printJson } from './output.js';
 import { withSpinner } from './progress.js';
 import { usageError } from './usage.js';
@@ -37,7 +37,6 @@ async function embed(input: string, options: EmbedOptions): Promise<void> {
   const isTensor = input.endsWith('.safetensors');
   if (isTensor && options.size !== undefined)
     usageError('--size is for pictures: tensors are used as they are');
-  needWeights(options);
   await checkOutputs(options.output);
   const watch = new Stopwatch();
   using model = await watch.time('load', () => loadModel(options));

@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DATA_FORMATS, type DataFormat } from '../eval/formats.js';
 import { describeModel, loadModel } from './model.js';
-import { addDeviceOptions, type ModelOptions, needWeights, wholeNumber } from './options.js';
+import { addDeviceOptions, type ModelOptions, wholeNumber } from './options.js';
 import { checkOutputs, printJson } from './output.js';
 import { usageError } from './usage.js';
 
@@ -33,7 +33,7 @@ listed and left out. Several sizes are judged one after the other; the first one
 JSON, and \`runs\` has all.
 
 Layouts (auto: the first whose files are there): ${DATA_FORMATS.join(', ')}.
-No trained model is included: name weights, or a --baseline that needs none.
+Without weights the model included is judged.
 
 Examples:
   $ hrsam eval hrsam-b.safetensors --data DAVIS --size 1024,2048 --sheet sheet.png
@@ -78,7 +78,6 @@ export function evalCommand(): Command {
 async function evaluate(weights: string | undefined, options: EvalOptions): Promise<void> {
   const { baseline, size, json } = options;
   if (baseline && (weights || size)) usageError('a baseline takes neither weights nor --size');
-  if (!baseline) needWeights({ weights });
   await checkOutputs(options.output, options.sheet, options.predictions);
   const { judge, printRuns, writeResults } = await import('./eval_run.js');
   const { openDataSet } = await import('../eval/data/open.js');

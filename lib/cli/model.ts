@@ -1,11 +1,10 @@
 import type { HRSAM } from '../predictor/hrsam.js';
-import { type ModelOptions, needWeights, readConfig } from './options.js';
+import { type ModelOptions, readConfig } from './options.js';
 import { progressBar } from './progress.js';
 
 /** The model that the common options name, its weights read with a progress bar. */
 export async function loadModel(options: ModelOptions): Promise<HRSAM> {
-  const weights = needWeights(options);
-  const { device, dtype, threads } = options;
+  const { weights, device, dtype, threads } = options;
   const config = readConfig(options);
   const { HRSAM } = await import('../predictor/hrsam.js');
   const bar = await progressBar('reading weights');
@@ -18,7 +17,7 @@ export async function loadModel(options: ModelOptions): Promise<HRSAM> {
 
 /** What results say about the model that made them. */
 export const describeModel = (model: HRSAM, options: ModelOptions) => ({
-  weights: options.weights,
+  weights: options.weights ?? 'included',
   trained: !options.weights?.startsWith('random:'),
   family: model.config.family,
   device: model.device.name,

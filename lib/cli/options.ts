@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { HrsamError } from '../errors.js';
-import { usageError } from './usage.js';
 
 /** Options of every command that runs a model. */
 export interface ModelOptions {
@@ -68,22 +67,14 @@ export function addDeviceOptions(command: Command, dtype?: 'f32'): Command {
 
 export const addWeightsOptions = (command: Command): Command =>
   command
-    .option('-w, --weights <file>', '.safetensors, .pth or .pt, or random:<preset> (untrained)')
+    .option(
+      '-w, --weights <file>',
+      '.safetensors, .pth or .pt, or random:<preset> (untrained); default: the model included',
+    )
     .option('--config <json>', "the model's settings, where the weights do not tell them");
 
 export const addModelOptions = (command: Command): Command =>
   addDeviceOptions(addWeightsOptions(command), 'f32');
-
-/** No trained model ships with the package: weights must be named. */
-export function needWeights({ weights }: Pick<ModelOptions, 'weights'>): string {
-  return (
-    weights ??
-    usageError(
-      'no weights given, and none are included: name a file with -w weights.safetensors, or try an untrained model ' +
-        'with -w random:hrsam-tiny (`hrsam info` lists the presets)',
-    )
-  );
-}
 
 /** Parsed JSON of a file. @throws HrsamError ERR_FILE, or `code` for what is no JSON */
 export function readJson(path: string, code: 'ERR_CONFIG' | 'ERR_PROMPT'): unknown {

@@ -11,7 +11,6 @@ import {
   collectBox,
   collectPoint,
   type ModelOptions,
-  needWeights,
   type PointOption,
   wholeNumber,
 } from './options.js';
@@ -101,7 +100,6 @@ async function prompts(
 
 async function segment(picture: string, options: SegmentCommandOptions): Promise<void> {
   checkPrompts(options);
-  needWeights(options);
   await checkOutputs(options.output, options.overlay, options.rle);
   const signal = interruption();
   const watch = new Stopwatch();

@@ -6,6 +6,7 @@ import { Device } from '../runtime/device.js';
 import { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { ModelConfig } from '../weights/config.js';
+import { shippedWeights } from '../weights/shipped.js';
 import { readEmbedding, type SavedEmbedding, writeEmbedding } from './embedding_file.js';
 import { EncodedImage } from './image.js';
 import { loadNetwork } from './load.js';
@@ -39,7 +40,7 @@ const MAX_SIZE = 32768;
 /**
  * A model ready for pictures: HRSAM, HRSAM++ or SAM.
  *
- *     const model = await HRSAM.load('weights.safetensors');
+ *     const model = await HRSAM.load();
  *     using image = await model.encode('photo.jpg', { size: 2048 });
  *     const [mask] = await image.segment({ points: [[640, 480]] });
  */
@@ -50,11 +51,12 @@ export class HRSAM {
   ) {}
 
   /**
-   * Loads weights: a .safetensors file or a PyTorch checkpoint (.pth, .pt; read without executing anything). A name
-   * like `random:hrsam-b` gives a preset with random values instead: untrained, for benches and tests.
+   * Loads weights: a .safetensors file or a PyTorch checkpoint (.pth, .pt; read without executing anything); without a
+   * name, the small model inside the package. A name like `random:hrsam-b` gives a preset with random values instead:
+   * untrained, for benches and tests.
    * @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_CONFIG, ERR_DEVICE, ERR_OUT_OF_MEMORY
    */
-  static async load(weights: string, options: LoadOptions = {}): Promise<HRSAM> {
+  static async load(weights: string = shippedWeights(), options: LoadOptions = {}): Promise<HRSAM> {
     const { device: wanted = 'auto', dtype = 'f32', threads } = options;
     if (dtype !== 'f32' && dtype !== 'bf16') {
       throw new HrsamError('ERR_ARGUMENT', 'dtype', { expected: 'f32 or bf16', actual: dtype });

@@ -46,6 +46,21 @@ describe('segment', () => {
     expect(mask.every((value, i) => data[i * channels] === 255 * value)).toBe(true);
   });
 
+  test('takes the model included where no weights are named', async () => {
+    const { model, input } = await hrsamJson([
+      'segment',
+      photograph,
+      '-p',
+      '300,400',
+      '-d',
+      'cpu',
+      '--size',
+      '256',
+    ]);
+    expect(model).toMatchObject({ weights: 'included', trained: true, family: 'hrsam' });
+    expect(input).toEqual({ height: 256, width: 256 });
+  });
+
   test('several boxes and --multimask: one file per mask, in order', async () => {
     const boxes = ['-b', '100,100,300,300', '-b', '400,500,700,900'];
     const result = await segment(photograph, ...boxes, '--multimask', '-o', path('many.png'));
@@ -174,13 +189,6 @@ describe('segment refuses', () => {
     expect(stderr).toContain(message);
     expect(stderr).toMatch(/^hrsam: [^\n]+\n$/);
     expect([code, stdout]).toEqual([2, '']);
-  });
-
-  test('missing weights, naming -w and the untrained presets', async () => {
-    const { code, stderr } = await hrsam(['segment', photograph, '-p', '1,1']);
-    expect(code).toBe(2);
-    expect(stderr).toContain('-w weights.safetensors');
-    expect(stderr).toContain('-w random:hrsam-tiny');
   });
 
   test('what is wrong with files, prompts and devices, with exit code 1', async () => {

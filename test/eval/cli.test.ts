@@ -81,7 +81,6 @@ describe('hrsam eval', () => {
   });
 
   it.each([
-    ['no weights', [], 2, 'no weights'],
     ['weights and a baseline', ['x.safetensors', '--baseline', 'box'], 2, 'neither'],
     ['a size with a baseline', ['--baseline', 'box', '--size', '64'], 2, 'neither'],
     ['an unknown layout', ['--baseline', 'box', '--format', 'nope'], 2, 'nope'],
