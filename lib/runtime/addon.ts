@@ -58,6 +58,7 @@ export interface NativeSampleSpec {
   height: number;
   layers: NativeSampleLayer[];
   target: number;
+  others: readonly Uint8Array[];
   feather: number;
   shadow: number;
   blur: number;
@@ -118,7 +119,7 @@ export interface Addon {
     height: number,
     objects: number,
   ): Promise<{ rgb: Uint8Array; masks: Uint8Array[]; boxes: [number, number, number, number][] }>;
-  makeSample(spec: NativeSampleSpec): Promise<{ rgb: Uint8Array; mask: Uint8Array }>;
+  makeSample(spec: NativeSampleSpec): Promise<{ rgb: Uint8Array; mask: Uint8Array; others: Uint8Array[] }>;
 }
 
 let loaded: Addon | undefined;

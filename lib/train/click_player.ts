@@ -1,11 +1,11 @@
 import type { Draws } from '../draws.js';
 import { difference, emptyMask, overlap } from '../image/overlap.js';
+import type { Size } from '../image/resize.js';
 import { encodeRle, type Rle, rleBox } from '../image/rle.js';
 import { LABEL } from '../model/prompt_encoder.js';
 import type { Click } from '../predictor/session.js';
 import { SimulatedUser } from '../predictor/simulated_user.js';
 import type { Device } from '../runtime/device.js';
-import type { Sample } from './samples/mixture.js';
 
 export interface PlayerOptions {
   /** Share of the samples that are prompted with a box first. */
@@ -23,7 +23,7 @@ export interface PromptToken {
 /** How far a corner of a drawn box strays, as a share of the side. */
 const BOX_JITTER = 0.1;
 
-/** A simulated user and one sample: prompts, and where the next click goes. Padding counts neither way. */
+/** A simulated user and one object: prompts, and where the next click goes. Padding counts neither way. */
 export class ClickPlayer {
   readonly object: Rle;
   readonly #padding: Rle;
@@ -31,8 +31,14 @@ export class ClickPlayer {
   readonly #clicks: Click[] = [];
   readonly #box: readonly PromptToken[];
 
-  constructor(device: Device, { mask, image }: Sample, draws: Draws, { box, innerK }: PlayerOptions) {
-    const { width, height } = image;
+  /** @param mask as a sample's: 1 on the object, 255 in the padding */
+  constructor(
+    device: Device,
+    mask: Uint8Array,
+    { width, height }: Size,
+    draws: Draws,
+    { box, innerK }: PlayerOptions,
+  ) {
     const where = (value: number) =>
       encodeRle(
         mask.map((pixel) => (pixel === value ? 1 : 0)),

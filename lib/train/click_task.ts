@@ -14,9 +14,10 @@ import type { Tensor } from '../runtime/tensor.js';
 import type { ModelConfig } from '../weights/config.js';
 import { ClickPlayer, type PlayerOptions, type PromptToken } from './click_player.js';
 import { forwardProgram, gradientHalf } from './gradient_program.js';
-import { type ClickShape, clickLoss } from './losses.js';
+import { type ClickShape, clickLoss, repeated } from './losses.js';
 import { normalised } from './normalise.js';
 import type { Sample } from './samples/mixture.js';
+import { someOf } from './samples/source.js';
 import type { Task, TaskBatch } from './task.js';
 import type { Trainer } from './trainer.js';
 
@@ -25,9 +26,11 @@ export interface ClickTaskOptions extends PlayerOptions {
   size: number;
   /** Samples of a micro-batch. */
   batch: number;
-  /** Most clicks of a sample. */
+  /** Objects of a sample that are prompted for; where there are fewer, some have several users. */
+  objects: number;
+  /** Most clicks for an object. */
   clicks: number;
-  /** Prompts of each sample that are learned from: the first one and others of those that followed. */
+  /** Prompts for each object that are learned from: the first one and others of those that followed. */
   steps: number;
   /** Probability that another click follows, once there are `steps` of them. */
   goOn: number;
@@ -78,10 +81,13 @@ export class ClickTask implements Task<Sample[]> {
   }
 
   async batch(samples: Sample[], index: number): Promise<TaskBatch> {
-    const { seed, batch, clicks, steps, goOn, size } = this.options;
+    const { seed, batch, objects, clicks, steps, goOn, size } = this.options;
     const { device } = this.trainer;
     const draws = new Draws(seed, index, 1);
-    const players = samples.map((sample) => new ClickPlayer(device, sample, draws, this.options));
+    const masks = objectMasks(samples, objects);
+    const square = { width: size, height: size };
+    const players = masks.map((mask) => new ClickPlayer(device, mask, square, draws, this.options));
+    const users = players.length;
     let count = steps;
     while (count < clicks && draws.chance(goOn)) count++;
     using owned = new Owned();
@@ -90,7 +96,8 @@ export class ClickTask implements Task<Sample[]> {
     );
     const encoded = await this.#encode(image, owned);
     const made = await this.#play(encoded.embedding!, players, count);
-    const taken = [0, ...someOf(draws, count - 1, steps - 1).map((i) => i + 1)];
+    const later = Array.from({ length: count - 1 }, (_, i) => i + 1);
+    const taken = [0, ...someOf(draws, later, steps - 1)];
     const chosen = taken.map((i) => made[i]!);
     const prompts = this.#arrange(chosen.flatMap(({ tokens }) => tokens));
     const f32 = (shape: number[], data: Float32Array) => owned.add(device.tensor(shape, 'f32', data));
@@ -98,29 +105,25 @@ export class ClickTask implements Task<Sample[]> {
     const inputs: Tensors = {
       ...encoded,
       ...prompted,
-      labels: f32([batch, 1, size, size], labels(samples)),
-      iou_targets: f32([steps * batch, 1], Float32Array.from(chosen.flatMap(({ ious }) => ious))),
+      labels: f32([users, 1, size, size], joined(masks)),
+      iou_targets: f32([steps * users, 1], Float32Array.from(chosen.flatMap(({ ious }) => ious))),
     };
     const others = this.config.decoder.multimaskOutputs;
     if (others > 0) {
       const ious = chosen[0]!.others;
-      inputs.chosen = f32([batch, 1, others], Float32Array.from(ious.flatMap(marked)));
-      inputs.multimask_iou_targets = f32([batch, others], Float32Array.from(ious.flat()));
+      inputs.chosen = f32([users, 1, others], Float32Array.from(ious.flatMap(marked)));
+      inputs.multimask_iou_targets = f32([users, others], Float32Array.from(ious.flat()));
     }
     if (steps > 1) {
-      const before = taken.slice(1).map((i) => made[i - 1]!.logits);
-      const mask = new Float32Array(before.length * before[0]!.length);
-      before.forEach((part, i) => {
-        mask.set(part, i * part.length);
-      });
-      inputs.mask = f32([(steps - 1) * batch, size / 4, size / 4], mask);
+      const mask = joined(taken.slice(1).map((i) => made[i - 1]!.logits));
+      inputs.mask = f32([(steps - 1) * users, size / 4, size / 4], mask);
     }
     const program = await this.#gradient(prompts.tokens);
     const mean = (list: number[]) => list.reduce((sum, value) => sum + value, 0) / list.length;
     const figures = { iou1: mean(made[0]!.ious), [`iou${steps}`]: mean(made[steps - 1]!.ious) };
     const kept = owned.move();
     return {
-      batch: { program, inputs, size: steps * batch },
+      batch: { program, inputs, size: steps * users },
       figures,
       [Symbol.dispose]: () => kept[Symbol.dispose](),
     };
@@ -188,7 +191,8 @@ export class ClickTask implements Task<Sample[]> {
   }
 
   #decoder(tokens: number, refine: boolean): Promise<Program> {
-    const { batch, size } = this.options;
+    const { batch, objects, size } = this.options;
+    const users = objects * batch;
     const { device, layout } = this.trainer;
     const side = size / this.config.encoder.patchSize;
     const area = [size, size] as const;
@@ -197,20 +201,21 @@ export class ClickTask implements Task<Sample[]> {
         device,
         layout,
         (graph) => {
+          const embedding = graph.input('embedding', [batch, side, side, this.config.decoder.dim]);
           const { masks } = maskLogits(
             graph,
             {
-              embedding: graph.input('embedding', [batch, side, side, this.config.decoder.dim]),
-              points: graph.input('points', [batch, tokens, 2]),
-              labels: graph.input('point_labels', [batch, tokens]),
-              lengths: graph.input('lengths', [batch], 'i32'),
-              mask: refine ? graph.input('mask', [batch, size / 4, size / 4]) : undefined,
+              embedding: repeated(graph, embedding, objects),
+              points: graph.input('points', [users, tokens, 2]),
+              labels: graph.input('point_labels', [users, tokens]),
+              lengths: graph.input('lengths', [users], 'i32'),
+              mask: refine ? graph.input('mask', [users, size / 4, size / 4]) : undefined,
             },
             this.config,
           );
           const first = slice(graph, masks, 1, 0, 1);
           return {
-            logits: graph.reshape(first, [batch, size / 4, size / 4]),
+            logits: graph.reshape(first, [users, size / 4, size / 4]),
             full: maskThreshold(graph, refine ? first : masks, {
               input: area,
               crop: area,
@@ -229,8 +234,8 @@ export class ClickTask implements Task<Sample[]> {
   }
 
   #half(half: 'first' | 'second', tokens: number): Promise<Program> {
-    const { batch, size, steps, focal, compute } = this.options;
-    const shape = { batch, height: size, width: size, tokens, steps, focal };
+    const { batch, objects, size, steps, focal, compute } = this.options;
+    const shape = { batch, height: size, width: size, tokens, objects, steps, focal };
     const { device, layout } = this.trainer;
     return gradientHalf(half, device, layout, clickLoss(this.config, shape, compute), this.fixed);
   }
@@ -241,24 +246,24 @@ export class ClickTask implements Task<Sample[]> {
   }
 }
 
-/** `count` different numbers below `limit`, ascending. */
-function someOf(draws: Draws, limit: number, count: number): number[] {
-  const left = Array.from({ length: limit }, (_, i) => i);
-  while (left.length > count) left.splice(draws.below(left.length), 1);
-  return left;
-}
-
 /** 1 at the largest, 0 elsewhere. */
 function marked(values: readonly number[]): number[] {
   const best = values.indexOf(Math.max(...values));
   return values.map((_, i) => (i === best ? 1 : 0));
 }
 
-function labels(samples: readonly Sample[]): Float32Array {
-  const size = samples[0]!.mask.length;
-  const all = new Float32Array(samples.length * size);
-  samples.forEach(({ mask }, i) => {
-    all.set(mask, i * size);
+/** Object m of sample b at m · B + b. */
+function objectMasks(samples: readonly Sample[], objects: number): Uint8Array[] {
+  return Array.from({ length: objects }, (_, m) =>
+    samples.map(({ mask, others }) => [mask, ...others][m % (1 + others.length)]!),
+  ).flat();
+}
+
+function joined(parts: readonly ArrayLike<number>[]): Float32Array {
+  const { length } = parts[0]!;
+  const all = new Float32Array(parts.length * length);
+  parts.forEach((part, i) => {
+    all.set(part, i * length);
   });
   return all;
 }

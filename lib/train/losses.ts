@@ -43,12 +43,14 @@ export interface ClickShape extends BatchShape {
   /** Points of each prompt, padding included. */
   tokens: number;
   focal?: Pick<FocalLossOptions, 'alpha' | 'gamma'>;
-  /** Prompts of each sample, from 1: the first one without, the others with the logits of an earlier step. */
+  /** Objects of each sample that are prompted for, from 1. */
+  objects: number;
+  /** Prompts of each object, from 1: the first one without, the others with the logits of an earlier step. */
   steps: number;
 }
 
 /** Prompts with a mask and prompts without are different programs' halves; both see the samples' embeddings in order. */
-const repeated = (graph: Graph, x: Value, times: number): Value =>
+export const repeated = (graph: Graph, x: Value, times: number): Value =>
   times === 1
     ? x
     : concat(
@@ -58,33 +60,34 @@ const repeated = (graph: Graph, x: Value, times: number): Value =>
       );
 
 /**
- * Click steps, B samples by K steps, step by step: prompt k · B + b belongs to sample b. Inputs besides `image`:
- * `points` (K·B, n, 2), `point_labels` (K·B, n), `lengths` i32 (K·B), `labels` (B, 1, H, W) with 0, 1 or 255 for pixels
- * that do not count, and per prompt `iou_targets` (K·B, 1), what the answers' IoUs are; with K > 1 `mask`
- * ((K − 1)·B, H/4, W/4), the logits before. Loss (K·B): the normalised focal and the dice loss of mask 0, enlarged to the
- * input's size, and the squared error of its predicted IoU. Where the model has more masks, the first step's get theirs
- * too: of the mask that `chosen` (B, 1, masks − 1) marks with a 1 focal and dice loss, and of all of them the IoU's
- * error against `multimask_iou_targets` (B, masks − 1). SAM (arXiv 2304.02643) trains them so.
+ * Click steps, U = M·B users of B samples by K steps, step by step: prompt k·U + m·B + b is about object m of sample b.
+ * Inputs besides `image`: `points` (K·U, n, 2), `point_labels` (K·U, n), `lengths` i32 (K·U), `labels` (U, 1, H, W) with
+ * 0, 1 or 255 for pixels that do not count, and per prompt `iou_targets` (K·U, 1), what the answers' IoUs are; with K > 1
+ * `mask` ((K − 1)·U, H/4, W/4), the logits before. Loss (K·U): the normalised focal and the dice loss of mask 0, enlarged
+ * to the input's size, and the squared error of its predicted IoU. Where the model has more masks, the first step's get
+ * theirs too: of the mask that `chosen` (U, 1, masks − 1) marks with a 1 focal and dice loss, and of all of them the IoU's
+ * error against `multimask_iou_targets` (U, masks − 1). SAM (arXiv 2304.02643) trains them so.
  */
 export function clickLoss(config: ModelConfig, shape: ClickShape, compute: ComputeType): Loss {
-  const { batch, height, width, tokens, steps, focal } = shape;
+  const { batch, height, width, tokens, objects, steps, focal } = shape;
+  const users = objects * batch;
   const multimask = config.decoder.multimaskOutputs;
   return (graph) => {
     const embedding = encoder(graph, imageInput(graph, shape), config, compute);
-    const points = graph.input('points', [steps * batch, tokens, 2]);
-    const pointLabels = graph.input('point_labels', [steps * batch, tokens]);
-    const lengths = graph.input('lengths', [steps * batch], 'i32');
-    const labels = graph.input('labels', [batch, 1, height, width]);
-    const targets = graph.input('iou_targets', [steps * batch, 1]);
+    const points = graph.input('points', [steps * users, tokens, 2]);
+    const pointLabels = graph.input('point_labels', [steps * users, tokens]);
+    const lengths = graph.input('lengths', [steps * users], 'i32');
+    const labels = graph.input('labels', [users, 1, height, width]);
+    const targets = graph.input('iou_targets', [steps * users, 1]);
     const decode = (from: number, to: number) =>
       maskLogits(
         graph,
         {
-          embedding: repeated(graph, embedding, to - from),
-          points: graph.rows(points, from * batch, to * batch),
-          labels: graph.rows(pointLabels, from * batch, to * batch),
-          lengths: graph.rows(lengths, from * batch, to * batch),
-          mask: from > 0 ? graph.input('mask', [(to - from) * batch, height / 4, width / 4]) : undefined,
+          embedding: repeated(graph, embedding, objects * (to - from)),
+          points: graph.rows(points, from * users, to * users),
+          labels: graph.rows(pointLabels, from * users, to * users),
+          lengths: graph.rows(lengths, from * users, to * users),
+          mask: from > 0 ? graph.input('mask', [(to - from) * users, height / 4, width / 4]) : undefined,
         },
         config,
       );
@@ -97,7 +100,7 @@ export function clickLoss(config: ModelConfig, shape: ClickShape, compute: Compu
       add(
         graph,
         mask(slice(graph, masks, 1, 0, 1), to - from),
-        squaredError(graph, slice(graph, ious, 1, 0, 1), graph.rows(targets, from * batch, to * batch)),
+        squaredError(graph, slice(graph, ious, 1, 0, 1), graph.rows(targets, from * users, to * users)),
       );
     const first = decode(0, 1);
     let loss = single(first, 0, 1);

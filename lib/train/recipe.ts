@@ -64,9 +64,11 @@ const finetuneSchema = z.strictObject({
   ...data,
   clicks: z
     .strictObject({
-      /** Most clicks of a sample. */
+      /** Objects of a sample that are prompted for. */
+      objects: count.max(64).default(1),
+      /** Most clicks for an object. */
       most: count.max(64).default(20),
-      /** Prompts of a sample that are learned from. */
+      /** Prompts for an object that are learned from. */
       steps: count.max(16).default(1),
       /** Probability that one more click follows. */
       goOn: share.default(0.6),

@@ -9,6 +9,8 @@ import { SceneSource } from './samples/scene_source.js';
 export interface SetsOptions {
   /** Decoded pictures kept in memory, in bytes. */
   cacheBytes: number;
+  /** Objects of a picture that are labelled, at most. Default 1. */
+  objects?: number;
   /** Called once for each entry that cannot be used. */
   onCorrupt?: (error: HrsamError) => void;
 }
@@ -31,7 +33,7 @@ async function setFolders(root: string): Promise<string[]> {
 export async function openSamples(
   recipe: Recipe,
   roots: readonly string[],
-  { cacheBytes, onCorrupt }: SetsOptions,
+  { cacheBytes, objects, onCorrupt }: SetsOptions,
 ): Promise<(index: number) => Promise<Sample>> {
   const folders = (await Promise.all(roots.map(setFolders))).flat();
   const { sets, scenes, size, seed, augment } = recipe;
@@ -60,6 +62,6 @@ export async function openSamples(
           ...opened.map(({ source, weight }) => ({ source, weight: (weight / all) * (1 - scenes.share) })),
           { source: scene, weight: scenes.share },
         ];
-  const mixture = new Mixture(sources, { seed, size, augment });
+  const mixture = new Mixture(sources, { seed, size, augment, objects });
   return (index) => mixture.sample(index);
 }

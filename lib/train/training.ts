@@ -159,6 +159,7 @@ async function openTask(
 ): Promise<Task> {
   const sample = await openSamples(recipe, data, {
     cacheBytes: CACHE_BYTES,
+    objects: recipe.clicks.objects,
     onCorrupt: (error) => onNote?.(`left out: ${error.message}`),
   });
   const { clicks, focal, dtype: compute, model, size, batch, seed } = recipe;

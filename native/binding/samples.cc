@@ -34,9 +34,9 @@ struct Held {
   image::SampleSpec spec;
   std::vector<Napi::Reference<Napi::Uint8Array>> arrays;
 
-  const uint8_t* bytes(const Napi::Object& object, const char* name, size_t expected) {
-    if (!object.Get(name).IsTypedArray()) fail("ERR_ARGUMENT", "%s of a sample: no bytes", name);
-    const auto array = object.Get(name).As<Napi::Uint8Array>();
+  const uint8_t* bytes(const Napi::Value& value, const char* name, size_t expected) {
+    if (!value.IsTypedArray()) fail("ERR_ARGUMENT", "%s of a sample: no bytes", name);
+    const auto array = value.As<Napi::Uint8Array>();
     if (array.ByteLength() != expected)
       fail("ERR_SHAPE", "%s of a sample: %zu bytes, expected %zu", name, array.ByteLength(),
            expected);
@@ -50,8 +50,8 @@ struct Held {
     layer.width = integer(from, "width", 1, kSide);
     layer.height = integer(from, "height", 1, kSide);
     const size_t pixels = static_cast<size_t>(layer.width) * layer.height;
-    layer.rgb = bytes(from, "rgb", 3 * pixels);
-    layer.mask = bytes(from, "mask", pixels);
+    layer.rgb = bytes(from.Get("rgb"), "rgb", 3 * pixels);
+    layer.mask = bytes(from.Get("mask"), "mask", pixels);
     layer.x = offset(from, "x");
     layer.y = offset(from, "y");
     layer.step_x = step(from, "stepX");
@@ -68,11 +68,11 @@ struct Held {
 
 }  // namespace
 
-// makeSample(spec) → Promise<{rgb, mask}>
+// makeSample(spec) → Promise<{rgb, mask, others}>
 Napi::Value make_sample(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
-    constexpr int kSide = 8192, kLayers = 16;
+    constexpr int kSide = 8192, kLayers = 16, kOthers = 256;
     const Napi::Object from = info[0].As<Napi::Object>();
     const auto held = std::make_shared<Held>();
     image::SampleSpec& spec = held->spec;
@@ -90,11 +90,20 @@ Napi::Value make_sample(const Napi::CallbackInfo& info) {
     for (uint32_t i = 0; i < layers.Length(); ++i)
       held->add_layer(layers.Get(i).As<Napi::Object>());
     spec.target = integer(from, "target", 0, static_cast<int>(layers.Length()) - 1);
+    const Napi::Array others = from.Get("others").As<Napi::Array>();
+    if (others.Length() > kOthers) fail("ERR_ARGUMENT", "%u others of a sample", others.Length());
+    const image::SampleLayer& base = spec.layers[0];
+    for (uint32_t i = 0; i < others.Length(); ++i)
+      spec.others.push_back(
+          held->bytes(others.Get(i), "others", static_cast<size_t>(base.width) * base.height));
     const auto work = [held] { return image::make_sample(held->spec); };
     const auto value = [held](Napi::Env inner, const image::Sample& sample) {
       Napi::Object result = Napi::Object::New(inner);
       result.Set("rgb", to_bytes(inner, sample.rgb));
       result.Set("mask", to_bytes(inner, sample.mask));
+      Napi::Array masks = Napi::Array::New(inner, sample.others.size());
+      for (uint32_t i = 0; i < masks.Length(); ++i) masks.Set(i, to_bytes(inner, sample.others[i]));
+      result.Set("others", masks);
       return Napi::Value(result);
     };
     return PoolWork<image::Sample>::start(env, work, value);

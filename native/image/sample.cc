@@ -43,6 +43,25 @@ int blend(int a, int b, int c, int d, const Tap& x, const Tap& y) {
   return (upper * (256 - y.weight) + lower * y.weight + 32768) >> 16;
 }
 
+// Calls set(x, y) where at least half of an output pixel is what the mask marks.
+template <class Set>
+void each_masked(const SampleLayer& source, const uint8_t* mask, int width, int height, Set&& set) {
+  const auto across = taps(source.x, source.step_x, 0, width, source.width);
+  const auto down = taps(source.y, source.step_y, 0, height, source.height);
+  for (int y = 0; y < height; ++y) {
+    const Tap& row = down[static_cast<size_t>(y)];
+    const uint8_t* above = mask + static_cast<size_t>(row.first) * source.width;
+    const uint8_t* below = mask + static_cast<size_t>(row.second) * source.width;
+    for (int x = 0; x < width; ++x) {
+      const Tap& column = across[static_cast<size_t>(x)];
+      const auto value = [](uint8_t marked) { return marked != 0 ? 255 : 0; };
+      if (blend(value(above[column.first]), value(above[column.second]), value(below[column.first]),
+                value(below[column.second]), column, row) >= 128)
+        set(x, y);
+    }
+  }
+}
+
 Layer resampled(const SampleLayer& source, int width, int height, bool whole) {
   Layer layer;
   layer.rect = {0, 0, width, height};
@@ -126,12 +145,21 @@ Canvas picture(const SampleSpec& spec) {
 Sample make_sample(const SampleSpec& spec) {
   const Canvas canvas = picture(spec);
   const size_t side = static_cast<size_t>(spec.size);
-  Sample sample{std::vector<uint8_t>(side * side * 3), std::vector<uint8_t>(side * side, 255)};
+  Sample sample{std::vector<uint8_t>(side * side * 3), std::vector<uint8_t>(side * side, 255), {}};
   for (int y = 0; y < spec.height; ++y) {
     const size_t row = static_cast<size_t>(y) * canvas.width;
     std::copy_n(canvas.rgb.data() + 3 * row, 3 * canvas.width, sample.rgb.data() + 3 * side * y);
     for (int x = 0; x < spec.width; ++x)
       sample.mask[side * y + x] = canvas.owner[row + x] == spec.target + 1;
+  }
+  for (const uint8_t* mask : spec.others) {
+    std::vector<uint8_t>& other = sample.others.emplace_back(side * side, 255);
+    for (int y = 0; y < spec.height; ++y)
+      std::fill_n(other.begin() + static_cast<std::ptrdiff_t>(side * y), spec.width, 0);
+    // What is pasted hides it.
+    each_masked(spec.layers[0], mask, spec.width, spec.height, [&](int x, int y) {
+      other[side * y + x] = canvas.owner[static_cast<size_t>(y) * canvas.width + x] <= 1;
+    });
   }
   return sample;
 }

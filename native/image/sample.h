@@ -23,7 +23,9 @@ struct SampleSpec {
       height = 0;  // the part of it that is picture; the rest, right and below, is padding
   // The first fills the picture; of the others only the masked objects are pasted, in this order.
   std::vector<SampleLayer> layers;
-  int target = 0;     // whose object is labelled
+  int target = 0;  // whose object is labelled
+  // Masks of further objects of the first layer's picture, each labelled on its own.
+  std::vector<const uint8_t*> others;
   int feather = 0;    // how softly pasted objects end, in pixels
   int shadow = 0;     // how dark the shadows of pasted objects are, 0 … 256
   int blur = 0;       // radius, in pixels
@@ -35,6 +37,7 @@ struct Sample {
   std::vector<uint8_t> rgb;  // size x size x 3, 0 in the padding
   std::vector<uint8_t>
       mask;  // size x size: 1 where at least half a pixel is the object, 255: padding
+  std::vector<std::vector<uint8_t>> others;  // the same of the others
 };
 
 // Bilinear with half-pixel centres and no antialiasing, as the model resizes. The same bytes on

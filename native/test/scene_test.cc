@@ -122,6 +122,41 @@ TEST(samples_of_extreme_parts) {
     }
 }
 
+TEST(samples_label_further_objects) {
+  // Left half and right half of the base; something pasted over the middle hides both.
+  const std::vector<uint8_t> rgb(3 * 8 * 4, 90), all(8 * 4, 1);
+  std::vector<uint8_t> left(8 * 4), right(8 * 4), middle(8 * 4);
+  for (size_t i = 0; i < left.size(); ++i) {
+    left[i] = i % 8 < 4;
+    right[i] = i % 8 >= 4;
+    middle[i] = i % 8 == 3 || i % 8 == 4;
+  }
+  hrsam::image::SampleSpec spec;
+  spec.size = 8;
+  spec.width = 8;
+  spec.height = 4;
+  hrsam::image::SampleLayer base;
+  base.rgb = rgb.data();
+  base.mask = all.data();
+  base.width = 8;
+  base.height = 4;
+  hrsam::image::SampleLayer pasted = base;
+  pasted.mask = middle.data();
+  spec.others = {left.data(), right.data()};
+  for (const bool hidden : {false, true}) {
+    spec.layers = {base};
+    if (hidden) spec.layers.push_back(pasted);
+    const auto sample = hrsam::image::make_sample(spec);
+    CHECK_EQ(sample.others.size(), 2u);
+    for (size_t i = 0; i < 64; ++i) {
+      const size_t x = i % 8;
+      const bool seen = !hidden || (x != 3 && x != 4);
+      CHECK_EQ(int{sample.others[0][i]}, i >= 32 ? 255 : seen && x < 4);
+      CHECK_EQ(int{sample.others[1][i]}, i >= 32 ? 255 : seen && x >= 4);
+    }
+  }
+}
+
 }  // namespace
 
 int main() {

@@ -30,7 +30,7 @@ it.each(['hrsam-tiny', 'hrsam++-tiny'])('%s: two halves make the bytes of the wh
     ),
   );
   const [batch, size, tokens, steps] = [2, 128, 3, 2];
-  const shape = { batch, height: size, width: size, tokens, steps };
+  const shape = { batch, height: size, width: size, tokens, objects: 2, steps };
   const loss = clickLoss(config, shape, 'bf16');
   const whole = owned.add(await gradientProgram(device, layout, loss, constants));
   const inputs: Tensors = { state };

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -126,6 +126,58 @@ describe('Mixture', () => {
     }
     expect(seen.padded).toBeGreaterThan(0);
     expect(seen.full).toBeGreaterThan(0);
+  });
+
+  it('labels further objects of the picture, with what hides them left out', async () => {
+    // Beside the disk, each picture's ground is an object of its own, and so is an empty one, which is left out.
+    const folder = join(root, 'several');
+    await discSet(folder, RED, BLUE, [
+      [120, 80],
+      [90, 90],
+    ]);
+    const entries: { image: string; mask: string }[] = JSON.parse(
+      await readFile(join(folder, 'index.json'), 'utf8'),
+    );
+    for (const { image, mask } of [...entries]) {
+      const ground = mask.replace('_mask', '_ground');
+      await sharp(join(folder, mask)).negate().toFile(join(folder, ground));
+      entries.push({ image, mask: ground });
+      const empty = mask.replace('_mask', '_empty');
+      await sharp(join(folder, mask)).linear(0, 0).toFile(join(folder, empty));
+      entries.push({ image, mask: empty });
+    }
+    await writeFile(join(folder, 'index.json'), JSON.stringify(entries));
+    const errors: string[] = [];
+    const source = await FolderSource.open(folder, { onCorrupt: ({ message }) => errors.push(message) });
+    for (const [objects, paste] of [
+      [1, 0],
+      [2, 0],
+      [4, 0],
+      [4, 1],
+    ] as const) {
+      const several = new Mixture([{ source, weight: 1 }], {
+        seed: 5,
+        size: 64,
+        objects,
+        augment: { paste },
+      });
+      const found = new Set<number>();
+      for (const k of numbers(12)) {
+        const { mask, others } = await several.sample(k);
+        found.add(others.length);
+        for (const other of others) {
+          expect(other.some((value) => value === 1)).toBe(true);
+          other.forEach((value, i) => {
+            expect(value === 255).toBe(mask[i] === 255);
+            if (paste === 0 && mask[i] !== 255) expect(value).toBe(1 - mask[i]!);
+            if (mask[i] === 1) expect(value).toBe(0);
+          });
+        }
+      }
+      expect(Math.max(...found)).toBe(objects === 1 ? 0 : objects === 2 || paste === 0 ? 1 : 2);
+    }
+    expect(errors.every((message) => message.includes('empty'))).toBe(true);
+    expect(new Set(errors).size).toBe(errors.length);
   });
 
   it('resizes as the protocol does when nothing is augmented', async () => {

@@ -42,7 +42,7 @@ const small = (): ModelConfig =>
     },
   });
 
-const STEP = { tokens: 8, steps: 3, focal: { alpha: 0.5, gamma: 2 } };
+const STEP = { tokens: 8, objects: 1, steps: 3, focal: { alpha: 0.5, gamma: 2 } };
 
 const MODELS: Record<TrainPart['model'], () => { config: ModelConfig; shape: ClickShape }> = {
   small: () => ({ config: small(), shape: { ...STEP, batch: 8, height: 256, width: 256 } }),

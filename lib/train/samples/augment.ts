@@ -73,12 +73,14 @@ export function plan(
   const layers = [cropped(object, crop, shown.width, shown.height, draws.chance(rules.flip), colours())];
   if (pasted)
     layers.push(placed(draws, pasted, shown.width, shown.height, draws.chance(rules.flip), colours()));
+  const target = draws.below(layers.length);
   return {
     size,
     width: shown.width,
     height: shown.height,
     layers,
-    target: draws.below(layers.length),
+    target,
+    others: target === 0 ? object.others : [object.mask, ...object.others],
     feather: pasted && draws.chance(0.5) ? 1 : 0,
     shadow: pasted && draws.chance(0.5) ? draws.below(160) : 0,
     blur: draws.chance(rules.blur) ? 1 : 0,

@@ -3,7 +3,7 @@ import type { Draws } from '../../draws.js';
 import { HrsamError } from '../../errors.js';
 import { decodeImage } from '../../image/decode.js';
 import type { Pixels } from '../../image/pixels.js';
-import { type LabelledObject, measure, type SampleSource } from './source.js';
+import { type LabelledObject, measure, type SampleSource, someOf } from './source.js';
 
 export interface FolderSourceOptions {
   /** Longest side that pictures keep; larger ones are shrunk while they are decoded. Default 1024. */
@@ -25,6 +25,7 @@ export class FolderSource implements SampleSource {
   // In order of last use.
   readonly #cache = new Map<string, Pixels>();
   #cached = 0;
+  #byImage: Map<unknown, number[]> | undefined;
 
   private constructor(
     readonly list: IndexFile,
@@ -41,8 +42,17 @@ export class FolderSource implements SampleSource {
     return this.list.entries.length;
   }
 
-  async draw(draws: Draws): Promise<LabelledObject | undefined> {
+  async draw(draws: Draws, others = 0): Promise<LabelledObject | undefined> {
     const i = draws.below(this.size);
+    const wanted = others > 0 ? someOf(draws, this.#companions(i), others) : [];
+    const object = await this.#attempt(i);
+    if (!object || wanted.length === 0) return object;
+    const found = await Promise.all(wanted.map((other) => this.#attempt(other)));
+    return { ...object, others: found.flatMap((other) => (other ? [other.mask] : [])) };
+  }
+
+  /** Entry `i`, unless it turns out unusable. */
+  async #attempt(i: number): Promise<LabelledObject | undefined> {
     if (this.#corrupt.has(i)) return undefined;
     try {
       return await this.read(i);
@@ -54,6 +64,17 @@ export class FolderSource implements SampleSource {
       }
       return undefined;
     }
+  }
+
+  /** Other entries of the same picture. */
+  #companions(i: number): number[] {
+    const image = (entry: unknown) => (entry as { image?: unknown } | null)?.image;
+    if (!this.#byImage) {
+      this.#byImage = new Map();
+      for (const [k, entry] of this.list.entries.entries())
+        this.#byImage.set(image(entry), [...(this.#byImage.get(image(entry)) ?? []), k]);
+    }
+    return this.#byImage.get(image(this.list.entries[i]))!.filter((other) => other !== i);
   }
 
   /**
@@ -76,7 +97,7 @@ export class FolderSource implements SampleSource {
     }
     const measured = measure(grey.data, grey.width);
     if (!measured) throw new HrsamError('ERR_IMAGE', 'the mask is empty', { where });
-    return { pixels, mask: grey.data, ...measured };
+    return { pixels, mask: grey.data, ...measured, others: [] };
   }
 
   /** RGB, or 0/1 for a mask. */

@@ -10,6 +10,8 @@ export interface Sample {
   image: Pixels;
   /** S · S bytes: 1 on the object, 0 beside it, 255 in the padding. */
   mask: Uint8Array;
+  /** Further objects of the picture, laid out alike. */
+  others: Uint8Array[];
   /** The part that is picture. */
   width: number;
   height: number;
@@ -20,6 +22,8 @@ export interface MixtureOptions {
   /** S: the longest side becomes this long. */
   size: number;
   augment?: Partial<Augmentation>;
+  /** Objects of a picture that are labelled, at most. Default 1. */
+  objects?: number;
   /** Pixels that an object has in its sample, at least. Default 32. */
   minPixels?: number;
 }
@@ -69,27 +73,28 @@ export class Mixture {
    * @throws HrsamError ERR_FILE when none of many objects can be used.
    */
   async sample(index: number): Promise<Sample> {
-    const { seed, size, minPixels = 32 } = this.options;
+    const { seed, size, objects = 1, minPixels = 32 } = this.options;
     const draws = new Draws(seed, index);
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      const object = await this.#object(draws);
+      const object = await this.#object(draws, objects - 1);
       if (!object) continue;
       const pasted = draws.chance(this.#augment.paste) ? await this.#object(draws) : undefined;
       const spec = plan(draws, size, this.#augment, object, pasted);
-      const { rgb, mask } = await native(() => addon().makeSample(spec)).catch((error) => {
+      const { rgb, mask, others } = await native(() => addon().makeSample(spec)).catch((error) => {
         throw typed(error);
       });
       if (count(mask) < minPixels) continue;
       const image: Pixels = { data: rgb, width: size, height: size, channels: 3 };
-      return { image, mask, width: spec.width, height: spec.height };
+      const usable = others.filter((other) => count(other) >= minPixels).slice(0, objects - 1);
+      return { image, mask, others: usable, width: spec.width, height: spec.height };
     }
     throw new HrsamError('ERR_FILE', `none of ${MAX_ATTEMPTS} objects could be used`, {
       where: `sample ${index}`,
     });
   }
 
-  #object(draws: Draws): Promise<LabelledObject | undefined> {
-    return this.sources[draws.weighted(this.#weights)]!.source.draw(draws);
+  #object(draws: Draws, others = 0): Promise<LabelledObject | undefined> {
+    return this.sources[draws.weighted(this.#weights)]!.source.draw(draws, others);
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Draws } from '../../draws.js';
 import { generateScene } from '../scenes/generate.js';
-import { type LabelledObject, measure, type SampleSource } from './source.js';
+import { type LabelledObject, measure, type SampleSource, someOf } from './source.js';
 
 export interface SceneSourceOptions {
   /** Longest sides of the scenes, smallest and largest, in pixels. */
@@ -15,7 +15,7 @@ export interface SceneSourceOptions {
 export class SceneSource implements SampleSource {
   constructor(readonly options: SceneSourceOptions) {}
 
-  async draw(draws: Draws): Promise<LabelledObject | undefined> {
+  async draw(draws: Draws, others = 0): Promise<LabelledObject | undefined> {
     const { sides, objects, minArea = 0.002 } = this.options;
     const seed = draws.bits();
     const long = Math.round(draws.uniform(...sides));
@@ -28,6 +28,8 @@ export class SceneSource implements SampleSource {
       return measured && measured.area >= minArea * width * height ? [{ mask, ...measured }] : [];
     });
     const chosen = usable[Math.floor(pick * usable.length)];
-    return chosen && { pixels, ...chosen };
+    if (!chosen) return undefined;
+    const rest = usable.filter((object) => object !== chosen).map(({ mask }) => mask);
+    return { pixels, ...chosen, others: others > 0 ? someOf(draws, rest, others) : [] };
   }
 }

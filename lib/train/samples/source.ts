@@ -13,12 +13,24 @@ export interface LabelledObject {
   box: Box;
   /** Pixels set; at least 1. */
   area: number;
+  /** Masks of further objects of the picture. */
+  others: readonly Uint8Array[];
 }
 
 /** Where objects come from. */
 export interface SampleSource {
-  /** An object chosen by the draws and nothing else; undefined where the choice fell on one that cannot be used. */
-  draw(draws: Draws): Promise<LabelledObject | undefined>;
+  /**
+   * An object chosen by the draws and nothing else; undefined where the choice fell on one that cannot be used.
+   * @param others Further objects of the picture that are wanted, at most. Default 0.
+   */
+  draw(draws: Draws, others?: number): Promise<LabelledObject | undefined>;
+}
+
+/** `count` of these, or all where there are fewer. */
+export function someOf<T>(draws: Draws, list: readonly T[], count: number): T[] {
+  const left = [...list];
+  while (left.length > count) left.splice(draws.below(left.length), 1);
+  return left;
 }
 
 /** Box and area of a mask; undefined when it is empty. */
