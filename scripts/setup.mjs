@@ -82,7 +82,7 @@ const addonHash = () =>
   hashFiles(
     root,
     ['native', 'CMakeLists.txt', 'package-lock.json'],
-    (path) => !path.startsWith('native/test/'),
+    (path) => !path.startsWith('native/test/') || path.startsWith('native/test/cuda/'),
     [process.platform, process.arch, process.env.CXX ?? ''],
   );
 

@@ -4,6 +4,7 @@
 
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <string>
@@ -24,7 +25,9 @@ void fail(const char* code, const char* format, ...) {
 
 namespace {
 
+// Beside the addon; HRSAM_CUDA_LIBRARY names another, for tests and tools.
 std::string cuda_library_path() {
+  if (const char* path = std::getenv("HRSAM_CUDA_LIBRARY")) return path;
   Dl_info info{};
   std::string folder;
   if (dladdr(reinterpret_cast<void*>(&cuda_library_path), &info) != 0 &&

@@ -1,5 +1,5 @@
 // GELU, SiLU, ReLU or sigmoid of every element.
-#include "expect.h"
+#include "../plan/forward_checks.h"
 #include "simd.h"
 #include "tasks.h"
 
@@ -42,14 +42,10 @@ class ActivationOp : public Op {
 }  // namespace
 
 Op* compile_activation(const Node& node, Compiler&) {
+  check_activation(node);
   const Value& x = node.value("x");
   const Value& result = node.result();
   const int64_t activation = node.integer("activation");
-  expect_floats(node, x, "x");
-  expect_floats(node, result, "the result");
-  expect(node, same_shape(x, result), "the result's shape is not that of x");
-  if (activation < 0 || activation > static_cast<int64_t>(Activation::sigmoid))
-    node.fail("ERR_ARGUMENT", "activation: unknown");
   return new ActivationOp(node.operand("x"), x.elements(), x.dtype, result.dtype,
                           static_cast<Activation>(activation));
 }

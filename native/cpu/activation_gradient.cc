@@ -1,5 +1,5 @@
 // dy · act′(x) of every element, x being the activation's argument.
-#include "expect.h"
+#include "../plan/gradient_checks.h"
 #include "simd.h"
 #include "tasks.h"
 
@@ -69,16 +69,8 @@ class ActivationGradient : public Op {
 }  // namespace
 
 Op* compile_activation_gradient(const Node& node, Compiler&) {
-  const Value& x = node.value("x");
-  const Value& dy = node.value("dy");
+  check_activation_gradient(node);
   const int64_t activation = node.integer("activation");
-  expect_floats(node, x, "x");
-  expect_floats(node, dy, "dy");
-  expect_floats(node, node.result(), "the result");
-  expect(node, same_shape(x, dy), "dy: not of x's shape");
-  expect(node, same_shape(x, node.result()), "the result's shape is not that of x");
-  if (activation < 0 || activation > static_cast<int64_t>(Activation::sigmoid))
-    node.fail("ERR_ARGUMENT", "activation: unknown");
   return new ActivationGradient(node, static_cast<Activation>(activation));
 }
 

@@ -3,7 +3,7 @@
 // written.
 #include <math.h>
 
-#include "expect.h"
+#include "../plan/gradient_checks.h"
 #include "simd.h"
 #include "tasks.h"
 
@@ -57,28 +57,17 @@ class AdamW : public Op {
   const Chunk* all() const { return cuts_.as<Chunk>(); }
 
   void cut(const Node& node) {
-    int groups = 0, rate_count = 0, decay_count = 0;
-    const double* lengths = node.list("lengths", &groups);
-    const double* rates = node.list("rates", &rate_count);
-    const double* decays = node.list("decays", &decay_count);
-    expect(node, rate_count == groups && decay_count == groups, "one rate and one decay per group");
-    int64_t total = 0;
-    for (int i = 0; i < groups; ++i) {
-      expect(node, lengths[i] >= 0 && lengths[i] <= static_cast<double>(size_),
-             "lengths: more than the parameters");
-      total += static_cast<int64_t>(lengths[i]);
-      expect(node, total <= size_, "lengths: more than the parameters");
-      chunks_ += divide_up(static_cast<int64_t>(lengths[i]), kChunk);
-    }
-    expect(node, total == size_, "lengths: not the number of parameters");
+    const ParameterGroups groups = read_groups(node, size_);
+    for (int i = 0; i < groups.count; ++i)
+      chunks_ += divide_up(static_cast<int64_t>(groups.lengths[i]), kChunk);
     cuts_ = Block(static_cast<size_t>(chunks_) * sizeof(Chunk));
     Chunk* next = cuts_.as<Chunk>();
     int64_t begin = 0;
-    for (int i = 0; i < groups; ++i) {
-      const int64_t end = begin + static_cast<int64_t>(lengths[i]);
+    for (int i = 0; i < groups.count; ++i) {
+      const int64_t end = begin + static_cast<int64_t>(groups.lengths[i]);
       for (; begin < end; begin += next[-1].count)
-        *next++ = {begin, smaller(kChunk, end - begin), static_cast<float>(rates[i]),
-                   static_cast<float>(decays[i])};
+        *next++ = {begin, smaller(kChunk, end - begin), static_cast<float>(groups.rates[i]),
+                   static_cast<float>(groups.decays[i])};
     }
   }
 
@@ -152,17 +141,7 @@ class AdamW : public Op {
 }  // namespace
 
 Op* compile_adamw(const Node& node, Compiler&) {
-  const Value& state = node.value("state");
-  const Value& gradient = node.value("gradient");
-  const Value& step = node.value("step");
-  expect_f32(node, state, "state");
-  expect_f32(node, gradient, "gradient");
-  expect_f32(node, step, "step");
-  expect_rank(node, gradient, "gradient", 1);
-  expect(node, has_shape(state, {4, gradient.dim(0)}), "state: expected (4, P)");
-  expect(node, has_shape(step, {5}), "step: expected 5 numbers");
-  expect(node, node.result().dtype == DType::f32 && same_shape(state, node.result()),
-         "the result's shape is not that of state");
+  check_adamw(node);
   return new AdamW(node);
 }
 

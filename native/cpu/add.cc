@@ -2,7 +2,7 @@
 //
 // Neighbouring axes of a that b has both or lacks both are one: what remains are alternating axes,
 // the last of which is the inner loop, over b's elements or over one of them.
-#include "expect.h"
+#include "../plan/forward_checks.h"
 #include "simd.h"
 #include "tasks.h"
 
@@ -93,16 +93,10 @@ class Add : public Op {
 }  // namespace
 
 Op* compile_add(const Node& node, Compiler&) {
+  check_add(node);
   const Value& a = node.value("a");
   const Value& b = node.value("b");
   const Value& result = node.result();
-  expect_floats(node, a, "a");
-  expect_floats(node, b, "b");
-  expect_floats(node, result, "the result");
-  expect(node, same_shape(a, result), "the result's shape is not that of a");
-  for (int i = a.rank - 1, j = b.rank - 1; j >= 0; --i, --j)
-    expect(node, b.dims[j] == 1 || (i >= 0 && b.dims[j] == a.dims[i]),
-           "b: does not broadcast to the shape of a");
   return new Add(node, a, b, result);
 }
 

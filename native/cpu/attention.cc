@@ -9,7 +9,8 @@
 // order. Where a few queries face many chunks, as in a mask decoder, chunks are units of work too;
 // elsewhere a unit merges its own. The arithmetic is the same, so a result depends neither on the
 // number of queries nor on the rest of the batch.
-#include "attention_layout.h"
+#include "../plan/attention_layout.h"
+#include "attention_tile.h"
 #include "carver.h"
 #include "relative_bias.h"
 

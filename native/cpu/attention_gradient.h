@@ -4,8 +4,8 @@
 
 #include <initializer_list>
 
+#include "../plan/attention_layout.h"
 #include "attention_gradient_tile.h"
-#include "attention_layout.h"
 #include "carver.h"
 #include "relative_bias.h"
 

@@ -14,6 +14,7 @@
 // 2^x.
 #pragma once
 
+#include "../plan/head.h"
 #include "rope.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -28,9 +29,6 @@ constexpr int kGroup = 4 * kRows;  // queries that share a key panel while it is
 constexpr int kPanel = kVectors * kWidth;
 constexpr int kSoftmaxRows = 4;
 alignas(64) constexpr float kLanes[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-constexpr int kMaxHead = 512;  // channels of a head
-constexpr float kLog2E = 1.442695041f;
-constexpr float kMasked = -1e30f;  // finite, so that no difference of two of them is undefined
 
 // The type in which products are computed: E is float, or bf16 where the processor multiplies it.
 #if defined(HRSAM_ISA_avx512bf16)

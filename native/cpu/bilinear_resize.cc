@@ -2,8 +2,8 @@
 //
 // A task is a few output rows. Channels last: vectors run over the channels of one pixel. Channels
 // first: the two source rows are mixed into one row of scratch, from which the columns are picked.
-#include "bilinear.h"
-#include "expect.h"
+#include "../plan/bilinear.h"
+#include "../plan/forward_checks.h"
 #include "simd.h"
 #include "tasks.h"
 
@@ -97,18 +97,9 @@ class BilinearResize : public Op {
 }  // namespace
 
 Op* compile_bilinear_resize(const Node& node, Compiler&) {
+  check_bilinear_resize(node);
   const Value &x = node.value("x"), &result = node.result();
-  expect_rank(node, x, "x", 4);
-  expect_floats(node, x, "x");
   const bool last = node.flag("channels_last");
-  int64_t size[2];
-  integers(node, "size", 2, size);
-  expect(node, result.dtype == x.dtype, "the result's type is not x's");
-  expect(node,
-         last ? has_shape(result, {x.dim(0), size[0], size[1], x.dim(3)})
-              : has_shape(result, {x.dim(0), x.dim(1), size[0], size[1]}),
-         "the result's shape is not x's with the new size");
-  expect(node, x.elements() > 0 || result.elements() == 0, "x: an empty picture");
   const int operand = node.operand("x");
   if (x.dtype == DType::f32) return new BilinearResize<float>(operand, x, result, last);
   return new BilinearResize<bf16>(operand, x, result, last);

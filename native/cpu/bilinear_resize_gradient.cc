@@ -1,8 +1,8 @@
 // The adjoint of bilinear_resize, separably: the rows of dy that a row of x went into are mixed as
 // they were made, then the columns are handed back in their order.
-#include "bilinear.h"
+#include "../plan/bilinear.h"
+#include "../plan/gradient_checks.h"
 #include "carver.h"
-#include "expect.h"
 #include "simd.h"
 #include "tasks.h"
 
@@ -109,18 +109,9 @@ class BilinearResizeGradient : public Op {
 }  // namespace
 
 Op* compile_bilinear_resize_gradient(const Node& node, Compiler&) {
+  check_bilinear_resize_gradient(node);
   const Value &dy = node.value("dy"), &result = node.result();
-  expect_rank(node, dy, "dy", 4);
-  expect_floats(node, dy, "dy");
   const bool last = node.flag("channels_last");
-  int64_t size[2];
-  integers(node, "size", 2, size);
-  expect(node, result.dtype == dy.dtype, "the result's type is not dy's");
-  expect(node,
-         last ? has_shape(result, {dy.dim(0), size[0], size[1], dy.dim(3)})
-              : has_shape(result, {dy.dim(0), dy.dim(1), size[0], size[1]}),
-         "the result's shape is not dy's with the new size");
-  expect(node, result.elements() > 0 || dy.elements() == 0, "size: an empty picture");
   const int operand = node.operand("dy");
   if (dy.dtype == DType::f32) return new BilinearResizeGradient<float>(operand, dy, result, last);
   return new BilinearResizeGradient<bf16>(operand, dy, result, last);

@@ -1,5 +1,5 @@
 // f32 ↔ bf16, rounded to nearest even.
-#include "expect.h"
+#include "../plan/forward_checks.h"
 #include "simd.h"
 #include "tasks.h"
 
@@ -41,11 +41,9 @@ class Cast : public Op {
 }  // namespace
 
 Op* compile_cast(const Node& node, Compiler&) {
+  check_cast(node);
   const Value& x = node.value("x");
   const Value& result = node.result();
-  expect_floats(node, x, "x");
-  expect_floats(node, result, "the result");
-  expect(node, same_shape(x, result), "the result's shape is not that of x");
   return new Cast(node.operand("x"), x.elements(), x.dtype, result.dtype);
 }
 

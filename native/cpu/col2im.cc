@@ -2,7 +2,7 @@
 //
 // A task owns rows of the picture. The patches' runs (k·C values of a row with channels last, k
 // values of one channel else) are added to a row of f32 sums, in ascending order of patches.
-#include "expect.h"
+#include "../plan/patches.h"
 #include "simd.h"
 #include "tasks.h"
 
@@ -10,17 +10,10 @@ namespace hrsam::cpu::HRSAM_ISA {
 
 namespace {
 
-struct Shape {
-  int64_t batch, height, width, channels;  // the picture
-  int64_t rows, columns;                   // of patches
-  int64_t kernel, stride, padding;
-  bool channels_last;
-};
-
 template <class T>
 class Col2im : public Op {
  public:
-  Col2im(int dy, const Shape& shape) : dy_(dy), s_(shape) {
+  Col2im(int dy, const PatchShape& shape) : dy_(dy), s_(shape) {
     pixel_ = s_.channels_last ? s_.channels : 1;
     planes_ = s_.channels_last ? 1 : s_.channels;
     patch_ = planes_ * s_.kernel * s_.kernel * pixel_;
@@ -74,43 +67,15 @@ class Col2im : public Op {
   }
 
   int dy_;
-  Shape s_;
+  PatchShape s_;
   int64_t pixel_, planes_, patch_;
 };
 
 }  // namespace
 
 Op* compile_col2im(const Node& node, Compiler&) {
-  const Value& dy = node.value("dy");
-  const Value& result = node.result();
-  expect_rank(node, dy, "dy", 4);
-  expect_floats(node, dy, "dy");
-  expect(node, result.dtype == dy.dtype, "the result's type is not dy's");
-  Shape s{};
-  int64_t size[2];
-  integers(node, "size", 2, size);
-  s.height = size[0];
-  s.width = size[1];
-  s.channels_last = node.flag("channels_last");
-  s.kernel = node.integer("kernel");
-  s.stride = node.integer("stride");
-  s.padding = node.integer("padding");
-  expect(node, s.kernel >= 1 && s.kernel <= 1024, "kernel: expected 1 to 1024");
-  expect(node, s.stride >= 1 && s.stride <= 1024, "stride: expected 1 to 1024");
-  expect(node, s.padding >= 0 && s.padding <= 1024, "padding: expected 0 to 1024");
-  expect(node, smaller(s.height, s.width) + 2 * s.padding >= s.kernel,
-         "size: smaller than the kernel");
-  s.batch = dy.dim(0);
-  s.channels = dy.dim(3) / (s.kernel * s.kernel);
-  s.rows = (s.height + 2 * s.padding - s.kernel) / s.stride + 1;
-  s.columns = (s.width + 2 * s.padding - s.kernel) / s.stride + 1;
-  expect(node, has_shape(dy, {s.batch, s.rows, s.columns, s.kernel * s.kernel * s.channels}),
-         "dy: not (B, rows, columns, kernel * kernel * channels) of a picture of that size");
-  expect(node,
-         s.channels_last ? has_shape(result, {s.batch, s.height, s.width, s.channels})
-                         : has_shape(result, {s.batch, s.channels, s.height, s.width}),
-         "the result's shape is not that of the picture");
-  if (dy.dtype == DType::f32) return new Col2im<float>(node.operand("dy"), s);
+  const PatchShape s = read_col2im(node);
+  if (node.value("dy").dtype == DType::f32) return new Col2im<float>(node.operand("dy"), s);
   return new Col2im<bf16>(node.operand("dy"), s);
 }
 

@@ -1,7 +1,5 @@
 // Operands x0, x1, … joined along one axis.
-#include <stdio.h>
-
-#include "expect.h"
+#include "../plan/joins.h"
 #include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -34,40 +32,21 @@ class Concat : public Op {
   int64_t outer_, run_bytes_;
 };
 
-const char* part_name(char (&name)[16], int i) {
-  snprintf(name, sizeof(name), "x%d", i);
-  return name;
-}
-
 }  // namespace
 
 Op* compile_concat(const Node& node, Compiler&) {
-  const Value& result = node.result();
-  const int64_t axis = node.integer("axis");
-  expect(node, axis >= 0 && axis < result.rank, "axis: not one of the result's");
-  int64_t outer = 1, inner_bytes = dtype_bytes(result.dtype);
-  for (int i = 0; i < result.rank; ++i) {
-    if (i < axis) outer *= result.dims[i];
-    if (i > axis) inner_bytes *= result.dims[i];
-  }
-
-  char name[16];
+  const int64_t bytes = dtype_bytes(node.result().dtype);
+  int64_t outer = 0, run = 0;
   int count = 0;
-  while (node.has(part_name(name, count))) ++count;
+  each_part(node, [&](const JoinedPart&) { ++count; });
   Block parts(static_cast<size_t>(count) * sizeof(Part));
-  int64_t length = 0;
-  for (int i = 0; i < count; ++i) {
-    const Value& x = node.value(part_name(name, i));
-    Value expected = result;
-    if (x.rank == result.rank) expected.dims[axis] = x.dims[axis];
-    if (x.dtype != result.dtype || !same_shape(x, expected))
-      node.fail("ERR_SHAPE", "%s: its type or a side other than axis %d differs from the result's",
-                name, static_cast<int>(axis));
-    parts.as<Part>()[i] = {node.operand(name), x.dims[axis] * inner_bytes, length * inner_bytes};
-    length += x.dims[axis];
-  }
-  expect(node, length == result.dims[axis], "the parts do not add up to the result");
-  return new Concat(static_cast<Block&&>(parts), count, outer, length * inner_bytes);
+  count = 0;
+  each_part(node, [&](const JoinedPart& part) {
+    parts.as<Part>()[count++] = {part.operand, part.run * bytes, part.offset * bytes};
+    outer = part.outer;
+    run = part.result_run * bytes;
+  });
+  return new Concat(static_cast<Block&&>(parts), count, outer, run);
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

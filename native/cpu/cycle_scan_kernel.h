@@ -2,6 +2,7 @@
 // arrays are rows of kWidth numbers unless said. cycle_scan.cc tells what they are for.
 #pragma once
 
+#include "../plan/scan_shape.h"
 #include "simd.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -9,7 +10,6 @@ namespace hrsam::cpu::HRSAM_ISA {
 constexpr int kScanTokens =
     64;  // per block: step, drive and y of 16 channels take 12 KB of the L1 cache
 constexpr int kScanStates = 4;  // taken through a block together, in registers
-constexpr int kMaxStates = 256;
 // A state's beginning is carried on until it has decayed by 2^-22, which is also what carrying it
 // may cost in accuracy: the rounding errors of a sum over states.
 constexpr float kNegligible = -22;

@@ -1,8 +1,8 @@
 // The operands that the cycle scan and its gradient share, and what is expected of them.
 #pragma once
 
+#include "../plan/scan_shape.h"
 #include "cycle_scan_kernel.h"
-#include "expect.h"
 #include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -43,57 +43,20 @@ struct Rows {
   }
 };
 
-class ScanOperands {
+class ScanOperands : public ScanShape {
  public:
   // Checks the node's operands; all but dy, and not its result.
   explicit ScanOperands(const Node& node)
-      : u_(node.operand("u")),
+      : ScanShape(node),
+        u_(node.operand("u")),
         ssm_(node.operand("ssm")),
         a_log_(node.operand("a_log")),
         dt_bias_(node.operand_or("dt_bias")),
         d_(node.operand_or("d")),
         gamma_(node.operand_or("gamma")),
-        softplus(node.flag("softplus")) {
-    const Value &u = node.value("u"), &ssm = node.value("ssm"), &a_log = node.value("a_log");
-    expect_rank(node, u, "u", 3);
-    expect_floats(node, u, "u");
-    expect_floats(node, ssm, "ssm");
-    expect_f32(node, a_log, "a_log");
-    u_type_ = u.dtype;
-    ssm_type_ = ssm.dtype;
-    batch = u.dim(0);
-    tokens = u.dim(1);
-    expect(node, u.dim(2) > 0 && u.dim(2) < (1 << 24), "u: no channels, or too many");
-    channels = static_cast<int>(u.dim(2));
-    expect(node, a_log.rank == 2 && a_log.dim(0) == channels, "a_log: expected (channels, states)");
-    expect(node, a_log.dim(1) >= 1 && a_log.dim(1) <= kMaxStates,
-           "a_log: expected 1 to 256 states");
-    states = static_cast<int>(a_log.dim(1));
-    expect(node, has_shape(ssm, {batch, tokens, channels + int64_t{2} * states}),
-           "ssm: expected (batch, tokens, channels + 2 states)");
-    expect_vector(node, "dt_bias");
-    expect_vector(node, "d");
-    if (gamma_ >= 0) {
-      const Value& gamma = node.value("gamma");
-      expect_f32(node, gamma, "gamma");
-      expect(node,
-             gamma.rank == 3 && gamma.dim(0) == channels && gamma.dim(1) >= 1 &&
-                 gamma.dim(1) <= 1024 && gamma.dim(2) == 1,
-             "gamma: expected (channels, readings, 1)");
-      readings = static_cast<int>(gamma.dim(1));
-    }
-    node.list("segments", &segment_count);
-    segments_ = Block(static_cast<size_t>(segment_count + 1) * sizeof(int64_t));
-    integers(node, "segments", segment_count, segments_.as<int64_t>());
-    int64_t total = 0;
-    for (int i = 0; i < segment_count; ++i) {
-      total += segment(i);
-      longest = larger(longest, segment(i));
-    }
-    expect(node, total == tokens, "segments: their sum is not the number of tokens");
-  }
+        u_type_(node.value("u").dtype),
+        ssm_type_(node.value("ssm").dtype) {}
 
-  int64_t segment(int i) const { return segments_.as<int64_t>()[i]; }
   bool has_bias() const { return dt_bias_ >= 0; }
   bool has_d() const { return d_ >= 0; }
   bool has_gamma() const { return gamma_ >= 0; }
@@ -117,11 +80,6 @@ class ScanOperands {
   }
 
  private:
-  void expect_vector(const Node& node, const char* name) const {
-    if (!node.has(name)) return;
-    expect_f32(node, node.value(name), name);
-    expect(node, has_shape(node.value(name), {channels}), "dt_bias, d: not one number per channel");
-  }
   V vector(const Run& run, int operand, int channel, int n) const {
     return operand < 0 ? zero() : load_lanes(run.in<float>(operand) + channel, n);
   }
@@ -134,13 +92,6 @@ class ScanOperands {
 
   int u_, ssm_, a_log_, dt_bias_, d_, gamma_;
   DType u_type_, ssm_type_;
-  Block segments_;  // int64_t lengths
-
- public:
-  int64_t batch, tokens;
-  int channels, states, readings = 1, segment_count = 0;
-  int64_t longest = 0;  // segment
-  bool softplus;
 };
 
 }  // namespace hrsam::cpu::HRSAM_ISA

@@ -1,7 +1,7 @@
 // (B, h, w, k·k·C), last axis ordered (row in the block, column, channel) → (B, k·h, k·w, C): the
 // second half of a transposed convolution whose stride is its kernel's size. A row of k·C values
 // stays together.
-#include "expect.h"
+#include "../plan/forward_checks.h"
 #include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -35,16 +35,9 @@ class DepthToSpace : public Op {
 }  // namespace
 
 Op* compile_depth_to_space(const Node& node, Compiler&) {
+  check_depth_to_space(node);
   const Value& x = node.value("x");
-  const Value& result = node.result();
   const int64_t block = node.integer("block");
-  expect_rank(node, x, "x", 4);
-  expect(node, block >= 1 && block <= 1024, "block: expected 1 to 1024");
-  expect(node, x.dim(3) % (block * block) == 0, "x: its channels do not fill whole blocks");
-  expect(node,
-         result.dtype == x.dtype && has_shape(result, {x.dim(0), block * x.dim(1), block * x.dim(2),
-                                                       x.dim(3) / (block * block)}),
-         "the result's shape or type is not that of x's blocks");
   return new DepthToSpace(node.operand("x"), x.dim(0) * x.dim(1), x.dim(2), block,
                           x.dim(3) / block * dtype_bytes(x.dtype));
 }

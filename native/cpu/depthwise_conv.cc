@@ -3,7 +3,7 @@
 // A task owns some rows of the result and computes pixel by pixel, some vectors of channels at a
 // time, their sums in registers: x is then read in long runs, which the processor's prefetch
 // follows (groups of pixels read each weight less often, but took twice the time on large grids).
-#include "expect.h"
+#include "../plan/forward_checks.h"
 #include "simd.h"
 #include "tasks.h"
 
@@ -126,18 +126,10 @@ class DepthwiseConv : public Op {
 }  // namespace
 
 Op* compile_depthwise_conv(const Node& node, Compiler& compiler) {
+  check_depthwise_conv(node);
   const Value& x = node.value("x");
   const Value& weight = node.value("weight");
-  const Value& result = node.result();
-  expect_rank(node, x, "x", 4);
-  expect_floats(node, x, "x");
-  expect_rank(node, weight, "weight", 4);
-  expect_f32(node, weight, "weight");
-  expect_floats(node, result, "the result");
   const int64_t kernel = weight.dim(3);
-  expect(node, kernel % 2 == 1 && has_shape(weight, {x.dim(3), 1, kernel, kernel}),
-         "weight: expected (C, 1, k, k) with odd k and the channels of x");
-  expect(node, same_shape(x, result), "the result's shape is not that of x");
   return new DepthwiseConv(node, x, kernel, compiler);
 }
 

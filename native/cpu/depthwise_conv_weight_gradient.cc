@@ -1,7 +1,7 @@
 // Gradient of a depthwise convolution's weight: for every tap the sum over pixels of dy times the
 // pixel of x that the tap saw.
+#include "../plan/gradient_checks.h"
 #include "chunked_sum.h"
-#include "expect.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
@@ -96,17 +96,9 @@ class DepthwiseConvWeightGradient : public Op {
 }  // namespace
 
 Op* compile_depthwise_conv_weight_gradient(const Node& node, Compiler&) {
+  check_depthwise_conv_weight_gradient(node);
   const Value& x = node.value("x");
-  const Value& dy = node.value("dy");
   const int64_t kernel = node.integer("kernel");
-  expect_rank(node, x, "x", 4);
-  expect_floats(node, x, "x");
-  expect_floats(node, dy, "dy");
-  expect_f32(node, node.result(), "the result");
-  expect(node, same_shape(x, dy), "dy: not of x's shape");
-  expect(node, kernel >= 1 && kernel <= 1023 && kernel % 2 == 1, "kernel: expected 1, 3, ... 1023");
-  expect(node, has_shape(node.result(), {x.dim(3), 1, kernel, kernel}),
-         "the result's shape is not (C, 1, k, k)");
   return new DepthwiseConvWeightGradient(node, x, kernel);
 }
 

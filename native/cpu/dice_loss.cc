@@ -1,4 +1,5 @@
 // The dice loss of every sample.
+#include "../plan/gradient_checks.h"
 #include "dice.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -36,10 +37,8 @@ class DiceLossOp : public Op {
 }  // namespace
 
 Op* compile_dice_loss(const Node& node, Compiler&) {
-  expect_samples(node, "logits", "labels");
-  const Value& logits = node.value("logits");
-  expect(node, has_shape(node.result(), {logits.dim(0)}), "the result's shape is not (B)");
-  return new DiceLossOp(node, logits);
+  check_dice_loss(node);
+  return new DiceLossOp(node, node.value("logits"));
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

@@ -1,4 +1,5 @@
 // Gradient of the dice loss with respect to the logits.
+#include "../plan/gradient_checks.h"
 #include "dice.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -46,12 +47,8 @@ class DiceLossGradient : public Op {
 }  // namespace
 
 Op* compile_dice_loss_gradient(const Node& node, Compiler&) {
-  expect_samples(node, "logits", "labels");
-  const Value& logits = node.value("logits");
-  expect_f32(node, node.value("dy"), "dy");
-  expect(node, has_shape(node.value("dy"), {logits.dim(0)}), "dy: expected one number per sample");
-  expect(node, same_shape(node.result(), logits), "the result's shape is not that of the logits");
-  return new DiceLossGradient(node, logits);
+  check_dice_loss_gradient(node);
+  return new DiceLossGradient(node, node.value("logits"));
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

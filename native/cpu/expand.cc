@@ -1,5 +1,5 @@
 // One item repeated over the leading axis.
-#include "expect.h"
+#include "../plan/forward_checks.h"
 #include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -22,13 +22,9 @@ class Expand : public Op {
 }  // namespace
 
 Op* compile_expand(const Node& node, Compiler&) {
+  check_expand(node);
   const Value& x = node.value("x");
   const Value& result = node.result();
-  Value expected = x;
-  if (x.rank > 0) expected.dims[0] = node.integer("batch");
-  expect(node,
-         x.rank > 0 && x.dims[0] == 1 && x.dtype == result.dtype && same_shape(expected, result),
-         "x (1, ...) to (batch, ...)");
   return new Expand(node.operand("x"), result.dims[0], x.bytes());
 }
 

@@ -1,4 +1,5 @@
 // The normalised focal loss of every sample.
+#include "../plan/gradient_checks.h"
 #include "focal.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -36,10 +37,8 @@ class FocalLossOp : public Op {
 }  // namespace
 
 Op* compile_focal_loss(const Node& node, Compiler&) {
-  expect_samples(node, "logits", "labels");
-  const Value& logits = node.value("logits");
-  expect(node, has_shape(node.result(), {logits.dim(0)}), "the result's shape is not (B)");
-  return new FocalLossOp(node, logits);
+  check_focal_loss(node);
+  return new FocalLossOp(node, node.value("logits"));
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

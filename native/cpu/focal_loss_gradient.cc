@@ -1,5 +1,6 @@
 // Gradient of the normalised focal loss with respect to the logits; the normaliser, computed again,
 // counts as a constant.
+#include "../plan/gradient_checks.h"
 #include "focal.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -48,12 +49,8 @@ class FocalLossGradient : public Op {
 }  // namespace
 
 Op* compile_focal_loss_gradient(const Node& node, Compiler&) {
-  expect_samples(node, "logits", "labels");
-  const Value& logits = node.value("logits");
-  expect_f32(node, node.value("dy"), "dy");
-  expect(node, has_shape(node.value("dy"), {logits.dim(0)}), "dy: expected one number per sample");
-  expect(node, same_shape(node.result(), logits), "the result's shape is not that of the logits");
-  return new FocalLossGradient(node, logits);
+  check_focal_loss_gradient(node);
+  return new FocalLossGradient(node, node.value("logits"));
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

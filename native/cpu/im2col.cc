@@ -3,7 +3,7 @@
 //
 // Rows are built from runs: with channels last the kernel's row of one position is contiguous in x
 // (k·C values), with channels first k values of one channel are. What the padding covers is zero.
-#include "expect.h"
+#include "../plan/patches.h"
 #include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -30,17 +30,9 @@ inline void copy_short(char* to, const char* from, int64_t bytes) {
   }
 }
 
-struct Shape {
-  int64_t batch, height, width, channels;  // x
-  int64_t rows, columns;                   // result
-  int64_t kernel, stride, padding;
-  bool channels_last;
-  int64_t element_bytes;
-};
-
 class Im2col : public Op {
  public:
-  Im2col(int x, const Shape& shape) : x_(x), s_(shape) {
+  Im2col(int x, const PatchShape& shape) : x_(x), s_(shape) {
     pixel_bytes_ = (s_.channels_last ? s_.channels : 1) * s_.element_bytes;
     planes_ = s_.channels_last ? 1 : s_.channels;
     position_bytes_ = planes_ * s_.kernel * s_.kernel * pixel_bytes_;
@@ -102,38 +94,14 @@ class Im2col : public Op {
   }
 
   int x_;
-  Shape s_;
+  PatchShape s_;
   int64_t pixel_bytes_, planes_, position_bytes_;
 };
 
 }  // namespace
 
 Op* compile_im2col(const Node& node, Compiler&) {
-  const Value& x = node.value("x");
-  const Value& result = node.result();
-  expect_rank(node, x, "x", 4);
-  Shape s{};
-  s.channels_last = node.flag("channels_last");
-  s.batch = x.dim(0);
-  s.height = x.dim(s.channels_last ? 1 : 2);
-  s.width = x.dim(s.channels_last ? 2 : 3);
-  s.channels = x.dim(s.channels_last ? 3 : 1);
-  s.kernel = node.integer("kernel");
-  s.stride = node.integer("stride");
-  s.padding = node.integer("padding");
-  s.element_bytes = dtype_bytes(x.dtype);
-  expect(node, s.kernel >= 1 && s.kernel <= 1024, "kernel: expected 1 to 1024");
-  expect(node, s.stride >= 1 && s.stride <= 1024, "stride: expected 1 to 1024");
-  expect(node, s.padding >= 0 && s.padding <= 1024, "padding: expected 0 to 1024");
-  expect(node, larger(0, smaller(s.height, s.width)) + 2 * s.padding >= s.kernel,
-         "x: smaller than the kernel");
-  s.rows = (s.height + 2 * s.padding - s.kernel) / s.stride + 1;
-  s.columns = (s.width + 2 * s.padding - s.kernel) / s.stride + 1;
-  expect(node,
-         result.dtype == x.dtype &&
-             has_shape(result, {s.batch, s.rows, s.columns, s.kernel * s.kernel * s.channels}),
-         "the result's shape or type is not (B, rows, columns, kernel * kernel * channels) of x");
-  return new Im2col(node.operand("x"), s);
+  return new Im2col(node.operand("x"), read_im2col(node));
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

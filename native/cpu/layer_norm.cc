@@ -3,7 +3,7 @@
 //
 // A row is read three times (mean; variance around it; result), the second and third time from the
 // L1 cache, so memory is the bound.
-#include "expect.h"
+#include "../plan/forward_checks.h"
 #include "moments.h"
 #include "tasks.h"
 
@@ -80,24 +80,7 @@ class LayerNorm : public Op {
 }  // namespace
 
 Op* compile_layer_norm(const Node& node, Compiler&) {
-  const Value& x = node.value("x");
-  expect_floats(node, x, "x");
-  expect(node, x.rank >= 1 && x.dim(-1) > 0 && x.dim(-1) < (1 << 24),
-         "x: no channels, or too many");
-  const int64_t channels[] = {x.dim(-1)};
-  const char* const names[] = {"weight", "bias"};
-  for (const char* name : names) {
-    expect_f32(node, node.value(name), name);
-    expect(node, has_shape(node.value(name), channels), "weight, bias: not one number per channel");
-  }
-  if (node.has("gate")) {
-    expect_floats(node, node.value("gate"), "gate");
-    expect(node, node.value("gate").elements() == x.elements(), "gate: not of x's size");
-  }
-  expect_floats(node, node.result(), "result");
-  expect(node, same_shape(node.result(), x), "result: not of x's shape");
-  const int64_t activation = node.integer("activation");
-  expect(node, activation >= 0 && activation <= 4, "activation: expected 0 to 4");
+  check_layer_norm(node);
   return new LayerNorm(node);
 }
 

@@ -1,6 +1,6 @@
 // Gradient of LayerNorm's argument. With n = (x − mean)·factor and g = dy·weight:
 // factor · (g − mean(g) − n·mean(g·n)).
-#include "expect.h"
+#include "../plan/gradient_checks.h"
 #include "moments.h"
 #include "tasks.h"
 
@@ -75,17 +75,7 @@ class LayerNormGradient : public Op {
 }  // namespace
 
 Op* compile_layer_norm_gradient(const Node& node, Compiler&) {
-  const Value& x = node.value("x");
-  const Value& dy = node.value("dy");
-  expect_floats(node, x, "x");
-  expect_floats(node, dy, "dy");
-  expect_floats(node, node.result(), "the result");
-  expect(node, x.rank >= 1 && x.dim(-1) > 0 && x.dim(-1) < (1 << 24),
-         "x: no channels, or too many");
-  expect_f32(node, node.value("weight"), "weight");
-  expect(node, has_shape(node.value("weight"), {x.dim(-1)}), "weight: not one number per channel");
-  expect(node, same_shape(dy, x), "dy: not of x's shape");
-  expect(node, same_shape(node.result(), x), "the result's shape is not that of x");
+  check_layer_norm_gradient(node);
   return new LayerNormGradient(node);
 }
 

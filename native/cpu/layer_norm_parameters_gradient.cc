@@ -1,7 +1,7 @@
 // Gradients of LayerNorm's weight, the sum over rows of dy · (x − mean) / sqrt(variance + eps), and
 // of its bias, the sum of dy.
+#include "../plan/gradient_checks.h"
 #include "chunked_sum.h"
-#include "expect.h"
 #include "moments.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -69,15 +69,7 @@ class LayerNormParametersGradient : public Op {
 }  // namespace
 
 Op* compile_layer_norm_parameters_gradient(const Node& node, Compiler&) {
-  const Value& x = node.value("x");
-  const Value& dy = node.value("dy");
-  expect_floats(node, x, "x");
-  expect_floats(node, dy, "dy");
-  expect_f32(node, node.result(), "the result");
-  expect(node, x.rank >= 1 && x.dim(-1) > 0 && x.dim(-1) < (1 << 24),
-         "x: no channels, or too many");
-  expect(node, same_shape(dy, x), "dy: not of x's shape");
-  expect(node, has_shape(node.result(), {2, x.dim(-1)}), "the result's shape is not (2, channels)");
+  check_layer_norm_parameters_gradient(node);
   return new LayerNormParametersGradient(node);
 }
 

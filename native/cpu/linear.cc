@@ -1,7 +1,7 @@
 // residual + activation(x·Wᵀ + bias), W as it is or transposed in memory.
 #include <stdio.h>
 
-#include "expect.h"
+#include "../plan/forward_checks.h"
 #include "gemm.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -73,35 +73,7 @@ class Linear : public Op {
 }  // namespace
 
 Op* compile_linear(const Node& node, Compiler& compiler) {
-  const Value& x = node.value("x");
-  const Value& weight = node.value("weight");
-  const Value& result = node.result();
-  expect_floats(node, x, "x");
-  expect_floats(node, weight, "weight");
-  expect_floats(node, result, "the result");
-  expect_rank(node, weight, "weight", 2);
-  const bool transposed = node.flag("transposed");
-  const int64_t n = weight.dim(transposed ? 1 : 0), k = weight.dim(transposed ? 0 : 1);
-  expect(node, x.rank >= 1 && k >= 1 && x.dim(-1) == k,
-         "x: its last dimension is not the weight's");
-  expect(node, result.rank == x.rank && result.dim(-1) == n && result.elements() == x.rows() * n,
-         "the result's shape is not (..., rows of the weight)");
-  if (node.has("bias")) {
-    const Value& bias = node.value("bias");
-    expect_f32(node, bias, "bias");
-    expect(node, has_shape(bias, {n}), "bias: expected one number per row of the weight");
-  }
-  if (node.has("residual")) {
-    const Value& residual = node.value("residual");
-    expect_floats(node, residual, "residual");
-    expect(node, residual.rank >= 1 && residual.dim(-1) == n,
-           "residual: its last dimension is not the result's");
-    expect(node, residual.rows() > 0 ? x.rows() % residual.rows() == 0 : result.elements() == 0,
-           "residual: its rows do not divide the result's");
-  }
-  const int64_t activation = node.integer("activation");
-  if (activation < 0 || activation > static_cast<int64_t>(Activation::sigmoid))
-    node.fail("ERR_ARGUMENT", "activation: unknown");
+  check_linear(node);
   return new Linear(node, compiler);
 }
 

@@ -4,8 +4,8 @@
 // vectors of a row of x. Packing only puts the steps of a tile one after the other. Chunks are as
 // deep as the second-level cache likes (see gemm/tiling.h), and shallower where dy and x are wide,
 // so that what is packed stays in the third.
+#include "../plan/gradient_checks.h"
 #include "carver.h"
-#include "expect.h"
 #include "steps.h"
 #include "tiling.h"
 
@@ -175,16 +175,7 @@ class LinearWeightGradient : public Op {
 }  // namespace
 
 Op* compile_linear_weight_gradient(const Node& node, Compiler&) {
-  const Value& x = node.value("x");
-  const Value& dy = node.value("dy");
-  expect_floats(node, x, "x");
-  expect_f32(node, node.result(), "the result");
-  expect(node, x.rank >= 1 && x.rank == dy.rank && x.dtype == dy.dtype,
-         "x and dy: not of one type and number of dimensions");
-  for (int i = 0; i + 1 < x.rank; ++i)
-    expect(node, x.dims[i] == dy.dims[i], "x and dy: not of the same rows");
-  expect(node, has_shape(node.result(), {dy.dim(-1), x.dim(-1)}),
-         "the result's shape is not (N, K)");
+  check_linear_weight_gradient(node);
   return new LinearWeightGradient(node);
 }
 

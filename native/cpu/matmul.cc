@@ -2,7 +2,7 @@
 // the upscaled map. Bound by reading b once: b's rows take the place of the micro-kernel's A, and
 // a, packed in every run, that of the weights, which the first-level cache holds. The tiles come
 // out transposed.
-#include "expect.h"
+#include "../plan/forward_checks.h"
 #include "gemm.h"
 #include "tiling.h"
 
@@ -67,18 +67,7 @@ class Matmul : public Op {
 }  // namespace
 
 Op* compile_matmul(const Node& node, Compiler&) {
-  const Value& a = node.value("a");
-  const Value& b = node.value("b");
-  const Value& result = node.result();
-  expect_f32(node, a, "a");
-  expect_f32(node, b, "b");
-  expect_f32(node, result, "the result");
-  expect_rank(node, a, "a", 3);
-  expect_rank(node, b, "b", 3);
-  expect(node, a.dims[2] >= 1 && a.dims[2] == b.dims[2], "a and b differ in their last dimension");
-  expect(node, b.dims[0] == 1 || b.dims[0] == a.dims[0], "b: its batches are not a's");
-  expect(node, has_shape(result, {a.dims[0], a.dims[1], b.dims[1]}),
-         "the result's shape is not (batches, rows of a, rows of b)");
+  check_matmul(node);
   return new Matmul(node);
 }
 

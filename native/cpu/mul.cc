@@ -1,5 +1,5 @@
 // a · b, element by element.
-#include "expect.h"
+#include "../plan/forward_checks.h"
 #include "simd.h"
 #include "tasks.h"
 
@@ -47,13 +47,7 @@ class Mul : public Op {
 }  // namespace
 
 Op* compile_mul(const Node& node, Compiler&) {
-  const Value& a = node.value("a");
-  const Value& b = node.value("b");
-  expect_floats(node, a, "a");
-  expect_floats(node, b, "b");
-  expect_floats(node, node.result(), "the result");
-  expect(node, same_shape(a, b), "b: not of a's shape");
-  expect(node, same_shape(a, node.result()), "the result's shape is not that of a");
+  check_mul(node);
   return new Mul(node);
 }
 

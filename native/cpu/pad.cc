@@ -1,5 +1,5 @@
 // x from some position on along an axis, zeros around it.
-#include "expect.h"
+#include "../plan/joins.h"
 #include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -35,21 +35,9 @@ class Pad : public Op {
 }  // namespace
 
 Op* compile_pad(const Node& node, Compiler&) {
-  const Value& x = node.value("x");
-  const Value& result = node.result();
-  const int64_t axis = node.integer("axis"), start = node.integer("start");
-  const int64_t size = node.integer("size");
-  expect(node, axis >= 0 && axis < x.rank, "axis: not one of x's");
-  expect(node, start >= 0 && start <= size && x.dims[axis] <= size - start,
-         "x: does not fit into the size from start on");
-  Value expected = x;
-  expected.dims[axis] = size;
-  expect(node, result.dtype == x.dtype && same_shape(result, expected),
-         "the result's shape is not x's with the new size");
-  int64_t runs = 1, inner = dtype_bytes(x.dtype);
-  for (int i = 0; i < axis; ++i) runs *= x.dims[i];
-  for (int i = static_cast<int>(axis) + 1; i < x.rank; ++i) inner *= x.dims[i];
-  return new Pad(node.operand("x"), runs, start * inner, x.dims[axis] * inner, size * inner);
+  const PadShape s = read_pad(node);
+  const int64_t bytes = dtype_bytes(node.result().dtype);
+  return new Pad(node.operand("x"), s.outer, s.before * bytes, s.run * bytes, s.result_run * bytes);
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

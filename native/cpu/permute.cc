@@ -4,8 +4,8 @@
 // stays the last, runs are copied. Otherwise the result's last axis (i) crosses x's last axis (j),
 // and each such plane is transposed in tiles, so that the lines of x and of the result that a tile
 // touches are used whole while they are in the cache.
+#include "../plan/order.h"
 #include "bf16.h"
-#include "expect.h"
 #include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -175,21 +175,9 @@ class Permute : public Op {
 }  // namespace
 
 Op* compile_permute(const Node& node, Compiler&) {
-  const Value& x = node.value("x");
-  const Value& result = node.result();
   int64_t order[6];
-  integers(node, "order", x.rank, order);
-  bool seen[6] = {};
-  Value expected = x;
-  for (int i = 0; i < x.rank; ++i) {
-    if (order[i] >= x.rank || seen[order[i]])
-      node.fail("ERR_ARGUMENT", "order: not a permutation of the axes of x");
-    seen[order[i]] = true;
-    expected.dims[i] = x.dims[order[i]];
-  }
-  expect(node, same_shape(result, expected) && result.dtype == x.dtype,
-         "the result's shape or type is not that of x in this order");
-  return new Permute(node, x, order);
+  read_permute(node, order);
+  return new Permute(node, node.value("x"), order);
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

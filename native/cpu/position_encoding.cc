@@ -2,7 +2,7 @@
 //
 // The angle is a sum of a part of the row and one of the column, so sines and cosines are taken of
 // the parts alone and joined by the addition theorems.
-#include "expect.h"
+#include "../plan/forward_checks.h"
 #include "position_code.h"
 #include "tasks.h"
 
@@ -61,17 +61,10 @@ class PositionEncoding : public Op {
 }  // namespace
 
 Op* compile_position_encoding(const Node& node, Compiler&) {
-  const Value& gaussian = node.value("gaussian");
-  int64_t size[2];
-  integers(node, "size", 2, size);
-  expect_rank(node, gaussian, "gaussian", 2);
-  expect_f32(node, gaussian, "gaussian");
-  expect_f32(node, node.result(), "the result");
-  const int64_t half = gaussian.dim(1);
-  expect(node, gaussian.dim(0) == 2, "gaussian: expected (2, E / 2)");
-  expect(node, has_shape(node.result(), {1, size[0], size[1], 2 * half}),
-         "the result's shape is not (1, h, w, E)");
-  return new PositionEncoding(node.operand("gaussian"), size[0], size[1], half);
+  check_position_encoding(node);
+  const Value& result = node.result();
+  return new PositionEncoding(node.operand("gaussian"), result.dim(1), result.dim(2),
+                              result.dim(3) / 2);
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

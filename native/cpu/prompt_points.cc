@@ -1,6 +1,6 @@
 // Points and box corners as SAM's sparse prompt embeddings: the position code of the pixel's centre
 // plus what the label stands for.
-#include "expect.h"
+#include "../plan/forward_checks.h"
 #include "position_code.h"
 #include "tasks.h"
 
@@ -59,24 +59,9 @@ class PromptPoints : public Op {
 }  // namespace
 
 Op* compile_prompt_points(const Node& node, Compiler&) {
+  check_prompt_points(node);
   int64_t size[2];
   integers(node, "size", 2, size);
-  if (size[0] < 1 || size[1] < 1) node.fail("ERR_ARGUMENT", "size: expected at least one pixel");
-  const char* const names[] = {"points", "labels", "gaussian", "embeddings", "not_a_point"};
-  for (const char* name : names) expect_f32(node, node.value(name), name);
-  expect_f32(node, node.result(), "the result");
-  const Value& labels = node.value("labels");
-  const Value& gaussian = node.value("gaussian");
-  expect_rank(node, labels, "labels", 2);
-  expect_rank(node, gaussian, "gaussian", 2);
-  const int64_t width = 2 * gaussian.dim(1);
-  expect(node, gaussian.dim(0) == 2, "gaussian: expected (2, E / 2)");
-  expect(node, has_shape(node.value("points"), {labels.dim(0), labels.dim(1), 2}),
-         "points: expected (B, n, 2)");
-  expect(node, has_shape(node.value("embeddings"), {4, width}), "embeddings: expected (4, E)");
-  expect(node, has_shape(node.value("not_a_point"), {1, width}), "not_a_point: expected (1, E)");
-  expect(node, has_shape(node.result(), {labels.dim(0), labels.dim(1), width}),
-         "the result's shape is not (B, n, E)");
   return new PromptPoints(node, size);
 }
 

@@ -1,7 +1,7 @@
 // Gradients of the embeddings that prompt_points adds to, or puts in place of, the position codes:
 // the sums of dy over the points with each label.
+#include "../plan/gradient_checks.h"
 #include "chunked_sum.h"
-#include "expect.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
@@ -51,14 +51,7 @@ class PromptPointsGradient : public Op {
 }  // namespace
 
 Op* compile_prompt_points_gradient(const Node& node, Compiler&) {
-  const Value& labels = node.value("labels");
-  const Value& dy = node.value("dy");
-  expect_f32(node, labels, "labels");
-  expect_f32(node, dy, "dy");
-  expect_f32(node, node.result(), "the result");
-  expect_rank(node, dy, "dy", 3);
-  expect(node, has_shape(labels, {dy.dim(0), dy.dim(1)}), "labels: expected (B, n) of dy");
-  expect(node, has_shape(node.result(), {5, dy.dim(2)}), "the result's shape is not (5, E)");
+  check_prompt_points_gradient(node);
   return new PromptPointsGradient(node);
 }
 

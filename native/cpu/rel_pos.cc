@@ -1,6 +1,7 @@
 // SAM's relative position table as one vector per pair (query, key) of an axis.
-#include "expect.h"
-#include "relative_rows.h"
+#include "../plan/forward_checks.h"
+#include "../plan/relative_rows.h"
+#include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
@@ -38,14 +39,9 @@ class RelPos : public Op {
 }  // namespace
 
 Op* compile_rel_pos(const Node& node, Compiler&) {
+  check_rel_pos(node);
   const Value& table = node.value("table");
   const int64_t q_size = node.integer("q_size"), k_size = node.integer("k_size");
-  expect_rank(node, table, "table", 2);
-  expect_f32(node, table, "table");
-  expect_f32(node, node.result(), "the result");
-  expect(node, table.dim(0) >= 1 && q_size >= 1 && k_size >= 1, "table or sizes: empty");
-  expect(node, has_shape(node.result(), {q_size, k_size, table.dim(1)}),
-         "the result's shape is not (q_size, k_size, d)");
   return new RelPos(node.operand("table"), table.dim(0), table.dim(1), q_size, k_size);
 }
 

@@ -1,9 +1,10 @@
 // The adjoint of rel_pos: what each pair (query, key) got from rows of the table goes back there.
 //
 // A task takes some columns of all pairs: they are few, and the order of the sums is theirs.
-#include "expect.h"
-#include "relative_rows.h"
+#include "../plan/gradient_checks.h"
+#include "../plan/relative_rows.h"
 #include "simd.h"
+#include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
@@ -47,14 +48,9 @@ class RelPosGradient : public Op {
 }  // namespace
 
 Op* compile_rel_pos_gradient(const Node& node, Compiler&) {
+  check_rel_pos_gradient(node);
   const Value& dy = node.value("dy");
   const int64_t length = node.integer("length");
-  expect_rank(node, dy, "dy", 3);
-  expect_f32(node, dy, "dy");
-  expect_f32(node, node.result(), "the result");
-  expect(node, length >= 1 && dy.dim(0) >= 1 && dy.dim(1) >= 1, "length or dy: empty");
-  expect(node, has_shape(node.result(), {length, dy.dim(2)}),
-         "the result's shape is not (length, d)");
   return new RelPosGradient(node.operand("dy"), length, dy.dim(2), dy.dim(0), dy.dim(1));
 }
 

@@ -1,21 +1,10 @@
 // Losses: one number per sample, from sums over its elements.
 #pragma once
 
-#include "expect.h"
+#include "../plan/expect.h"
 #include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
-
-// Two f32 operands of one shape (B, …).
-inline void expect_samples(const Node& node, const char* x_name, const char* target_name) {
-  const Value& x = node.value(x_name);
-  const Value& target = node.value(target_name);
-  expect_f32(node, x, x_name);
-  expect_f32(node, target, target_name);
-  expect_f32(node, node.result(), "the result");
-  expect(node, x.rank >= 1 && same_shape(x, target),
-         "the operands' shapes are not the same (B, ...)");
-}
 
 // sum(begin, end, totals) writes kCount sums over the elements [begin, end) of all samples to
 // totals; finish(sample, totals) gets those of a sample. In an order that only the shape decides.

@@ -1,5 +1,5 @@
 // x[start:end] along one axis.
-#include "expect.h"
+#include "../plan/joins.h"
 #include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -24,23 +24,9 @@ class Slice : public Op {
 }  // namespace
 
 Op* compile_slice(const Node& node, Compiler&) {
-  const Value& x = node.value("x");
-  const Value& result = node.result();
-  const int64_t axis = node.integer("axis");
-  const int64_t start = node.integer("start"), end = node.integer("end");
-  expect(node, axis >= 0 && axis < x.rank, "axis: not one of x's");
-  expect(node, 0 <= start && start <= end && end <= x.dims[axis], "start, end: outside x");
-  Value expected = x;
-  expected.dims[axis] = end - start;
-  expect(node, same_shape(result, expected) && result.dtype == x.dtype,
-         "the result's shape or type is not the slice's");
-  int64_t outer = 1, inner_bytes = dtype_bytes(x.dtype);
-  for (int i = 0; i < x.rank; ++i) {
-    if (i < axis) outer *= x.dims[i];
-    if (i > axis) inner_bytes *= x.dims[i];
-  }
-  return new Slice(node.operand("x"), outer, start * inner_bytes, (end - start) * inner_bytes,
-                   x.dims[axis] * inner_bytes);
+  const SliceShape s = read_slice(node);
+  const int64_t bytes = dtype_bytes(node.result().dtype);
+  return new Slice(node.operand("x"), s.outer, s.start * bytes, s.run * bytes, s.x_run * bytes);
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

@@ -1,4 +1,5 @@
 // The mean squared error of every sample.
+#include "../plan/gradient_checks.h"
 #include "samples.h"
 #include "simd.h"
 
@@ -49,9 +50,8 @@ class SquaredError : public Op {
 }  // namespace
 
 Op* compile_squared_error(const Node& node, Compiler&) {
-  expect_samples(node, "x", "target");
+  check_squared_error(node);
   const Value& x = node.value("x");
-  expect(node, has_shape(node.result(), {x.dim(0)}), "the result's shape is not (B)");
   return new SquaredError(node, x);
 }
 

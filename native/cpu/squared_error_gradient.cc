@@ -1,4 +1,5 @@
 // Gradient of the mean squared error: 2 (x − target) / n · dy of the sample.
+#include "../plan/gradient_checks.h"
 #include "samples.h"
 #include "simd.h"
 
@@ -36,11 +37,8 @@ class SquaredErrorGradient : public Op {
 }  // namespace
 
 Op* compile_squared_error_gradient(const Node& node, Compiler&) {
-  expect_samples(node, "x", "target");
+  check_squared_error_gradient(node);
   const Value& x = node.value("x");
-  expect_f32(node, node.value("dy"), "dy");
-  expect(node, has_shape(node.value("dy"), {x.dim(0)}), "dy: expected one number per sample");
-  expect(node, same_shape(node.result(), x), "the result's shape is not that of x");
   return new SquaredErrorGradient(node, x);
 }
 

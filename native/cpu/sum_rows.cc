@@ -1,6 +1,6 @@
 // The sum of all rows of a matrix, f32.
+#include "../plan/gradient_checks.h"
 #include "chunked_sum.h"
-#include "expect.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
@@ -49,11 +49,8 @@ class SumRows : public Op {
 }  // namespace
 
 Op* compile_sum_rows(const Node& node, Compiler&) {
+  check_sum_rows(node);
   const Value& x = node.value("x");
-  expect_floats(node, x, "x");
-  expect_rank(node, x, "x", 2);
-  expect_f32(node, node.result(), "the result");
-  expect(node, has_shape(node.result(), {x.dim(1)}), "the result's shape is not (columns)");
   return new SumRows(node.operand("x"), x);
 }
 

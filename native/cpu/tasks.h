@@ -3,16 +3,12 @@
 
 #include <string.h>
 
-#include "op.h"
+#include "../plan/integers.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
 // Bytes a task should move: large against the cost of handing it out, small against the L2 cache.
 constexpr int64_t kTaskBytes = 128 << 10;
-
-constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // body(begin, end) for blocks of [0, count), each moving about kTaskBytes when an item moves
 // item_bytes.

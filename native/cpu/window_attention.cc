@@ -6,10 +6,10 @@
 // is applied on the way in, with coordinates local to the window (only differences matter). Keys
 // and values of a window are packed once (256 x 64: 64 KB each in f32, 32 KB in bf16: L2) and
 // passed by all its queries; see attention_tile.h for the products.
+#include "../plan/window_geometry.h"
 #include "attention_tile.h"
 #include "carver.h"
 #include "relative_bias.h"
-#include "window_geometry.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 

@@ -4,9 +4,9 @@
 
 #include <initializer_list>
 
+#include "../plan/window_geometry.h"
 #include "attention_gradient_half.h"
 #include "relative_bias.h"
-#include "window_geometry.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 

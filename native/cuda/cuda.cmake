@@ -1,7 +1,8 @@
 # The CUDA backend: a library of its own beside the addon, loaded at run time. Built wherever nvcc is found.
 option(HRSAM_CUDA "Build the CUDA backend where nvcc is found" ON)
-# PTX of the first one is added, for GPUs newer than all of them.
-set(HRSAM_CUDA_ARCHS "80;86;89;90a;100;120" CACHE STRING "GPU architectures that the CUDA backend is compiled for")
+# PTX of the first one is added: the driver compiles it for GPUs that are not among them. Packages are built for
+# "80;86;89;90a;100;120" (scripts/cuda-archs.sh); for oneself the PTX will do, or the GPU's own.
+set(HRSAM_CUDA_ARCHS "80" CACHE STRING "GPU architectures that the CUDA backend is compiled for")
 
 if(HRSAM_SANITIZE)
   message(STATUS "CUDA: left out of a build with sanitizers")
@@ -46,10 +47,12 @@ if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION) # not every CMake knows that nvcc t
 endif()
 message(STATUS "CUDA: nvcc ${CMAKE_CUDA_COMPILER_VERSION}, architectures ${HRSAM_CUDA_ARCHS}")
 
-file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/*.cu)
+file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/*.cu ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/*/*.cu
+     ${CMAKE_CURRENT_SOURCE_DIR}/native/plan/*.cc)
 add_library(hrsam_cuda MODULE ${CUDA_SOURCES})
 set_target_properties(hrsam_cuda PROPERTIES PREFIX "" SUFFIX ".so" CUDA_STANDARD 20 CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden)
-target_include_directories(hrsam_cuda PRIVATE native/include)
-target_compile_options(hrsam_cuda PRIVATE -Xfatbin=-compress-all -Xcompiler=-Wall)
+target_include_directories(hrsam_cuda PRIVATE native/include native/cuda/core ${GENERATED})
+target_compile_options(hrsam_cuda PRIVATE
+  $<$<COMPILE_LANGUAGE:CUDA>:-Xfatbin=-compress-all -Xcompiler=-Wall --expt-relaxed-constexpr>)
 # The runtime inside must not be taken for that of another library in the process.
 target_link_options(hrsam_cuda PRIVATE -Wl,--exclude-libs,ALL)

@@ -232,11 +232,12 @@ TEST(devices_and_threads_that_do_not_exist) {
   hrsam_error error{};
   hrsam_device* other = nullptr;
   hrsam_device_info info{};
-  CHECK(backend().device_open(1, &other, &error) != 0);
+  CHECK(backend().device_open(backend().device_count(&error), &other, &error) != 0);
   CHECK_EQ(std::string(error.code), "ERR_DEVICE");
   CHECK(backend().device_info(-1, &info, &error) != 0);
   CHECK_EQ(backend().device_info(0, &info, &error), 0);
-  CHECK(info.memory_bytes > 0 && info.threads > 0 && info.name[0] != 0);
+  CHECK(info.memory_bytes > 0 && info.name[0] != 0);
+  CHECK_EQ(info.threads > 0, std::string(backend().name) == "cpu");
   for (const int threads : {0, -3, 1 << 20})
     CHECK(backend().device_set_threads(device(), threads, &error) != 0);
 }

@@ -12,6 +12,8 @@
 // main(): one source file per executable.
 #pragma once
 
+#include <dlfcn.h>
+
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -35,7 +37,17 @@ struct BackendError : std::runtime_error {
   std::string code;
 };
 
-inline const hrsam_backend& backend() { return *hrsam_cpu_backend(); }
+// The CPU, or the library that HRSAM_TEST_BACKEND names.
+inline const hrsam_backend& backend() {
+  static const hrsam_backend* const chosen = [] {
+    const char* path = std::getenv("HRSAM_TEST_BACKEND");
+    if (path == nullptr) return hrsam_cpu_backend();
+    void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == nullptr) throw std::runtime_error(dlerror());
+    return reinterpret_cast<hrsam_backend_entry_fn>(dlsym(library, HRSAM_BACKEND_ENTRY))();
+  }();
+  return *chosen;
+}
 inline int& default_threads() {
   static int threads = 0;  // 0: run() tries 1, 2 and 3
   return threads;

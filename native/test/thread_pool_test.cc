@@ -6,7 +6,7 @@
 #include <memory>
 #include <thread>
 
-#include "../cpu/core/failure.h"
+#include "../plan/failure.h"
 #include "harness.h"
 
 using namespace hrsam::test;
@@ -111,7 +111,7 @@ TEST(too_much_scratch_is_a_typed_error) {
   std::string code;
   try {
     pool.reserve(size_t{1} << 50);
-  } catch (const hrsam::cpu::Failure& failure) {
+  } catch (const hrsam::plan::Failure& failure) {
     code = failure.error.code;
   }
   CHECK_EQ(code, "ERR_OUT_OF_MEMORY");

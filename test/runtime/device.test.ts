@@ -48,7 +48,7 @@ describe('devices', () => {
   it.skipIf(!cudaProblem)('says why CUDA cannot be used and what to do', () => {
     expect(cudaProblem!.code).toBe('ERR_DEVICE');
     expect(cudaProblem!.message).toMatch(
-      /no CUDA backend|no NVIDIA driver, or too old|shows no GPU|has no ops yet/,
+      /no CUDA backend|no NVIDIA driver, or too old|shows no GPU|compute capability/,
     );
     expect(cudaProblem!.message).toMatch(/npm run build|Install a driver|nvidia-smi|Use the device 'cpu'/);
   });

@@ -13,7 +13,7 @@
 #include "program.h"
 
 using hrsam::cpu::Block;
-using hrsam::cpu::Failure;
+using hrsam::plan::Failure;
 
 namespace {
 
@@ -57,7 +57,7 @@ int32_t device_count(hrsam_error*) { return 1; }
 
 int device_info(int32_t ordinal, hrsam_device_info* info, hrsam_error* error) {
   return guarded(error, [&] {
-    if (ordinal != 0) hrsam::cpu::fail("ERR_DEVICE", "cpu:%d: there is only cpu:0", ordinal);
+    if (ordinal != 0) hrsam::plan::fail("ERR_DEVICE", "cpu:%d: there is only cpu:0", ordinal);
     *info = {};
     std::snprintf(info->name, sizeof(info->name), "%s", processor_name().c_str());
     std::string detail = std::string("using ") + hrsam::cpu::active_isa().name + "; available:";
@@ -74,7 +74,7 @@ int device_info(int32_t ordinal, hrsam_device_info* info, hrsam_error* error) {
 
 int device_open(int32_t ordinal, hrsam_device** device, hrsam_error* error) {
   return guarded(error, [&] {
-    if (ordinal != 0) hrsam::cpu::fail("ERR_DEVICE", "cpu:%d: there is only cpu:0", ordinal);
+    if (ordinal != 0) hrsam::plan::fail("ERR_DEVICE", "cpu:%d: there is only cpu:0", ordinal);
     *device = new hrsam_device(default_threads());
     return 0;
   });
@@ -85,7 +85,7 @@ void device_close(hrsam_device* device) { delete device; }
 int device_set_threads(hrsam_device* device, int32_t threads, hrsam_error* error) {
   return guarded(error, [&] {
     if (threads < 1 || threads > 1024)
-      hrsam::cpu::fail("ERR_ARGUMENT", "threads: expected 1 to 1024, got %d", threads);
+      hrsam::plan::fail("ERR_ARGUMENT", "threads: expected 1 to 1024, got %d", threads);
     device->pool.resize(threads);
     return 0;
   });
@@ -142,8 +142,8 @@ void* buffer_host(hrsam_buffer* buffer) { return buffer->data(); }
 
 int check_range(const hrsam_buffer* buffer, uint64_t offset, uint64_t bytes) {
   if (offset > buffer->bytes || bytes > buffer->bytes - offset)
-    hrsam::cpu::fail("ERR_INTERNAL", "past the end of a buffer of %llu bytes",
-                     static_cast<unsigned long long>(buffer->bytes));
+    hrsam::plan::fail("ERR_INTERNAL", "past the end of a buffer of %llu bytes",
+                      static_cast<unsigned long long>(buffer->bytes));
   return 0;
 }
 

@@ -9,11 +9,14 @@
 #include <tuple>
 #include <vector>
 
-#include "failure.h"
+#include "../../plan/failure.h"
 #include "op.h"
 #include "registry.h"
 
 namespace hrsam::cpu {
+
+using plan::fail;
+using plan::Failure;
 
 // Live bytes by kind, and the largest sum so far.
 class Ledger {

@@ -1,10 +1,12 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "failure.h"
+#include "../../plan/failure.h"
 #include "registry.h"
 
 namespace hrsam::cpu {
+
+using plan::fail;
 
 #define ISA(name)                             \
   namespace name {                            \

@@ -9,10 +9,12 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "failure.h"
+#include "../../plan/failure.h"
 #include "op.h"
 
 namespace hrsam::cpu {
+
+using plan::fail;
 
 namespace {
 

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <utility>
 
-#include "node.h"
+#include "../../plan/check_value.h"
 
 namespace hrsam::cpu {
 
@@ -19,51 +19,6 @@ class DeviceCompiler : public Compiler {
   explicit DeviceCompiler(hrsam_device* d) : Compiler(d->pool), device(d) {}
   hrsam_device* device;
 };
-
-// A plan comes from our own graph layer, but a wrong one must end in an error, not in a stray
-// write.
-void check_value(const hrsam_plan& plan, const hrsam_value& value, int index) {
-  if (value.rank < 0 || value.rank > HRSAM_MAX_RANK)
-    fail("ERR_INTERNAL", "value %d: rank %d", index, value.rank);
-  if (value.dtype < HRSAM_F32 || value.dtype > HRSAM_U8)
-    fail("ERR_INTERNAL", "value %d: dtype %d", index, value.dtype);
-  uint64_t bytes = static_cast<uint64_t>(dtype_bytes(static_cast<DType>(value.dtype)));
-  bool empty = false;
-  for (int i = 0; i < value.rank; ++i) {
-    if (value.dims[i] < 0) fail("ERR_INTERNAL", "value %d: negative size", index);
-    empty |= value.dims[i] == 0;  // its other sides are multiplied all the same, by the ops
-    const uint64_t side = std::max<uint64_t>(1, static_cast<uint64_t>(value.dims[i]));
-    if (__builtin_mul_overflow(bytes, side, &bytes) || bytes > INT64_MAX)
-      fail("ERR_OUT_OF_MEMORY", "value %d: its size overflows 63 bits", index);
-  }
-  if (empty) bytes = 0;
-  uint64_t end = 0;
-  if (__builtin_add_overflow(value.offset, bytes, &end))
-    fail("ERR_INTERNAL", "value %d: offset", index);
-  switch (value.storage) {
-    case HRSAM_INPUT:
-      if (value.slot < 0 || value.slot >= plan.input_count)
-        fail("ERR_INTERNAL", "value %d: input slot", index);
-      break;
-    case HRSAM_OUTPUT:
-      if (value.slot < 0 || value.slot >= plan.output_count)
-        fail("ERR_INTERNAL", "value %d: output slot", index);
-      break;
-    case HRSAM_CONSTANT:
-      if (value.slot < 0 || value.slot >= plan.buffer_count)
-        fail("ERR_INTERNAL", "value %d: buffer slot", index);
-      if (end > plan.buffers[value.slot]->bytes)
-        fail("ERR_INTERNAL", "value %d: past its buffer's end", index);
-      break;
-    case HRSAM_ARENA:
-      if (end > plan.arena_bytes) fail("ERR_INTERNAL", "value %d: past the arena's end", index);
-      break;
-    case HRSAM_FOLDED:
-      break;
-    default:
-      fail("ERR_INTERNAL", "value %d: storage %d", index, value.storage);
-  }
-}
 
 // A mapped weights file has been read into kernel order: its pages need not stay resident.
 void drop_pages(const hrsam_buffer& buffer) {
@@ -97,7 +52,7 @@ class ProgramBuilder {
     program_->output_bytes.assign(static_cast<size_t>(plan_.output_count), 0);
     for (int i = 0; i < plan_.value_count; ++i) {
       const hrsam_value& from = plan_.values[i];
-      check_value(plan_, from, i);
+      plan::check_value(plan_, from, i, buffer_bytes(from));
       Value value;
       value.dtype = static_cast<DType>(from.dtype);
       value.rank = from.rank;
@@ -115,6 +70,12 @@ class ProgramBuilder {
       program_->values.push_back(value);
       program_->constants.push_back(data);
     }
+  }
+
+  uint64_t buffer_bytes(const hrsam_value& value) const {
+    const bool known =
+        value.storage == HRSAM_CONSTANT && value.slot >= 0 && value.slot < plan_.buffer_count;
+    return known ? plan_.buffers[value.slot]->bytes : 0;
   }
 
   static void grow(uint64_t& size, uint64_t bytes) { size = std::max(size, bytes); }
@@ -144,9 +105,7 @@ class ProgramBuilder {
     const CompileFunction compile = device_->isa.find_op(from.op);
     if (compile == nullptr)
       fail("ERR_INTERNAL", "%s: the CPU backend has no op '%s'", from.layer, from.op);
-    const Node::Impl impl{&from, &program_->values};
-    Node node;
-    node.impl_ = &impl;
+    const Node node(&from, program_->values.data());
 
     hrsam_program::Step step;
     step.op.reset(compile(node, compiler_));

@@ -18,6 +18,8 @@
 #include "simd_scalar.h"
 #endif
 
+#include "../../plan/activation.h"
+
 namespace hrsam::cpu::HRSAM_ISA {
 
 #if !defined(HRSAM_ISA_scalar)
@@ -123,9 +125,6 @@ HRSAM_INLINE void store_lanes(T* p, V x, int n) {
 HRSAM_INLINE V sigmoid(V x) { return set1(1) / (set1(1) + exp(-x)); }
 HRSAM_INLINE V silu(V x) { return x / (set1(1) + exp(-x)); }
 HRSAM_INLINE V relu(V x) { return max(zero(), x); }
-
-// The ops' attribute "activation".
-enum class Activation { none = 0, gelu = 1, silu = 2, relu = 3, sigmoid = 4 };
 
 HRSAM_INLINE V activate(V x, Activation activation) {
   switch (activation) {

@@ -10,10 +10,12 @@
 #include <thread>
 #include <vector>
 
-#include "failure.h"
+#include "../../plan/failure.h"
 #include "op.h"
 
 namespace hrsam::cpu {
+
+using plan::fail;
 
 namespace {
 

@@ -1,0 +1,366 @@
+// Gradients of attention, all in f32. With P the probabilities, recomputed from each query's
+// log-sum-exp, and dS = P ⊙ (dO·Vᵀ − delta), delta = Σ dO ⊙ O:
+//   dV = Pᵀ·dO,  dQ = dS·K / √d,  dK = dSᵀ·Q / √d,
+// and for relative positions the sums of dS over each row and each column of keys.
+//
+// Two kernels, so that each sum belongs to one thread and its order is fixed: in one a thread owns
+// a query (kLanes threads, 32 channels each) and keys pass through shared memory, in the other it
+// owns a key and queries pass.
+#pragma once
+
+#include "plain.h"
+
+namespace hrsam::cuda {
+
+constexpr int kGradientFours = 8;
+constexpr int gradient_rows(int lanes) { return lanes <= 4 ? 32 : 16; }  // of a tile
+constexpr int gradient_lanes(int d) { return d <= 32 ? 1 : d <= 64 ? 2 : d <= 128 ? 4 : 16; }
+constexpr int gradient_owned(int d) { return kPlainThreads / gradient_lanes(d); }
+
+struct GradientCall {
+  AttendCall at;
+  float factor;   // 1 / √d
+  Numbers dy;     // as the result of attention
+  float2* query;  // [query]: log-sum-exp in units of log 2, delta
+  // Sums of dS of each query over key rows, then columns; null without relative positions.
+  float* axes;
+  const float *rel_h, *rel_w;
+  // Gradients of the operands that rows are in, from these addresses.
+  NumbersOut out;
+  const float *q, *k, *v;
+  int64_t q_at, k_at, v_at;  // places in out
+  float* padding;            // [position][2][d]: dK and dV of padded positions
+  int64_t items;             // whose gradients add up in a key
+  int64_t item_units;        // units of an item
+};
+
+// Each query's log-sum-exp and delta, from statistics and sums as the forward kernel leaves them.
+struct Deltas {
+  const float *statistics, *sums;
+  Numbers dy;
+  float2* query;
+  int64_t tokens, heads;
+  int d;
+  HRSAM_DEVICE void operator()(int64_t i) const {
+    const int64_t token = i % tokens, head = i / tokens % heads, item = i / tokens / heads;
+    const int64_t at = ((item * tokens + token) * heads + head) * d;
+    const float largest = statistics[2 * i], total = statistics[2 * i + 1];
+    float delta = 0;
+    for (int c = 0; c < d; ++c) delta = fmaf(dy.at(at + c), sums[i * d + c], delta);
+    query[i] = total > 0 ? make_float2(largest + log2f(total), delta / total)
+                         : make_float2(1e30f, 0);  // sees nothing: all powers are 0
+  }
+};
+
+// 32 channels of a row in registers: fours kLanes apart, as the rows of a tile are read.
+template <int kLanes>
+struct OwnedRow {
+  float x[kGradientFours][4];
+
+  HRSAM_DEVICE void clear() {
+#pragma unroll
+    for (int f = 0; f < kGradientFours; ++f)
+#pragma unroll
+      for (int k = 0; k < 4; ++k) x[f][k] = 0;
+  }
+  // f(channel, first, second) for pairs of channels that there are.
+  template <class F>
+  HRSAM_DEVICE void pairs(int d, int lane, F&& f) {
+#pragma unroll
+    for (int i = 0; i < kGradientFours; ++i)
+#pragma unroll
+      for (int k = 0; k < 4; k += 2) {
+        const int c = (i * kLanes + lane) * 4 + k;
+        if (c < d) f(c, x[i][k], x[i][k + 1]);
+      }
+  }
+  HRSAM_DEVICE void load(const Numbers& from, int64_t at, int d, int lane) {
+    clear();
+    pairs(d, lane, [&](int c, float& a, float& b) {
+      a = from.at(at + c);
+      if (c + 1 < d) b = from.at(at + c + 1);
+    });
+  }
+  HRSAM_DEVICE void rotate(const Rope& rope, const Place& place, int d, int lane) {
+    if (rope.table != nullptr)
+      pairs(d, lane, [&](int c, float& a, float& b) { rope.rotate(place, c, a, b); });
+  }
+  HRSAM_DEVICE void store(const NumbersOut& to, int64_t at, int d, int lane) {
+    pairs(d, lane, [&](int c, float& a, float& b) {
+      to.put(at + c, a);
+      if (c + 1 < d) to.put(at + c + 1, b);
+    });
+  }
+  // With a row of a tile; the sum over the lanes of an owner.
+  HRSAM_DEVICE float product(const float* row, int lane) const {
+    float sum = 0;
+#pragma unroll
+    for (int f = 0; f < kGradientFours; ++f) {
+      const float4 v = *reinterpret_cast<const float4*>(row + (f * kLanes + lane) * 4);
+      sum = fmaf(x[f][0], v.x, fmaf(x[f][1], v.y, fmaf(x[f][2], v.z, fmaf(x[f][3], v.w, sum))));
+    }
+#pragma unroll
+    for (int mask = kLanes / 2; mask > 0; mask /= 2) sum += __shfl_xor_sync(kAllLanes, sum, mask);
+    return sum;
+  }
+  HRSAM_DEVICE void add(float factor, const float* row, int lane) {
+#pragma unroll
+    for (int f = 0; f < kGradientFours; ++f) {
+      const float4 v = *reinterpret_cast<const float4*>(row + (f * kLanes + lane) * 4);
+      x[f][0] = fmaf(factor, v.x, x[f][0]);
+      x[f][1] = fmaf(factor, v.y, x[f][1]);
+      x[f][2] = fmaf(factor, v.z, x[f][2]);
+      x[f][3] = fmaf(factor, v.w, x[f][3]);
+    }
+  }
+};
+
+// A thread owns a query: dQ, and the sums of dS for relative positions.
+template <class Unit, int kLanes>
+__global__ void __launch_bounds__(kPlainThreads)
+    query_gradient_kernel(const __grid_constant__ typename Unit::Call call,
+                          const __grid_constant__ GradientCall g) {
+  constexpr int kRows = gradient_rows(kLanes), kWidth = kGradientFours * 4 * kLanes;
+  constexpr int kRowThreads = kPlainThreads / kRows;
+  auto* keys = static_cast<float*>(shared_memory());  // [kRows][kWidth]
+  float* values = keys + kRows * kWidth;
+  const Unit unit(call, blockIdx.x);
+  const int d = g.at.d, thread = static_cast<int>(threadIdx.x);
+  const int own = thread / kLanes, lane = thread % kLanes;
+  const bool here = own < unit.queries && unit.query(own).data != nullptr;
+  const bool relative = g.axes != nullptr;
+  const int axes = g.at.bias.rows + g.at.bias.columns;
+
+  OwnedRow<kLanes> q, dy, dq;
+  q.clear();
+  dy.clear();
+  dq.clear();
+  Place place{0, 0};
+  int64_t index = 0;
+  float2 statistics = make_float2(1e30f, 0);
+  if (here) {
+    const auto row = unit.query(own);
+    place = row.place;
+    index = unit.query_index(own);
+    q.load({row.data, false}, 0, d, lane);
+    q.rotate(g.at.rope, place, d, lane);
+    dy.load(g.dy, unit.out(own), d, lane);
+    statistics = g.query[index];
+    if (relative && lane == 0)
+      for (int i = 0; i < axes; ++i) g.axes[index * axes + i] = 0;
+  }
+  for (int first = 0; first < unit.keys; first += kRows) {
+    __syncthreads();  // the tile before is read
+    {
+      const int j = first + thread / kRowThreads, part = thread % kRowThreads;
+      const auto key = j < unit.keys ? unit.key(j) : HeadRow<float>{nullptr, {0, 0}};
+      stage_row(key.data, key.place, g.at.rope, d, kWidth, part, kRowThreads,
+                keys + thread / kRowThreads * kWidth);
+      stage_row(j < unit.keys ? unit.value(j) : nullptr, {0, 0}, Rope(), d, kWidth, part,
+                kRowThreads, values + thread / kRowThreads * kWidth);
+    }
+    __syncthreads();
+    const int count = unit.keys - first < kRows ? unit.keys - first : kRows;
+    for (int j = 0; j < count; ++j) {
+      float logit = q.product(keys + j * kWidth, lane) * g.at.scale;
+      const float above = dy.product(values + j * kWidth, lane);
+      if (!here || !unit.sees(own, first + j)) continue;
+      const Place key = unit.key(first + j).place;
+      if (relative) logit += g.at.bias.at(g.at.bias.of(index), key);
+      const float ds = exp2_fast(logit - statistics.x) * (above - statistics.y);
+      dq.add(ds * g.factor, keys + j * kWidth, lane);
+      if (relative && lane == 0) {
+        g.axes[index * axes + key.row] += ds;
+        g.axes[index * axes + g.at.bias.rows + key.column] += ds;
+      }
+    }
+  }
+  __syncwarp();  // the first lane's sums
+  if (!here || g.out.data == nullptr) return;
+  if (relative) {
+    const float* sums = g.axes + index * axes;
+    dq.pairs(d, lane, [&](int c, float& a, float& b) {
+      for (int i = 0; i < axes; ++i) {
+        const float* row =
+            i < g.at.bias.rows
+                ? g.rel_h + (int64_t{place.row} * g.at.bias.rows + i) * d
+                : g.rel_w + (int64_t{place.column} * g.at.bias.columns + i - g.at.bias.rows) * d;
+        a = fmaf(sums[i], row[c], a);
+        if (c + 1 < d) b = fmaf(sums[i], row[c + 1], b);
+      }
+    });
+  }
+  dq.pairs(d, lane, [&](int c, float& a, float& b) { g.at.rope.rotate_back(place, c, a, b); });
+  dq.store(g.out, g.q_at + (unit.query(own).data - g.q), d, lane);
+}
+
+// A thread owns a key: dK and dV. Units hold all queries that see their keys; a unit has `parts`
+// blocks.
+template <class Unit, int kLanes>
+__global__ void __launch_bounds__(kPlainThreads)
+    key_gradient_kernel(const __grid_constant__ typename Unit::Call call,
+                        const __grid_constant__ GradientCall g, int parts) {
+  constexpr int kRows = gradient_rows(kLanes), kWidth = kGradientFours * 4 * kLanes;
+  constexpr int kRowThreads = kPlainThreads / kRows;
+  auto* queries = static_cast<float*>(shared_memory());  // [kRows][kWidth]
+  float* above = queries + kRows * kWidth;               // [kRows][kWidth]
+  const int d = g.at.d, thread = static_cast<int>(threadIdx.x);
+  const int lane = thread % kLanes;
+  const int own = static_cast<int>(blockIdx.x % parts) * (kPlainThreads / kLanes) + thread / kLanes;
+  const int64_t first_unit = blockIdx.x / parts;
+
+  OwnedRow<kLanes> dk, dv;
+  dk.clear();
+  dv.clear();
+  bool owned = false, padding = false;
+  Place place{0, 0};
+  int64_t k_to = 0, v_to = 0, position = 0;
+  for (int64_t item = 0; item < g.items; ++item) {
+    const Unit unit(call, item * g.item_units + first_unit);
+    // With lengths, items see different numbers of keys.
+    const bool here = own < unit.keys;
+    OwnedRow<kLanes> k, v;
+    k.clear();
+    v.clear();
+    if (here) {
+      const auto row = unit.key(own);
+      place = row.place;
+      k.load({row.data, false}, 0, d, lane);
+      k.rotate(g.at.rope, place, d, lane);
+      v.load({unit.value(own), false}, 0, d, lane);
+    }
+    if (own < unit.all_keys()) {
+      owned = true;
+      padding = unit.is_padding(own);
+      position = unit.position(own);
+      place = unit.key(own).place;
+      k_to = g.k_at + (unit.key(own).data - g.k);
+      v_to = g.v_at + (unit.value(own) - g.v);
+    }
+    for (int first = 0; first < unit.queries; first += kRows) {
+      __syncthreads();  // the tile before is read
+      {
+        const int i = first + thread / kRowThreads, part = thread % kRowThreads;
+        const auto query = i < unit.queries ? unit.query(i) : HeadRow<float>{nullptr, {0, 0}};
+        stage_row(query.data, query.place, g.at.rope, d, kWidth, part, kRowThreads,
+                  queries + thread / kRowThreads * kWidth);
+        float* to = above + thread / kRowThreads * kWidth;
+        for (int c = part; c < kWidth; c += kRowThreads)
+          to[c] = query.data != nullptr && c < d ? g.dy.at(unit.out(i) + c) : 0;
+      }
+      __syncthreads();
+      const int count = unit.queries - first < kRows ? unit.queries - first : kRows;
+      for (int i = 0; i < count; ++i) {
+        float logit = k.product(queries + i * kWidth, lane) * g.at.scale;
+        const float dp = v.product(above + i * kWidth, lane);
+        if (!here || unit.query(first + i).data == nullptr || !unit.sees(first + i, own)) continue;
+        const int64_t index = unit.query_index(first + i);
+        if (g.at.bias.products != nullptr) logit += g.at.bias.at(g.at.bias.of(index), place);
+        const float2 statistics = g.query[index];
+        const float p = exp2_fast(logit - statistics.x);
+        dv.add(p, above + i * kWidth, lane);
+        dk.add(p * (dp - statistics.y) * g.factor, queries + i * kWidth, lane);
+      }
+    }
+  }
+  if (!owned) return;
+  dk.pairs(d, lane, [&](int c, float& a, float& b) { g.at.rope.rotate_back(place, c, a, b); });
+  if (padding) {
+    dk.store({g.padding, false}, position * 2 * d, d, lane);
+    dv.store({g.padding, false}, (position * 2 + 1) * d, d, lane);
+    return;
+  }
+  dk.store(g.out, k_to, d, lane);
+  dv.store(g.out, v_to, d, lane);
+}
+
+template <class Unit, int kLanes>
+size_t gradient_shared_bytes() {
+  return sizeof(float) * 2 * gradient_rows(kLanes) * kGradientFours * 4 * kLanes;
+}
+
+template <class Unit, int kLanes>
+void launch_query_gradient(cudaStream_t stream, const typename Unit::Call& call, int64_t units,
+                           const GradientCall& g) {
+  launch({dim3(static_cast<unsigned>(units)), dim3(kPlainThreads),
+          gradient_shared_bytes<Unit, kLanes>(), stream},
+         query_gradient_kernel<Unit, kLanes>, call, g);
+}
+template <class Unit, int kLanes>
+void launch_key_gradient(cudaStream_t stream, const typename Unit::Call& call, int64_t units,
+                         int parts, const GradientCall& g) {
+  launch({dim3(static_cast<unsigned>(units * parts)), dim3(kPlainThreads),
+          gradient_shared_bytes<Unit, kLanes>(), stream},
+         key_gradient_kernel<Unit, kLanes>, call, g, parts);
+}
+
+// Units of gradient_owned(d) queries.
+template <class Unit>
+void query_gradient(cudaStream_t stream, const typename Unit::Call& call, int64_t units,
+                    const GradientCall& g) {
+  switch (gradient_lanes(g.at.d)) {
+    case 1:
+      return launch_query_gradient<Unit, 1>(stream, call, units, g);
+    case 2:
+      return launch_query_gradient<Unit, 2>(stream, call, units, g);
+    case 4:
+      return launch_query_gradient<Unit, 4>(stream, call, units, g);
+    default:
+      return launch_query_gradient<Unit, 16>(stream, call, units, g);
+  }
+}
+
+// Units of all queries that see the same keys, of which there are at most `keys`.
+template <class Unit>
+void key_gradient(cudaStream_t stream, const typename Unit::Call& call, int64_t units, int64_t keys,
+                  const GradientCall& g) {
+  const int parts = static_cast<int>(divide_up(keys, gradient_owned(g.at.d)));
+  switch (gradient_lanes(g.at.d)) {
+    case 1:
+      return launch_key_gradient<Unit, 1>(stream, call, units, parts, g);
+    case 2:
+      return launch_key_gradient<Unit, 2>(stream, call, units, parts, g);
+    case 4:
+      return launch_key_gradient<Unit, 4>(stream, call, units, parts, g);
+    default:
+      return launch_key_gradient<Unit, 16>(stream, call, units, parts, g);
+  }
+}
+
+// Gradients of the relative position tables: rel_h[qi, ki] = Σ over the queries of row qi of their
+// sum of dS over key row ki, times the query; rel_w likewise. A thread owns one number.
+template <class Unit>
+struct TableGradient {
+  typename Unit::Call call;  // units of whole grids or windows
+  GradientCall g;
+  int64_t units;
+  int q_rows, q_columns;
+  float* out;  // rel_h's gradient, then rel_w's
+  HRSAM_DEVICE void operator()(int64_t i) const {
+    const int d = g.at.d, k_rows = g.at.bias.rows, k_columns = g.at.bias.columns;
+    const int axes = k_rows + k_columns;
+    const int c = static_cast<int>(i % d);
+    int64_t rest = i / d;
+    const bool down = rest < int64_t{q_rows} * k_rows;
+    if (!down) rest -= int64_t{q_rows} * k_rows;
+    const int key = static_cast<int>(rest % (down ? k_rows : k_columns));
+    const int line = static_cast<int>(rest / (down ? k_rows : k_columns));
+    float sum = 0;
+    for (int64_t u = 0; u < units; ++u) {
+      const Unit unit(call, u);
+      for (int j = 0; j < (down ? q_columns : q_rows); ++j) {
+        const int own = down ? line * q_columns + j : j * q_columns + line;
+        const auto query = unit.query(own);
+        if (query.data == nullptr) continue;
+        const int even = c & ~1;
+        float a = query.data[even], b = even + 1 < d ? query.data[even + 1] : 0;
+        g.at.rope.rotate(query.place, even, a, b);
+        const float weight = g.axes[unit.query_index(own) * axes + (down ? key : k_rows + key)];
+        sum = fmaf(weight, c == even ? a : b, sum);
+      }
+    }
+    out[i] = sum;
+  }
+};
+
+}  // namespace hrsam::cuda

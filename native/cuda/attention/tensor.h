@@ -1,0 +1,333 @@
+// Flash attention in bf16 on tensor cores, mma.sync.
+//
+// A block of 8 warps owns the queries of a unit, 16 a warp at a time, their sums in registers. Keys
+// and values come by cp.async in tiles of 64 to shared memory, where whoever fetched a piece of a
+// key also rotates it. kWhole: all tiles of a unit have a place of their own (a window of 256 keys
+// of 64 channels: 72 KB), so there is one barrier for the unit and each warp then goes through its
+// queries alone; otherwise two tiles take turns and each warp has 16 queries. kExtra: relative
+// positions, or keys that some queries do not see. Rows in shared memory are 16 bytes longer than
+// their numbers, so that ldmatrix meets no bank conflict. Bound by the tensor cores and, for heads
+// as small as these, as much by the exponentials: 4·d operations for each of them.
+#pragma once
+
+#include "attend.h"
+
+namespace hrsam::cuda {
+
+constexpr int kTensorWarps = 8;
+constexpr int kTensorThreads = kTensorWarps * kWarp;
+constexpr int kTensorQueries = kTensorWarps * 16;  // of a block, where keys take turns
+constexpr int kTensorKeys = 64;
+constexpr int kWholeTiles = 4;  // 256 keys
+
+template <int kD>
+struct TensorLayout {
+  static constexpr int kRow = kD + 8;  // numbers
+  static constexpr int kPieces = kD / 8;
+  static constexpr int kTile = kTensorKeys * kRow;
+  static constexpr int kSteps = kD / 16;
+  static constexpr size_t shared_bytes(int tiles) {
+    return sizeof(bf16) * static_cast<size_t>(2 * tiles * kTile + kTensorWarps * 16 * kRow);
+  }
+};
+
+// Turns eight channels of a row in shared memory.
+HRSAM_DEVICE void rotate_piece(const Rope& rope, const Place& place, int channel, bf16* piece) {
+  uint4 v = *reinterpret_cast<const uint4*>(piece);
+  uint32_t* pairs = &v.x;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    float x = to_f32(static_cast<bf16>(pairs[i] & 0xffff));
+    float y = to_f32(static_cast<bf16>(pairs[i] >> 16));
+    rope.rotate(place, channel + 2 * i, x, y);
+    pairs[i] = pack_bf16(x, y);
+  }
+  *reinterpret_cast<uint4*>(piece) = v;
+}
+
+// 16 queries of a warp, and what they have gathered so far. Lane l holds numbers of rows l / 4 and
+// l / 4 + 8.
+template <class Unit, int kD, bool kExtra>
+struct QueryTile {
+  using L = TensorLayout<kD>;
+  uint32_t q[L::kSteps][4];
+  float sums[kD / 8][4];
+  float largest[2], total[2];
+  int row[2];  // of the unit; here: a query that is wanted
+  bool here[2];
+  const float* bias[2];
+
+  // `space`: the warp's 16 rows of shared memory. False: nothing to do.
+  HRSAM_DEVICE bool begin(const Unit& unit, int first, const AttendCall& at, bf16* space) {
+    const int lane = static_cast<int>(threadIdx.x % kWarp);
+    bool any = false;
+    for (int i = 0; i < 16; ++i)
+      any = any || (first + i < unit.queries && unit.query(first + i).data != nullptr);
+    if (!any) return false;
+    for (int i = lane; i < 16 * L::kPieces; i += kWarp) {
+      const int r = i / L::kPieces, channel = i % L::kPieces * 8;
+      bf16* piece = space + r * L::kRow + channel;
+      const auto from =
+          first + r < unit.queries ? unit.query(first + r) : HeadRow<bf16>{nullptr, {0, 0}};
+      const bool valid = from.data != nullptr && channel < at.d;
+      *reinterpret_cast<uint4*>(piece) =
+          valid ? *reinterpret_cast<const uint4*>(from.data + channel) : make_uint4(0, 0, 0, 0);
+      if (valid && at.rope.table != nullptr) rotate_piece(at.rope, from.place, channel, piece);
+    }
+    __syncwarp();
+#pragma unroll
+    for (int s = 0; s < L::kSteps; ++s)
+      load_matrices(q[s], space + lane % 16 * L::kRow + s * 16 + lane / 16 * 8);
+    __syncwarp();  // read before the next tile's rows are written
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      row[h] = first + lane / 4 + 8 * h;
+      here[h] = row[h] < unit.queries && unit.query(row[h]).data != nullptr;
+      if constexpr (kExtra)
+        bias[h] =
+            at.bias.products != nullptr && here[h] ? at.bias.of(unit.query_index(row[h])) : nullptr;
+      largest[h] = kMasked;
+      total[h] = 0;
+    }
+#pragma unroll
+    for (int n = 0; n < kD / 8; ++n)
+#pragma unroll
+      for (int k = 0; k < 4; ++k) sums[n][k] = 0;
+    return true;
+  }
+
+  // A tile of keys, of which the first is the unit's key `first`.
+  HRSAM_DEVICE void attend(const Unit& unit, const AttendCall& at, const bf16* keys,
+                           const bf16* values, int first) {
+    const int lane = static_cast<int>(threadIdx.x % kWarp);
+    float logits[kTensorKeys / 8][4];
+#pragma unroll
+    for (int n = 0; n < kTensorKeys / 8; ++n)
+#pragma unroll
+      for (int k = 0; k < 4; ++k) logits[n][k] = 0;
+#pragma unroll
+    for (int s = 0; s < L::kSteps; ++s)
+#pragma unroll
+      for (int n = 0; n < kTensorKeys / 8; n += 2) {
+        uint32_t right[4];
+        load_matrices(
+            right, keys + (n * 8 + lane % 8 + lane / 16 * 8) * L::kRow + s * 16 + lane / 8 % 2 * 8);
+        multiply_add(logits[n], q[s], right[0], right[1]);
+        multiply_add(logits[n + 1], q[s], right[2], right[3]);
+      }
+    adjust(unit, at, logits, first);
+    softmax(logits);
+#pragma unroll
+    for (int s = 0; s < kTensorKeys / 16; ++s) {
+      const uint32_t left[4] = {pack_bf16(logits[2 * s][0], logits[2 * s][1]),
+                                pack_bf16(logits[2 * s][2], logits[2 * s][3]),
+                                pack_bf16(logits[2 * s + 1][0], logits[2 * s + 1][1]),
+                                pack_bf16(logits[2 * s + 1][2], logits[2 * s + 1][3])};
+#pragma unroll
+      for (int n = 0; n < kD / 8; n += 2) {
+        uint32_t right[4];
+        load_matrices_transposed(right, values + (s * 16 + lane % 8 + lane / 8 % 2 * 8) * L::kRow +
+                                            n * 8 + lane / 16 * 8);
+        multiply_add(sums[n], left, right[0], right[1]);
+        multiply_add(sums[n + 1], left, right[2], right[3]);
+      }
+    }
+  }
+
+  HRSAM_DEVICE void finish(const Unit& unit, const AttendCall& at) {
+    const int lane = static_cast<int>(threadIdx.x % kWarp);
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      total[h] += __shfl_xor_sync(kAllLanes, total[h], 1);
+      total[h] += __shfl_xor_sync(kAllLanes, total[h], 2);
+    }
+    const bool partial = at.partials.statistics != nullptr;
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      if (!here[h]) continue;
+      const int64_t slot =
+          partial ? unit.query_index(row[h]) * at.partials.chunks + unit.chunk() : 0;
+      if (partial && lane % 4 == 0) {
+        at.partials.statistics[2 * slot] = largest[h];
+        at.partials.statistics[2 * slot + 1] = total[h];
+      }
+      const float factor = partial ? 1.0f : total[h] > 0 ? 1.0f / total[h] : 0.0f;
+      const int64_t to = partial ? slot * at.d : unit.out(row[h]);
+#pragma unroll
+      for (int n = 0; n < kD / 8; ++n) {
+        const int channel = n * 8 + lane % 4 * 2;
+        if (channel >= at.d) continue;
+        const float x = sums[n][2 * h] * factor, y = sums[n][2 * h + 1] * factor;
+        if (partial)
+          *reinterpret_cast<float2*>(at.partials.sums + to + channel) = make_float2(x, y);
+        else if (at.out_is_bf16)
+          *reinterpret_cast<uint32_t*>(static_cast<bf16*>(at.out) + to + channel) = pack_bf16(x, y);
+        else
+          *reinterpret_cast<float2*>(static_cast<float*>(at.out) + to + channel) =
+              make_float2(x, y);
+      }
+    }
+  }
+
+ private:
+  // Scale, relative positions, what is not seen.
+  HRSAM_DEVICE void adjust(const Unit& unit, const AttendCall& at,
+                           float (&logits)[kTensorKeys / 8][4], int first) const {
+    const int lane = static_cast<int>(threadIdx.x % kWarp);
+    const bool full = first + kTensorKeys <= unit.keys;
+#pragma unroll
+    for (int n = 0; n < kTensorKeys / 8; ++n)
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        logits[n][k] *= at.scale;
+        const int key = first + n * 8 + lane % 4 * 2 + k % 2, h = k / 2;
+        if (!full && key >= unit.keys) {
+          logits[n][k] = kMasked;
+          continue;
+        }
+        if constexpr (kExtra) {
+          if (bias[h] != nullptr) logits[n][k] += at.bias.at(bias[h], unit.key(key).place);
+          if (here[h] && !unit.sees(row[h], key)) logits[n][k] += kMasked;
+        }
+      }
+  }
+
+  // Logits to powers, the sums so far shrunk to the new largest logit.
+  HRSAM_DEVICE void softmax(float (&logits)[kTensorKeys / 8][4]) {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      float next = largest[h];
+#pragma unroll
+      for (int n = 0; n < kTensorKeys / 8; ++n)
+        next = fmaxf(next, fmaxf(logits[n][2 * h], logits[n][2 * h + 1]));
+      next = fmaxf(next, __shfl_xor_sync(kAllLanes, next, 1));
+      next = fmaxf(next, __shfl_xor_sync(kAllLanes, next, 2));
+      const float shrink = exp2_fast(largest[h] - next);
+      largest[h] = next;
+      total[h] *= shrink;
+#pragma unroll
+      for (int n = 0; n < kD / 8; ++n) {
+        sums[n][2 * h] *= shrink;
+        sums[n][2 * h + 1] *= shrink;
+      }
+#pragma unroll
+      for (int n = 0; n < kTensorKeys / 8; ++n)
+#pragma unroll
+        for (int k = 2 * h; k < 2 * h + 2; ++k) {
+          logits[n][k] = exp2_fast(logits[n][k] - next);
+          total[h] += logits[n][k];
+        }
+    }
+  }
+};
+
+// Asks for a tile of keys and values; the same thread's rotate_keys() turns what this one fetched.
+template <class Unit, int kD>
+HRSAM_DEVICE void fetch_tile(const Unit& unit, const AttendCall& at, int first, bf16* keys,
+                             bf16* values) {
+  using L = TensorLayout<kD>;
+  for (int i = static_cast<int>(threadIdx.x); i < kTensorKeys * L::kPieces; i += kTensorThreads) {
+    const int r = i / L::kPieces, channel = i % L::kPieces * 8;
+    const bool valid = first + r < unit.keys && channel < at.d;
+    const int j = first + r < unit.keys ? first + r : 0, c = channel < at.d ? channel : 0;
+    copy_async(keys + r * L::kRow + channel, unit.key(j).data + c, valid);
+    copy_async(values + r * L::kRow + channel, unit.value(j) + c, valid);
+  }
+}
+
+template <class Unit, int kD>
+HRSAM_DEVICE void rotate_keys(const Unit& unit, const AttendCall& at, int first, bf16* keys) {
+  using L = TensorLayout<kD>;
+  if (at.rope.table == nullptr) return;
+  for (int i = static_cast<int>(threadIdx.x); i < kTensorKeys * L::kPieces; i += kTensorThreads) {
+    const int r = i / L::kPieces, channel = i % L::kPieces * 8;
+    if (first + r < unit.keys && channel < at.d)
+      rotate_piece(at.rope, unit.key(first + r).place, channel, keys + r * L::kRow + channel);
+  }
+}
+
+template <class Unit, int kD, bool kWhole, bool kExtra>
+__global__ void __launch_bounds__(kTensorThreads, kD <= 64 && !kExtra ? 2 : 1)
+    tensor_attention_kernel(const __grid_constant__ typename Unit::Call call,
+                            const __grid_constant__ AttendCall at) {
+  using L = TensorLayout<kD>;
+  constexpr int kPlaces = kWhole ? kWholeTiles : 2;
+  auto* keys = static_cast<bf16*>(shared_memory());  // [kPlaces][64][kRow]
+  bf16* values = keys + kPlaces * L::kTile;
+  const int warp = static_cast<int>(threadIdx.x / kWarp);
+  bf16* space = values + kPlaces * L::kTile + warp * 16 * L::kRow;
+  const Unit unit(call, blockIdx.x);
+  const int tiles = (unit.keys + kTensorKeys - 1) / kTensorKeys;
+  QueryTile<Unit, kD, kExtra> queries;
+
+  if constexpr (kWhole) {
+    for (int t = 0; t < tiles; ++t)
+      fetch_tile<Unit, kD>(unit, at, t * kTensorKeys, keys + t * L::kTile, values + t * L::kTile);
+    commit_copies();
+    wait_for_copies<0>();
+    for (int t = 0; t < tiles; ++t)
+      rotate_keys<Unit, kD>(unit, at, t * kTensorKeys, keys + t * L::kTile);
+    __syncthreads();
+    for (int first = warp * 16; first < unit.queries; first += kTensorQueries) {
+      if (!queries.begin(unit, first, at, space)) continue;
+      for (int t = 0; t < tiles; ++t)
+        queries.attend(unit, at, keys + t * L::kTile, values + t * L::kTile, t * kTensorKeys);
+      queries.finish(unit, at);
+    }
+  } else {
+    const bool works = queries.begin(unit, warp * 16, at, space);
+    if (tiles > 0) fetch_tile<Unit, kD>(unit, at, 0, keys, values);
+    commit_copies();
+    for (int t = 0; t < tiles; ++t) {
+      bf16* tile_keys = keys + t % 2 * L::kTile;
+      bf16* tile_values = values + t % 2 * L::kTile;
+      wait_for_copies<0>();
+      rotate_keys<Unit, kD>(unit, at, t * kTensorKeys, tile_keys);
+      __syncthreads();  // the tile is there for all, and the one before is read
+      if (t + 1 < tiles)
+        fetch_tile<Unit, kD>(unit, at, (t + 1) * kTensorKeys, keys + (t + 1) % 2 * L::kTile,
+                             values + (t + 1) % 2 * L::kTile);
+      commit_copies();
+      if (works) queries.attend(unit, at, tile_keys, tile_values, t * kTensorKeys);
+    }
+    if (works) queries.finish(unit, at);
+  }
+}
+
+template <class Unit, int kD, bool kWhole>
+void launch_tensor(cudaStream_t stream, const typename Unit::Call& call, int64_t units,
+                   const AttendCall& at) {
+  const bool extra = at.bias.products != nullptr || Unit::hides(call);
+  launch({dim3(static_cast<unsigned>(units)), dim3(kTensorThreads),
+          TensorLayout<kD>::shared_bytes(kWhole ? kWholeTiles : 2), stream},
+         extra ? tensor_attention_kernel<Unit, kD, kWhole, true>
+               : tensor_attention_kernel<Unit, kD, kWhole, false>,
+         call, at);
+}
+
+// Heads of whole pieces of 16 bytes, at addresses that are.
+inline bool tensor_fits(int d, int64_t row) { return d % 8 == 0 && d <= 128 && row % 8 == 0; }
+
+// The head sizes that there are kernels for.
+constexpr int tensor_width(int d) { return d <= 32 ? 32 : d <= 64 ? 64 : d <= 80 ? 80 : 128; }
+inline size_t tensor_shared_bytes(int d, int tiles) {
+  const size_t rows = static_cast<size_t>(2 * tiles * kTensorKeys + kTensorWarps * 16);
+  return sizeof(bf16) * rows * static_cast<size_t>(tensor_width(d) + 8);
+}
+
+template <class Unit, bool kWhole>
+void tensor_attention(cudaStream_t stream, const typename Unit::Call& call, int64_t units,
+                      const AttendCall& at) {
+  switch (tensor_width(at.d)) {
+    case 32:
+      return launch_tensor<Unit, 32, kWhole>(stream, call, units, at);
+    case 64:
+      return launch_tensor<Unit, 64, kWhole>(stream, call, units, at);
+    case 80:
+      return launch_tensor<Unit, 80, kWhole>(stream, call, units, at);
+    default:
+      return launch_tensor<Unit, 128, kWhole>(stream, call, units, at);
+  }
+}
+
+}  // namespace hrsam::cuda

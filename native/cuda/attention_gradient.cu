@@ -1,0 +1,29 @@
+// Gradients of attention's q, k and v, one after the other. See attention/gradient.h.
+#include "attention/sequence_gradient.h"
+
+namespace hrsam::cuda {
+
+Op* compile_attention_gradient(const Node& node, Compiler& compiler) {
+  const SequenceGradient setup(node, compiler);
+  const GradientSizes& s = setup.sizes();
+  const DType type = node.result().dtype;
+  expect_floats(node, node.result(), "result");
+  expect(node, has_shape(node.result(), {s.q + s.k + s.v}),
+         "result: expected a list of all gradients");
+  size_t workspace = 0;
+  plan_gradient(s, nullptr, 0, &workspace);
+  return make_op(workspace, [=](const Run& run) {
+    auto [memory, call, g] = setup.prepare(run, 0);
+    const Layout& l = setup.layout();
+    g.out = numbers_to(run.out(), type);
+    const Cut<SequenceF32> queries = setup.cut(call, gradient_owned(l.d));
+    query_gradient<SequenceF32>(run.stream, queries.call, queries.units, g);
+    const Cut<SequenceF32> keys = setup.whole(call);
+    g.item_units = keys.units / larger(1, l.batch);
+    g.items = l.shared_keys ? l.batch : 1;
+    key_gradient<SequenceF32>(run.stream, keys.call, l.shared_keys ? g.item_units : keys.units,
+                              setup.longest_keys(), g);
+  });
+}
+
+}  // namespace hrsam::cuda

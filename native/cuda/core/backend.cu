@@ -1,0 +1,177 @@
+// The C ABI of the CUDA backend: turns exceptions into error codes, nothing else.
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "hrsam_backend.h"
+#include "peak.h"
+#include "program.h"
+
+namespace gpu = hrsam::cuda::gpu;
+using hrsam::cuda::DeviceBlock;
+using hrsam::cuda::MemoryKind;
+using hrsam::plan::fail;
+
+namespace {
+
+// Runs f; an exception becomes `error` and `failed` is returned.
+template <class F>
+int guarded(hrsam_error* error, F&& f, int failed = 1) {
+  try {
+    return f();
+  } catch (const hrsam::plan::Failure& failure) {
+    *error = failure.error;
+  } catch (const std::bad_alloc&) {
+    std::snprintf(error->code, sizeof(error->code), "ERR_OUT_OF_MEMORY");
+    std::snprintf(error->message, sizeof(error->message), "out of memory");
+  } catch (const std::exception& exception) {
+    std::snprintf(error->code, sizeof(error->code), "ERR_INTERNAL");
+    std::snprintf(error->message, sizeof(error->message), "%s", exception.what());
+  }
+  return failed;
+}
+
+void check_ordinal(int32_t ordinal) {
+  const int count = gpu::device_count();
+  if (ordinal < 0 || ordinal >= count)
+    fail("ERR_DEVICE", "cuda:%d: there %s, cuda:0%s", ordinal,
+         count == 1 ? "is one GPU" : "are several GPUs",
+         count == 1 ? "" : (" to cuda:" + std::to_string(count - 1)).c_str());
+}
+
+int32_t device_count(hrsam_error* error) {
+  return guarded(
+      error, [] { return gpu::device_count(); }, -1);
+}
+
+int device_info(int32_t ordinal, hrsam_device_info* info, hrsam_error* error) {
+  return guarded(error, [&] {
+    check_ordinal(ordinal);
+    const gpu::Properties properties = gpu::properties(ordinal);
+    *info = {};
+    std::snprintf(info->name, sizeof(info->name), "%s", properties.name);
+    std::snprintf(info->detail, sizeof(info->detail), "%s", properties.detail);
+    info->memory_bytes = properties.memory_bytes;
+    return 0;
+  });
+}
+
+int device_open(int32_t ordinal, hrsam_device** device, hrsam_error* error) {
+  return guarded(error, [&] {
+    check_ordinal(ordinal);
+    *device = new hrsam_device(ordinal);
+    return 0;
+  });
+}
+
+void device_close(hrsam_device* device) { delete device; }
+
+int device_set_threads(hrsam_device*, int32_t threads, hrsam_error* error) {
+  return guarded(error, [&] {
+    if (threads < 1 || threads > 1024)
+      fail("ERR_ARGUMENT", "threads: expected 1 to 1024, got %d", threads);
+    return 0;  // a GPU has its own
+  });
+}
+
+void device_memory(hrsam_device* device, hrsam_memory_info* info) { device->memory.report(info); }
+
+void device_trim(hrsam_device* device) { device->memory.trim(); }
+
+int device_peak(hrsam_device* device, int32_t dtype, double* gflops, hrsam_error* error) {
+  return guarded(error, [&] {
+    *gflops = hrsam::cuda::measure_peak(device, static_cast<hrsam::cuda::DType>(dtype));
+    return 0;
+  });
+}
+
+int buffer_create(hrsam_device* device, uint64_t bytes, hrsam_buffer** buffer, hrsam_error* error) {
+  return guarded(error, [&] {
+    auto made = std::make_unique<hrsam_buffer>();
+    made->device = device;
+    made->block = DeviceBlock(device, MemoryKind::buffers, bytes);
+    made->bytes = bytes;
+    *buffer = made.release();
+    return 0;
+  });
+}
+
+int buffer_wrap(hrsam_device* device, const void* data, uint64_t bytes, hrsam_buffer** buffer,
+                hrsam_error* error) {
+  const int status = buffer_create(device, bytes, buffer, error);
+  if (status != 0) return status;
+  return guarded(error, [&] {
+    std::unique_ptr<hrsam_buffer> made(*buffer);
+    device->transfers.upload(made->data(), data, bytes);
+    made.release();
+    return 0;
+  });
+}
+
+void buffer_destroy(hrsam_buffer* buffer) { delete buffer; }
+
+void* buffer_host(hrsam_buffer*) { return nullptr; }
+
+void check_range(const hrsam_buffer* buffer, uint64_t offset, uint64_t bytes) {
+  if (offset > buffer->bytes || bytes > buffer->bytes - offset)
+    fail("ERR_INTERNAL", "past the end of a buffer of %llu bytes",
+         static_cast<unsigned long long>(buffer->bytes));
+}
+
+int buffer_write(hrsam_buffer* buffer, uint64_t offset, const void* source, uint64_t bytes,
+                 hrsam_error* error) {
+  return guarded(error, [&] {
+    check_range(buffer, offset, bytes);
+    buffer->device->transfers.upload(buffer->data() + offset, source, bytes);
+    return 0;
+  });
+}
+
+int buffer_read(hrsam_buffer* buffer, uint64_t offset, void* destination, uint64_t bytes,
+                hrsam_error* error) {
+  return guarded(error, [&] {
+    check_range(buffer, offset, bytes);
+    buffer->device->transfers.download(destination, buffer->data() + offset, bytes);
+    return 0;
+  });
+}
+
+int program_create(hrsam_device* device, const hrsam_plan* plan, hrsam_program** program,
+                   hrsam_error* error) {
+  return guarded(error, [&] {
+    *program = hrsam::cuda::build_program(device, *plan);
+    return 0;
+  });
+}
+
+void program_destroy(hrsam_program* program) { delete program; }
+
+int run_create(hrsam_program* program, hrsam_buffer* const* inputs, hrsam_buffer* const* outputs,
+               hrsam_run** run, hrsam_error* error) {
+  return guarded(error, [&] {
+    *run = hrsam::cuda::start_run(program, inputs, outputs);
+    return 0;
+  });
+}
+
+int run_step(hrsam_run* run, hrsam_error* error) {
+  return guarded(
+      error, [&] { return hrsam::cuda::step_run(run) ? 1 : 0; }, -1);
+}
+
+void run_destroy(hrsam_run* run) { delete run; }
+
+const hrsam_backend kBackend = {
+    HRSAM_ABI_VERSION,  "cuda",        device_count, device_info, device_open,    device_close,
+    device_set_threads, device_memory, device_trim,  device_peak, buffer_create,  buffer_wrap,
+    buffer_destroy,     buffer_host,   buffer_write, buffer_read, program_create, program_destroy,
+    run_create,         run_step,      run_destroy,
+};
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) const hrsam_backend* hrsam_backend_entry() {
+  return &kBackend;
+}

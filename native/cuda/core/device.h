@@ -1,0 +1,82 @@
+// State of a GPU and its buffers.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "op.h"
+#include "runtime.h"
+
+namespace hrsam::cuda {
+
+// Memory of one device, kept when it is given back. Any thread.
+//
+// Blocks are not cut: the sizes that a model asks for come again and again, and cudaMalloc costs as
+// much as a decode. What is kept is given up before memory is reported to be full.
+class Memory {
+ public:
+  explicit Memory(int ordinal);
+  ~Memory() { trim(); }
+  void* take(MemoryKind kind, size_t bytes);
+  void give_back(MemoryKind kind, void* data, size_t bytes);
+  void trim();
+  void report(hrsam_memory_info* info) const;
+
+ private:
+  static size_t rounded(size_t bytes);
+  void free_kept();
+
+  const int ordinal_;
+  const uint64_t budget_;
+  mutable std::mutex mutex_;
+  std::multimap<size_t, void*> kept_;  // by rounded size
+  uint64_t live_[3] = {}, kept_bytes_ = 0, peak_ = 0;
+};
+
+// Copies between the host's memory and the device's, through a pinned buffer. Any thread.
+class Transfers {
+ public:
+  explicit Transfers(int ordinal);
+  ~Transfers();
+  void upload(void* to, const void* from, size_t bytes);
+  void download(void* to, const void* from, size_t bytes);
+
+ private:
+  static constexpr size_t kPiece = size_t{4} << 20;
+  const int ordinal_;
+  std::mutex mutex_;
+  cudaStream_t stream_;
+  unsigned char* pinned_[2] = {};
+};
+
+}  // namespace hrsam::cuda
+
+struct hrsam_device {
+  explicit hrsam_device(int number);
+  ~hrsam_device();
+  const int ordinal;
+  const int processors;
+  const size_t shared_bytes;
+  hrsam::cuda::Memory memory;
+  hrsam::cuda::Transfers transfers;
+  // A run takes one of them; the second is for runs that pass a longer one.
+  cudaStream_t streams[2];
+  bool busy[2] = {};
+
+  std::mutex mutex;  // guards what follows
+  std::map<std::tuple<const void*, std::string, size_t>, std::weak_ptr<hrsam::cuda::DeviceBlock>>
+      shared;
+};
+
+struct hrsam_buffer {
+  hrsam_device* device = nullptr;
+  hrsam::cuda::DeviceBlock block;
+  uint64_t bytes = 0;
+  char* data() const { return block.as<char>(); }
+};

@@ -1,0 +1,81 @@
+// The kernel language, on a GPU and on the CPU.
+//
+// Kernels are written once. nvcc compiles them for GPUs; in tests a host compiler builds the same
+// files against native/test/cuda/gpu_on_cpu.h, where a block's threads are fibres. Kernels keep to
+// what both sides have: shared memory comes from shared_memory(), launches go through launch(), and
+// inline PTX is in ptx.h alone.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <tuple>
+#include <utility>
+
+#include "../../plan/failure.h"
+
+#ifdef __CUDACC__
+#include <cuda_runtime.h>
+#define HRSAM_BOTH __host__ __device__ __forceinline__
+#define HRSAM_DEVICE __device__ __forceinline__
+#else
+#include "gpu_on_cpu.h"
+#define HRSAM_BOTH inline
+#define HRSAM_DEVICE inline
+#endif
+
+namespace hrsam::cuda {
+
+struct Launch {
+  dim3 grid, block;
+  size_t shared_bytes;
+  cudaStream_t stream;
+};
+
+// More than this must be asked for.
+constexpr size_t kPlainSharedBytes = 48 << 10;
+
+#ifdef __CUDACC__
+
+inline void check_launch(cudaError_t status) {
+  if (status != cudaSuccess)
+    plan::fail("ERR_DEVICE", "cuda: a kernel cannot be launched: %s (%s)",
+               cudaGetErrorString(status), cudaGetErrorName(status));
+}
+
+// kernel<<<grid, block, shared_bytes, stream>>>(arguments...); nothing for an empty grid.
+template <class... Parameters, class... Arguments>
+void launch(const Launch& at, void (*kernel)(Parameters...), Arguments&&... arguments) {
+  if (at.grid.x == 0 || at.grid.y == 0 || at.grid.z == 0) return;
+  const void* function = reinterpret_cast<const void*>(kernel);
+  if (at.shared_bytes > kPlainSharedBytes)
+    check_launch(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                      static_cast<int>(at.shared_bytes)));
+  std::tuple<Parameters...> values(std::forward<Arguments>(arguments)...);
+  std::apply(
+      [&](auto&... each) {
+        void* list[] = {const_cast<void*>(static_cast<const void*>(&each))...};
+        check_launch(
+            cudaLaunchKernel(function, at.grid, at.block, list, at.shared_bytes, at.stream));
+      },
+      values);
+}
+
+// The block's shared memory, as many bytes as the launch asked for.
+HRSAM_DEVICE void* shared_memory() {
+  extern __shared__ __align__(128) unsigned char memory[];
+  return memory;
+}
+
+#else
+
+template <class... Parameters, class... Arguments>
+void launch(const Launch& at, void (*kernel)(Parameters...), Arguments&&... arguments) {
+  std::tuple<Parameters...> values(std::forward<Arguments>(arguments)...);
+  gpu_on_cpu::run_grid(at.grid, at.block, at.shared_bytes, [&] { std::apply(kernel, values); });
+}
+
+inline void* shared_memory() { return gpu_on_cpu::shared_memory(); }
+
+#endif
+
+}  // namespace hrsam::cuda

@@ -1,0 +1,55 @@
+// A compiled plan, and one execution of it.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "device.h"
+
+namespace hrsam::cuda {
+
+// A recording of all of a program's launches. They hold addresses, so it serves runs whose memory
+// lies at the same places; the memory's cache sees to it that most do.
+struct Recording {
+  std::vector<void*> addresses;
+  std::unique_ptr<gpu::Graph> graph;
+};
+
+}  // namespace hrsam::cuda
+
+struct hrsam_program {
+  struct Step {
+    std::unique_ptr<hrsam::cuda::Op> op;
+    std::vector<int32_t> operands;
+    int32_t result;
+  };
+  hrsam_device* device = nullptr;
+  std::vector<hrsam_value> placement;
+  std::vector<hrsam::cuda::Value> values;
+  std::vector<hrsam::cuda::DeviceBlock> folded;
+  std::vector<void*> constants;  // by value; null where not constant
+  std::vector<Step> steps;
+  std::vector<uint64_t> input_bytes, output_bytes;
+  uint64_t arena_bytes = 0;                        // with the ops' workspace at its end
+  uint64_t workspace_begin = 0;                    // in the arena
+  std::vector<hrsam::cuda::Recording> recordings;  // the one used last is the last
+};
+
+struct hrsam_run {
+  ~hrsam_run();
+  hrsam_program* program = nullptr;
+  int stream = -1;
+  hrsam::cuda::DeviceBlock arena;
+  std::vector<void*> addresses;  // by value
+  size_t next = 0;
+  bool launched = false;
+};
+
+namespace hrsam::cuda {
+
+hrsam_program* build_program(hrsam_device* device, const hrsam_plan& plan);
+hrsam_run* start_run(hrsam_program* program, hrsam_buffer* const* inputs,
+                     hrsam_buffer* const* outputs);
+bool step_run(hrsam_run* run);  // true while steps remain
+
+}  // namespace hrsam::cuda

@@ -1,0 +1,179 @@
+#include "runtime.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace hrsam::cuda::gpu {
+
+namespace {
+
+using plan::fail;
+
+// The first driver branch that runs this runtime: CUDA 12 and 13 each run on every driver of their
+// major version.
+constexpr int kDriverBranch = CUDART_VERSION >= 13000 ? 580 : 525;
+
+constexpr int major_of(int version) { return version / 1000; }
+constexpr int minor_of(int version) { return version % 1000 / 10; }
+
+void check(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  if (status == cudaErrorMemoryAllocation)
+    fail("ERR_OUT_OF_MEMORY", "cuda: %s: the GPU's memory is full", what);
+  fail("ERR_DEVICE", "cuda: %s: %s (%s)", what, cudaGetErrorString(status),
+       cudaGetErrorName(status));
+}
+
+// What was looked for, what was found, what to do.
+[[noreturn]] void fail_without_driver() {
+  int version = 0;
+  cudaDriverGetVersion(&version);  // 0 where there is no driver at all
+  char found[48] = "found none";
+  if (version != 0)
+    std::snprintf(found, sizeof(found), "found one for CUDA %d.%d", major_of(version),
+                  minor_of(version));
+  fail("ERR_DEVICE",
+       "cuda: no NVIDIA driver, or too old for CUDA %d (needs r%d or newer): looked for "
+       "libcuda.so.1, %s. Install a driver, or use the device 'cpu'",
+       major_of(CUDART_VERSION), kDriverBranch, found);
+}
+
+class CudaGraph : public Graph {
+ public:
+  explicit CudaGraph(cudaGraphExec_t executable) : executable_(executable) {}
+  ~CudaGraph() override { cudaGraphExecDestroy(executable_); }
+  void launch(cudaStream_t stream) override {
+    check(cudaGraphLaunch(executable_, stream), "launching a program");
+  }
+
+ private:
+  cudaGraphExec_t executable_;
+};
+
+}  // namespace
+
+int device_count() {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaErrorInsufficientDriver) fail_without_driver();
+  if (status == cudaErrorNoDevice)
+    fail("ERR_DEVICE",
+         "cuda: the NVIDIA driver answers but shows no GPU. Look at nvidia-smi and at "
+         "CUDA_VISIBLE_DEVICES, or use the device 'cpu'");
+  check(status, "the GPUs cannot be listed");
+  return count;
+}
+
+Properties properties(int ordinal) {
+  cudaDeviceProp found{};
+  check(cudaGetDeviceProperties(&found, ordinal), "a GPU's properties");
+  int driver = 0;
+  cudaDriverGetVersion(&driver);
+  Properties made{};
+  std::snprintf(made.name, sizeof(made.name), "%.100s", found.name);
+  std::snprintf(made.detail, sizeof(made.detail),
+                "compute capability %d.%d, %d multiprocessors, driver for CUDA %d.%d, built with "
+                "CUDA %d.%d",
+                found.major, found.minor, found.multiProcessorCount, major_of(driver),
+                minor_of(driver), major_of(CUDART_VERSION), minor_of(CUDART_VERSION));
+  made.memory_bytes = found.totalGlobalMem;
+  made.processors = found.multiProcessorCount;
+  made.shared_bytes = found.sharedMemPerBlockOptin;
+  if (found.major < 8)
+    fail("ERR_DEVICE",
+         "cuda:%d (%s): compute capability %d.%d; 8.0 (Ampere) or newer is needed. Use the device "
+         "'cpu'",
+         ordinal, made.name, found.major, found.minor);
+  return made;
+}
+
+void select(int ordinal) { check(cudaSetDevice(ordinal), "choosing a GPU"); }
+
+void* allocate(size_t bytes) {
+  void* data = nullptr;
+  const cudaError_t status = cudaMalloc(&data, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // not to be reported by whoever asks next
+    return nullptr;
+  }
+  check(status, "device memory");
+  return data;
+}
+
+void release(void* data) { cudaFree(data); }
+
+void forget_content(void*, size_t) {}
+
+void* allocate_pinned(size_t bytes) {
+  void* data = nullptr;
+  if (cudaMallocHost(&data, bytes) == cudaSuccess) return data;
+  cudaGetLastError();
+  return nullptr;
+}
+
+void release_pinned(void* data) { cudaFreeHost(data); }
+
+uint64_t free_bytes() {
+  size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "the GPU's free memory");
+  return free;
+}
+
+cudaStream_t create_stream(bool urgent) {
+  int least = 0, greatest = 0;
+  check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "stream priorities");
+  cudaStream_t stream = nullptr;
+  check(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, urgent ? greatest : least),
+        "a stream");
+  return stream;
+}
+
+void destroy_stream(cudaStream_t stream) { cudaStreamDestroy(stream); }
+
+void copy_in(void* to, const void* host, size_t bytes, cudaStream_t stream) {
+  check(cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, stream), "an upload");
+}
+
+void copy_out(void* host, const void* from, size_t bytes, cudaStream_t stream) {
+  check(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, stream), "a download");
+}
+
+void copy(void* to, const void* from, size_t bytes, cudaStream_t stream) {
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream), "a copy");
+}
+
+void wait(cudaStream_t stream) { check(cudaStreamSynchronize(stream), "running kernels"); }
+
+bool is_done(cudaStream_t stream) {
+  const cudaError_t status = cudaStreamQuery(stream);
+  if (status == cudaErrorNotReady) return false;
+  check(status, "running kernels");
+  return true;
+}
+
+bool can_record() {
+  // Launch by launch, compute-sanitizer and profilers name kernels better.
+  static const bool wanted = [] {
+    const char* value = std::getenv("HRSAM_CUDA_GRAPHS");
+    return value == nullptr || std::strcmp(value, "0") != 0;
+  }();
+  return wanted;
+}
+
+void begin_recording(cudaStream_t stream) {
+  // Other threads may allocate meanwhile.
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "recording a program");
+}
+
+std::unique_ptr<Graph> end_recording(cudaStream_t stream) {
+  cudaGraph_t graph = nullptr;
+  check(cudaStreamEndCapture(stream, &graph), "recording a program");
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  check(status, "recording a program");
+  return std::make_unique<CudaGraph>(executable);
+}
+
+}  // namespace hrsam::cuda::gpu

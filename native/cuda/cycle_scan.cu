@@ -1,0 +1,109 @@
+// The cycle scan's state-space model: h_t = exp(Δ_t·A)·h_{t−1} + Δ_t·B_t·u_t, y_t = ⟨C_t, h_t⟩ +
+// D·u_t, read R times without resetting h; the result is Σ_r γ_r·y^(r).
+//
+// The recurrence is linear, so R readings collapse into one. With s_t the scan from a zero state,
+// P_t = Π a_i and h0_r the state that reading r begins with (h0_1 = 0, h0_{r+1} = P_L·h0_r + s_L),
+//   Σ_r γ_r·h_t^(r) = Γ·s_t + P_t·H =: g_t,   Γ = Σ γ_r,  H = Σ γ_r·h0_r,
+// which is a scan itself: g_0 = H, g_t = a_t·g_{t−1} + Γ·Δ_t·B_t·u_t. Sequences are cut into
+// chunks: a first kernel finds each chunk's end from a zero state, a second, small one the states
+// that go into the chunks, and the third scans each chunk from there. Bound by the exponentials,
+// two per token, channel and state whatever R is.
+#include "carver.h"
+#include "cycle_scan.h"
+
+namespace hrsam::cuda {
+
+namespace {
+
+// Tokens of a chunk: 64 of them keep a GPU's threads busy from one image of 1024 x 1024 on.
+constexpr int64_t kChunkTokens = 64;
+
+template <int kStates, int kLanes>
+void scan(cudaStream_t stream, const ScanCall& call, int64_t batch) {
+  const dim3 grid(static_cast<unsigned>(divide_up(call.channels, kScanThreads / kLanes)),
+                  static_cast<unsigned>(call.chunk_count), static_cast<unsigned>(batch));
+  constexpr size_t kShared = sizeof(float) * kScanTokens * kStates * kLanes;
+  launch({grid, dim3(kScanThreads), kShared, stream}, scan_ends_kernel<kStates, kLanes>, call);
+  each(stream, batch * call.segment_count * call.states * call.channels, CombineChunks{call});
+  launch({grid, dim3(kScanThreads), 2 * kShared, stream}, scan_result_kernel<kStates, kLanes>,
+         call);
+}
+
+}  // namespace
+
+Op* compile_cycle_scan(const Node& node, Compiler& compiler) {
+  const ScanShape shape(node);
+  expect_floats(node, node.result(), "result");
+  expect(node, same_shape(node.result(), node.value("u")), "result: not of u's shape");
+  const bool literal = node.flag("literal");
+  ScanCall call{};
+  call.u_is_bf16 = node.value("u").dtype == DType::bf16;
+  call.ssm_is_bf16 = node.value("ssm").dtype == DType::bf16;
+  call.out_is_bf16 = node.result().dtype == DType::bf16;
+  call.tokens = shape.tokens;
+  call.channels = shape.channels;
+  call.states = shape.states;
+  call.readings = shape.readings;
+  call.softplus = shape.softplus;
+  call.segment_count = shape.segment_count;
+
+  // Longer chunks where a grid could not hold so many.
+  const int64_t length =
+      literal ? larger(1, shape.longest) : larger(kChunkTokens, divide_up(shape.tokens, 32768));
+  int64_t count = 0, first = 0;
+  for (int i = 0; i < shape.segment_count; ++i)
+    count += literal ? 1 : divide_up(shape.segment(i), length);
+  if (count > 65535 || shape.batch > 65535) node.fail("ERR_SHAPE", "segments: too many");
+  Block chunks(sizeof(ScanChunk) * static_cast<size_t>(count + 1));
+  Block starts(sizeof(int32_t) * static_cast<size_t>(shape.segment_count + 1));
+  int32_t at = 0;
+  for (int i = 0; i < shape.segment_count; ++i) {
+    starts.as<int32_t>()[i] = at;
+    const int64_t end = first + shape.segment(i);
+    if (literal) chunks.as<ScanChunk>()[at++] = {first, end};
+    for (int64_t t = first; !literal && t < end; t += length)
+      chunks.as<ScanChunk>()[at++] = {t, smaller(end, t + length)};
+    first = end;
+  }
+  starts.as<int32_t>()[shape.segment_count] = at;
+  call.chunk_count = at;
+
+  const int64_t batch = shape.batch;
+  const auto plan = [=](void* memory, size_t* bytes) {
+    Carver carver(memory);
+    float* states = carver.take<float>(batch * count * (call.states + 1) * call.channels);
+    float* sums = carver.take<float>(literal ? batch * call.tokens * call.channels : 0);
+    if (bytes != nullptr) *bytes = carver.bytes();
+    return std::make_pair(states, sums);
+  };
+  size_t workspace = 0;
+  plan(nullptr, &workspace);
+  return make_op(workspace, [=, u = node.operand("u"), ssm = node.operand("ssm"),
+                             a_log = node.operand("a_log"), dt_bias = node.operand_or("dt_bias"),
+                             d = node.operand_or("d"), gamma = node.operand_or("gamma"),
+                             chunk_list = compiler.upload(chunks),
+                             start_list = compiler.upload(starts)](const Run& run) {
+    const auto [states, sums] = plan(run.workspace, nullptr);
+    ScanCall made = call;
+    made.u = run.in(u);
+    made.ssm = run.in(ssm);
+    made.a_log = run.in<float>(a_log);
+    made.dt_bias = run.in<float>(dt_bias);
+    made.d = run.in<float>(d);
+    made.gamma = run.in<float>(gamma);
+    made.out = run.out();
+    made.chunks = chunk_list->as<ScanChunk>();
+    made.segment_chunks = start_list->as<int32_t>();
+    made.ends = states;
+    if (literal)
+      return each(run.stream, batch * made.segment_count * made.channels,
+                  LiteralScan{made, states, sums});
+    if (made.states <= 16) return scan<16, 1>(run.stream, made, batch);
+    if (made.states <= 32) return scan<32, 1>(run.stream, made, batch);
+    if (made.states <= 64) return scan<32, 2>(run.stream, made, batch);
+    if (made.states <= 128) return scan<32, 4>(run.stream, made, batch);
+    return scan<32, 8>(run.stream, made, batch);
+  });
+}
+
+}  // namespace hrsam::cuda

@@ -1,0 +1,274 @@
+// The cycle scan's kernels. cycle_scan.cu tells what they are for.
+//
+// A thread owns a channel and kStates of its states in registers; kLanes neighbouring threads share
+// a channel that has more. A block takes 128 threads' worth of channels through a chunk of tokens;
+// B and C of 32 tokens at a time lie in shared memory, where all threads read the same number at
+// once. Nothing is summed across threads but y where kLanes > 1.
+#pragma once
+
+#include "../plan/scan_shape.h"
+#include "core/kernel.h"
+
+namespace hrsam::cuda {
+
+constexpr int kScanThreads = 128;
+constexpr int kScanTokens = 32;  // whose B and C are in shared memory
+
+// A piece of a sequence, of one item's tokens.
+struct ScanChunk {
+  int64_t begin, end;
+};
+
+struct ScanCall {
+  const void *u, *ssm;
+  bool u_is_bf16, ssm_is_bf16, out_is_bf16;
+  const float *a_log, *dt_bias, *d, *gamma;  // the last three may be null
+  void* out;
+  int64_t tokens;
+  int channels, states, readings;
+  bool softplus;
+  const ScanChunk* chunks;  // of one item
+  int chunk_count;
+  const int32_t* segment_chunks;  // where each segment's chunks begin, and the end
+  int segment_count;
+  float* ends;  // [item][chunk][N + 1][channel]: states, and ΣΔ at N
+
+  HRSAM_DEVICE Numbers inputs() const { return {u, u_is_bf16}; }
+  HRSAM_DEVICE Numbers ssms() const { return {ssm, ssm_is_bf16}; }
+  HRSAM_DEVICE int64_t width() const { return channels + int64_t{2} * states; }
+  HRSAM_DEVICE float gamma_at(int channel, int reading) const {
+    return gamma == nullptr ? 1.0f : gamma[static_cast<int64_t>(channel) * readings + reading];
+  }
+  HRSAM_DEVICE float all_gammas(int channel) const {
+    float sum = 0;
+    for (int r = 0; r < readings; ++r) sum += gamma_at(channel, r);
+    return sum;
+  }
+  // A·log2(e): finite, so that no Δ of a sane size makes it infinite.
+  HRSAM_DEVICE float decay(int channel, int state) const {
+    const float a = -::expf(a_log[static_cast<int64_t>(channel) * states + state]);
+    return fmaxf(-1e30f, a * 1.442695041f);
+  }
+  // Δ of a token and channel; x itself above 20, as PyTorch has it.
+  HRSAM_DEVICE float step(int64_t token, int channel) const {
+    float x = ssms().at(token * width() + channel);
+    if (dt_bias != nullptr) x += dt_bias[channel];
+    return softplus && x <= 20 ? log1pf(::expf(x)) : x;
+  }
+  HRSAM_DEVICE float* end(int64_t item, int64_t chunk) const {
+    return ends + (item * chunk_count + chunk) * (states + 1) * channels;
+  }
+  HRSAM_DEVICE void store(int64_t at, float y) const {
+    if (out_is_bf16)
+      static_cast<bf16*>(out)[at] = from_f32<bf16>(y);
+    else
+      static_cast<float*>(out)[at] = y;
+  }
+};
+
+// A sum of many small positive numbers, kept to twice the precision: over 65536 equal steps a plain
+// f32 sum can be off by a thousandth.
+struct LongSum {
+  float sum = 0, rest = 0;
+  HRSAM_DEVICE void add(float x) {
+    const float y = x + rest;
+    const float next = sum + y;
+    rest = y - (next - sum);
+    sum = next;
+  }
+};
+
+// exp(Δ·A) for x = Δ·A·log2(e).
+HRSAM_DEVICE float decay_of(float x) { return exp2_fast(fminf(x, 128.0f)); }
+
+// One thread's place.
+template <int kLanes>
+struct ScanPlace {
+  int channel, lane;
+  int64_t chunk, item;
+  bool here;
+  HRSAM_DEVICE explicit ScanPlace(const ScanCall& call) {
+    channel = static_cast<int>(blockIdx.x * (kScanThreads / kLanes) + threadIdx.x / kLanes);
+    lane = static_cast<int>(threadIdx.x % kLanes);
+    chunk = blockIdx.y;
+    item = blockIdx.z;
+    here = channel < call.channels;
+    if (!here) channel = call.channels - 1;
+  }
+};
+
+// B, and C if wanted, of tokens [first, first + count) to shared memory: [token][state].
+HRSAM_DEVICE void stage_states(const ScanCall& call, int64_t first, int count, int padded, float* b,
+                               float* c) {
+  for (int i = static_cast<int>(threadIdx.x); i < count * padded; i += kScanThreads) {
+    const int t = i / padded, n = i % padded;
+    const int64_t at = (first + t) * call.width() + call.channels + n;
+    b[i] = n < call.states ? call.ssms().at(at) : 0;
+    if (c != nullptr) c[i] = n < call.states ? call.ssms().at(at + call.states) : 0;
+  }
+}
+
+// One thread's states.
+template <int kStates>
+struct ScanStates {
+  float h[kStates], decay[kStates];
+
+  template <class Place>
+  HRSAM_DEVICE void begin(const ScanCall& call, const Place& at, int first) {
+#pragma unroll
+    for (int i = 0; i < kStates; ++i) {
+      h[i] = 0;
+      decay[i] = first + i < call.states ? call.decay(at.channel, first + i) : 0;
+    }
+  }
+  // h = exp(Δ·A)·h + drive·B.
+  HRSAM_DEVICE void advance(float step, float drive, const float* b) {
+#pragma unroll
+    for (int i = 0; i < kStates; ++i) h[i] = fmaf(decay_of(step * decay[i]), h[i], drive * b[i]);
+  }
+  HRSAM_DEVICE float product(const float* c) const {
+    float y = 0;
+#pragma unroll
+    for (int i = 0; i < kStates; ++i) y = fmaf(h[i], c[i], y);
+    return y;
+  }
+};
+
+// What each chunk does to a zero state: its end, and ΣΔ.
+template <int kStates, int kLanes>
+__global__ void __launch_bounds__(kScanThreads)
+    scan_ends_kernel(const __grid_constant__ ScanCall call) {
+  constexpr int kPadded = kStates * kLanes;
+  auto* b = static_cast<float*>(shared_memory());  // [kScanTokens][kPadded]
+  const ScanPlace<kLanes> at(call);
+  const ScanChunk chunk = call.chunks[at.chunk];
+  const int first = at.lane * kStates;
+  ScanStates<kStates> states;
+  states.begin(call, at, first);
+  LongSum total;
+  const int64_t base = at.item * call.tokens;
+  for (int64_t t0 = chunk.begin; t0 < chunk.end; t0 += kScanTokens) {
+    const int count = static_cast<int>(smaller(kScanTokens, chunk.end - t0));
+    __syncthreads();  // the tokens before are read
+    stage_states(call, base + t0, count, kPadded, b, nullptr);
+    __syncthreads();
+    for (int t = 0; t < count; ++t) {
+      const int64_t token = base + t0 + t;
+      const float step = call.step(token, at.channel);
+      const float u = call.inputs().at(token * call.channels + at.channel);
+      total.add(step);
+      states.advance(step, step * u, b + t * kPadded + first);
+    }
+  }
+  if (!at.here) return;
+  float* end = call.end(at.item, at.chunk) + at.channel;
+#pragma unroll
+  for (int i = 0; i < kStates; ++i)
+    if (first + i < call.states) end[static_cast<int64_t>(first + i) * call.channels] = states.h[i];
+  if (at.lane == 0) end[static_cast<int64_t>(call.states) * call.channels] = total.sum;
+}
+
+// Ends of a segment's chunks -> the states to carry into them: g_0 = H, g_{k+1} = P_k·g_k + Γ·s_k.
+struct CombineChunks {
+  ScanCall call;
+  HRSAM_DEVICE void operator()(int64_t i) const {
+    const int channel = static_cast<int>(i % call.channels);
+    const int n = static_cast<int>(i / call.channels % call.states);
+    const int64_t rest = i / call.channels / call.states;
+    const int segment = static_cast<int>(rest % call.segment_count);
+    const int64_t item = rest / call.segment_count;
+    const float decay = call.decay(channel, n);
+    const int begin = call.segment_chunks[segment], end = call.segment_chunks[segment + 1];
+    const auto product = [&](int k) {
+      return decay_of(
+          decay * call.end(item, k)[static_cast<int64_t>(call.states) * call.channels + channel]);
+    };
+    const auto state = [&](int k) {
+      return call.end(item, k) + static_cast<int64_t>(n) * call.channels + channel;
+    };
+    float start = 0, carried = 0;
+    for (int r = 1; r < call.readings; ++r) {
+      for (int k = begin; k < end; ++k) start = fmaf(product(k), start, *state(k));
+      carried = fmaf(call.gamma_at(channel, r), start, carried);
+    }
+    const float all = call.all_gammas(channel);
+    for (int k = begin; k < end; ++k) {
+      const float next = fmaf(product(k), carried, all * *state(k));
+      *state(k) = carried;
+      carried = next;
+    }
+  }
+};
+
+// The result: g from what was carried into the chunk, y = ⟨C, g⟩ + Γ·D·u.
+template <int kStates, int kLanes>
+__global__ void __launch_bounds__(kScanThreads)
+    scan_result_kernel(const __grid_constant__ ScanCall call) {
+  constexpr int kPadded = kStates * kLanes;
+  auto* b = static_cast<float*>(shared_memory());  // [kScanTokens][kPadded], then as much of C
+  float* c = b + kScanTokens * kPadded;
+  const ScanPlace<kLanes> at(call);
+  const ScanChunk chunk = call.chunks[at.chunk];
+  const int first = at.lane * kStates;
+  ScanStates<kStates> states;
+  states.begin(call, at, first);
+  const float* carried = call.end(at.item, at.chunk) + at.channel;
+#pragma unroll
+  for (int i = 0; i < kStates; ++i)
+    if (first + i < call.states)
+      states.h[i] = carried[static_cast<int64_t>(first + i) * call.channels];
+  const float all = call.all_gammas(at.channel);
+  const float through = call.d != nullptr ? all * call.d[at.channel] : 0;
+  const int64_t base = at.item * call.tokens;
+  for (int64_t t0 = chunk.begin; t0 < chunk.end; t0 += kScanTokens) {
+    const int count = static_cast<int>(smaller(kScanTokens, chunk.end - t0));
+    __syncthreads();  // the tokens before are read
+    stage_states(call, base + t0, count, kPadded, b, c);
+    __syncthreads();
+    for (int t = 0; t < count; ++t) {
+      const int64_t token = base + t0 + t;
+      const float step = call.step(token, at.channel);
+      const float u = call.inputs().at(token * call.channels + at.channel);
+      states.advance(step, all * step * u, b + t * kPadded + first);
+      float y = states.product(c + t * kPadded + first);
+#pragma unroll
+      for (int mask = kLanes / 2; mask > 0; mask /= 2) y += __shfl_xor_sync(kAllLanes, y, mask);
+      if (at.here && at.lane == 0)
+        call.store(token * call.channels + at.channel, fmaf(through, u, y));
+    }
+  }
+}
+
+// The paper's own way, one thread for a channel of a segment: each reading after the other, the
+// state going on. What the other kernels are compared with.
+struct LiteralScan {
+  ScanCall call;
+  float* states;  // [item][segment][N][channel]
+  float* sums;    // [item][token][channel]
+  HRSAM_DEVICE void operator()(int64_t i) const {
+    const int channel = static_cast<int>(i % call.channels);
+    const int64_t rest = i / call.channels;
+    const int segment = static_cast<int>(rest % call.segment_count);
+    const int64_t item = rest / call.segment_count;
+    float* h = states + rest * call.states * call.channels + channel;
+    for (int n = 0; n < call.states; ++n) h[static_cast<int64_t>(n) * call.channels] = 0;
+    const ScanChunk chunk = call.chunks[segment];
+    for (int r = 0; r < call.readings; ++r)
+      for (int64_t t = chunk.begin; t < chunk.end; ++t) {
+        const int64_t token = item * call.tokens + t, at = token * call.channels + channel;
+        const float step = call.step(token, channel), u = call.inputs().at(at);
+        float y = call.d != nullptr ? call.d[channel] * u : 0;
+        for (int n = 0; n < call.states; ++n) {
+          float& state = h[static_cast<int64_t>(n) * call.channels];
+          const int64_t from = token * call.width() + call.channels + n;
+          state =
+              fmaf(decay_of(step * call.decay(channel, n)), state, step * u * call.ssms().at(from));
+          y = fmaf(call.ssms().at(from + call.states), state, y);
+        }
+        sums[at] = (r > 0 ? sums[at] : 0) + call.gamma_at(channel, r) * y;
+        if (r + 1 == call.readings) call.store(at, sums[at]);
+      }
+  }
+};
+
+}  // namespace hrsam::cuda

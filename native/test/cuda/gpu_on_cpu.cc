@@ -1,0 +1,226 @@
+#include "gpu_on_cpu.h"
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "fibre.h"
+
+namespace gpu_on_cpu {
+
+__thread Thread* current = nullptr;
+
+namespace {
+
+enum class State { ready, in_warp_function, at_barrier, ended };
+
+struct Copy {
+  void* to;
+  const void* from;
+  size_t bytes, valid;
+};
+
+struct Lane {
+  Thread thread;
+  Fibre fibre;
+  State state;
+  std::vector<std::vector<Copy>> groups;  // committed, oldest first
+  std::vector<Copy> open;
+};
+
+struct Warp {
+  int arrived = 0, ended = 0;
+  const char* kind = nullptr;
+  // Two sets: a lane that goes on may write its next slot before others have read this one.
+  alignas(64) unsigned char slots[2][kLanes * kSlotBytes];
+  int set = 0;
+};
+
+void perform(const std::vector<Copy>& copies) {
+  for (const Copy& copy : copies) {
+    if (copy.valid > 0) std::memcpy(copy.to, copy.from, copy.valid);
+    std::memset(static_cast<char*>(copy.to) + copy.valid, 0, copy.bytes - copy.valid);
+  }
+}
+
+class Block {
+ public:
+  Body body = nullptr;
+  void* context = nullptr;
+  std::vector<Lane> lanes;
+  std::vector<Warp> warps;
+  unsigned char* shared = nullptr;
+  Fibre scheduler;
+  size_t now = 0;  // the lane that runs
+  std::string failure;
+
+  void begin(size_t threads) {
+    // Never smaller: fibres keep their stacks.
+    if (lanes.size() < threads) lanes.resize(threads);
+    warps.assign(threads / kLanes, Warp());
+    failure.clear();
+    for (size_t i = 0; i < threads; ++i) {
+      lanes[i].state = State::ready;
+      lanes[i].groups.clear();
+      lanes[i].open.clear();
+      lanes[i].fibre.prepare(&Block::enter);
+    }
+  }
+
+  // Until all threads have ended.
+  void run(bool backwards) {
+    while (true) {
+      size_t ended = 0, waiting = 0;
+      for (size_t i = 0; i < warps.size(); ++i) {
+        const size_t warp = backwards ? warps.size() - 1 - i : i;
+        run_warp(warp, backwards, &ended, &waiting);
+      }
+      const size_t threads = warps.size() * kLanes;
+      if (ended == threads) return;
+      if (ended > 0 || waiting != threads)
+        throw std::runtime_error("a block's barrier is not reached by all of its threads");
+      for (size_t i = 0; i < threads; ++i) lanes[i].state = State::ready;
+      backwards = !backwards;
+    }
+  }
+
+  void leave() { Fibre::change(lanes[now].fibre, scheduler); }
+
+ private:
+  static void enter();
+
+  void run_warp(size_t warp, bool backwards, size_t* ended, size_t* waiting) {
+    const size_t first = warp * kLanes;
+    for (bool any = true; any;) {
+      any = false;
+      for (int i = 0; i < kLanes; ++i) {
+        const size_t lane = first + static_cast<size_t>(backwards ? kLanes - 1 - i : i);
+        if (lanes[lane].state != State::ready) continue;
+        any = true;
+        now = lane;
+        current = &lanes[lane].thread;
+        Fibre::change(scheduler, lanes[lane].fibre);
+        if (!failure.empty()) throw std::runtime_error(failure);
+      }
+    }
+    for (size_t lane = first; lane < first + kLanes; ++lane) {
+      *ended += lanes[lane].state == State::ended;
+      *waiting += lanes[lane].state == State::at_barrier;
+      if (lanes[lane].state == State::in_warp_function)
+        throw std::runtime_error(std::string("not all lanes of a warp reach ") + warps[warp].kind);
+    }
+  }
+};
+
+Block& block() {
+  static thread_local Block made;
+  return made;
+}
+
+void Block::enter() {
+  Block& self = block();
+  self.body(self.context);
+  self.lanes[self.now].state = State::ended;
+  self.leave();
+}
+
+void fail(const std::string& message) {
+  Block& b = block();
+  b.failure = message;
+  b.lanes[b.now].state = State::ended;
+  b.leave();  // for good
+}
+
+}  // namespace
+
+void* shared_memory() { return block().shared; }
+
+void block_barrier() {
+  Block& b = block();
+  b.lanes[b.now].state = State::at_barrier;
+  b.leave();
+}
+
+void warp_exchange(const char* kind, void* data, size_t bytes, Finish finish, void* context) {
+  Block& b = block();
+  const size_t lane = b.now;
+  Warp& warp = b.warps[lane / kLanes];
+  if (bytes > kSlotBytes) fail(std::string(kind) + ": too large for a slot");
+  if (warp.arrived == 0) {
+    warp.kind = kind;
+    warp.set ^= 1;
+  }
+  if (std::strcmp(warp.kind, kind) != 0)
+    fail(std::string("lanes of one warp in ") + warp.kind + " and in " + kind);
+  unsigned char* slots = warp.slots[warp.set];
+  unsigned char* own = slots + lane % kLanes * kSlotBytes;
+  if (bytes > 0) std::memcpy(own, data, bytes);
+  if (++warp.arrived < kLanes) {
+    b.lanes[lane].state = State::in_warp_function;
+    b.leave();
+  } else {
+    finish(slots, context);
+    warp.arrived = 0;
+    const size_t first = lane / kLanes * kLanes;
+    for (size_t i = first; i < first + kLanes; ++i)
+      if (b.lanes[i].state == State::in_warp_function) b.lanes[i].state = State::ready;
+  }
+  if (bytes > 0) std::memcpy(data, own, bytes);
+}
+
+void copy_later(void* to, const void* from, size_t bytes, size_t valid) {
+  Block& b = block();
+  if (reinterpret_cast<uintptr_t>(to) % bytes != 0 ||
+      (valid > 0 && reinterpret_cast<uintptr_t>(from) % bytes != 0))
+    fail("an asynchronous copy is not aligned to its size");
+  b.lanes[b.now].open.push_back({to, from, bytes, valid});
+}
+
+void commit_copies() {
+  Block& b = block();
+  Lane& lane = b.lanes[b.now];
+  lane.groups.push_back(std::move(lane.open));
+  lane.open.clear();
+}
+
+void wait_for_copies(int newest) {
+  Block& b = block();
+  auto& groups = b.lanes[b.now].groups;
+  while (groups.size() > static_cast<size_t>(newest)) {
+    perform(groups.front());
+    groups.erase(groups.begin());
+  }
+}
+
+void run_grid(dim3 grid, dim3 size, size_t shared_bytes, Body body, void* context) {
+  const size_t threads = size_t{size.x} * size.y * size.z;
+  if (threads == 0 || threads > 1024 || threads % kLanes != 0)
+    throw std::runtime_error("a block of " + std::to_string(threads) + " threads");
+  if (grid.y > 65535 || grid.z > 65535 || grid.x > 2147483647u)
+    throw std::runtime_error("a grid that no GPU takes");
+  if (shared_bytes > (99u << 10))
+    throw std::runtime_error("more shared memory than some GPUs have");
+  Block& b = block();
+  b.body = body;
+  b.context = context;
+  // Of exactly that size, so that AddressSanitizer sees its end.
+  std::vector<unsigned char> memory(shared_bytes + 128);
+  b.shared = memory.data();
+  b.shared += (128 - reinterpret_cast<uintptr_t>(b.shared) % 128) % 128;
+  bool backwards = false;
+  for (unsigned z = 0; z < grid.z; ++z)
+    for (unsigned y = 0; y < grid.y; ++y)
+      for (unsigned x = 0; x < grid.x; ++x) {
+        std::memset(b.shared, 0xff, shared_bytes);
+        b.begin(threads);
+        size_t i = 0;
+        for (unsigned tz = 0; tz < size.z; ++tz)
+          for (unsigned ty = 0; ty < size.y; ++ty)
+            for (unsigned tx = 0; tx < size.x; ++tx)
+              b.lanes[i++].thread = {{tx, ty, tz}, {x, y, z}, size, grid};
+        b.run(backwards);
+        backwards = !backwards;
+      }
+}
+
+}  // namespace gpu_on_cpu

@@ -1,0 +1,64 @@
+// Two GPUs that are none: their memory is the host's, and a launch has ended when it returns.
+#include "../../cuda/core/runtime.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace hrsam::cuda::gpu {
+
+namespace {
+
+constexpr int kDevices = 2;
+constexpr uint64_t kMemory = uint64_t{2} << 30;
+
+}  // namespace
+
+int device_count() { return kDevices; }
+
+Properties properties(int) {
+  Properties made{};
+  std::snprintf(made.name, sizeof(made.name), "GPU on the CPU");
+  std::snprintf(made.detail, sizeof(made.detail), "kernels run by the CPU, for tests");
+  made.memory_bytes = kMemory;
+  made.processors = 4;
+  made.shared_bytes = 99 << 10;  // the least that any supported GPU has
+  return made;
+}
+
+void select(int) {}
+
+void* allocate(size_t bytes) {
+  if (bytes > kMemory) return nullptr;
+  void* data = nullptr;
+  if (posix_memalign(&data, kAlignment, bytes) != 0) return nullptr;
+  forget_content(data, bytes);
+  return data;
+}
+
+void release(void* data) { std::free(data); }
+
+// NaN in every type of float.
+void forget_content(void* data, size_t bytes) { std::memset(data, 0xff, bytes); }
+
+void* allocate_pinned(size_t bytes) { return std::malloc(bytes); }
+void release_pinned(void* data) { std::free(data); }
+uint64_t free_bytes() { return kMemory; }
+
+cudaStream_t create_stream(bool) { return nullptr; }
+void destroy_stream(cudaStream_t) {}
+void copy_in(void* to, const void* host, size_t bytes, cudaStream_t) {
+  std::memcpy(to, host, bytes);
+}
+void copy_out(void* host, const void* from, size_t bytes, cudaStream_t) {
+  std::memcpy(host, from, bytes);
+}
+void copy(void* to, const void* from, size_t bytes, cudaStream_t) { std::memmove(to, from, bytes); }
+void wait(cudaStream_t) {}
+bool is_done(cudaStream_t) { return true; }
+
+bool can_record() { return false; }
+void begin_recording(cudaStream_t) {}
+std::unique_ptr<Graph> end_recording(cudaStream_t) { return nullptr; }
+
+}  // namespace hrsam::cuda::gpu
