@@ -341,15 +341,8 @@ class CycleScanGradient : public Op {
 }  // namespace
 
 Op* compile_cycle_scan_gradient(const Node& node, Compiler& compiler) {
-  ScanOperands operands(node);
-  expect_floats(node, node.value("dy"), "dy");
-  expect(node, same_shape(node.value("dy"), node.value("u")), "dy: not of u's shape");
-  expect_f32(node, node.result(), "result");
-  int64_t size = 0;
-  for (const char* name : {"u", "ssm", "a_log", "dt_bias", "d", "gamma"})
-    if (node.has(name)) size += node.value(name).elements();
-  expect(node, has_shape(node.result(), {size}), "result: expected a list of all gradients");
-  return new CycleScanGradient(node, static_cast<ScanOperands&&>(operands), compiler.pool);
+  read_scan_gradient(node);
+  return new CycleScanGradient(node, ScanOperands(node), compiler.pool);
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

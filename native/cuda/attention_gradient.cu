@@ -3,6 +3,15 @@
 
 namespace hrsam::cuda {
 
+namespace {
+
+struct Clear {
+  NumbersOut out;
+  HRSAM_DEVICE void operator()(int64_t i) const { out.put(i, 0); }
+};
+
+}  // namespace
+
 Op* compile_attention_gradient(const Node& node, Compiler& compiler) {
   const SequenceGradient setup(node, compiler);
   const GradientSizes& s = setup.sizes();
@@ -12,6 +21,10 @@ Op* compile_attention_gradient(const Node& node, Compiler& compiler) {
          "result: expected a list of all gradients");
   size_t workspace = 0;
   plan_gradient(s, nullptr, 0, &workspace);
+  if (s.queries == 0)  // no unit of queries either, which keys' gradients could come from
+    return make_op([type, n = node.result().elements()](const Run& run) {
+      each(run.stream, n, Clear{numbers_to(run.out(), type)});
+    });
   return make_op(workspace, [=](const Run& run) {
     auto [memory, call, g] = setup.prepare(run, 0);
     const Layout& l = setup.layout();

@@ -1,7 +1,7 @@
 # The CUDA backend: a library of its own beside the addon, loaded at run time. Built wherever nvcc is found.
 option(HRSAM_CUDA "Build the CUDA backend where nvcc is found" ON)
 # PTX of the first one is added: the driver compiles it for GPUs that are not among them. Packages are built for
-# "80;86;89;90a;100;120" (scripts/cuda-archs.sh); for oneself the PTX will do, or the GPU's own.
+# "80;86;89;90a;100;120" (.ci/run checks that); for oneself the PTX will do, or the GPU's own.
 set(HRSAM_CUDA_ARCHS "80" CACHE STRING "GPU architectures that the CUDA backend is compiled for")
 
 if(HRSAM_SANITIZE)
@@ -54,5 +54,10 @@ set_target_properties(hrsam_cuda PROPERTIES PREFIX "" SUFFIX ".so" CUDA_STANDARD
 target_include_directories(hrsam_cuda PRIVATE native/include native/cuda/core ${GENERATED})
 target_compile_options(hrsam_cuda PRIVATE
   $<$<COMPILE_LANGUAGE:CUDA>:-Xfatbin=-compress-all -Xcompiler=-Wall --expt-relaxed-constexpr>)
+# Registers that do not suffice cost more than anything else a compiler does wrong.
+option(HRSAM_CUDA_STRICT "Fail where a kernel's registers spill to memory" OFF)
+if(HRSAM_CUDA_STRICT)
+  target_compile_options(hrsam_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xptxas=--warn-on-spills,-Werror>)
+endif()
 # The runtime inside must not be taken for that of another library in the process.
 target_link_options(hrsam_cuda PRIVATE -Wl,--exclude-libs,ALL)

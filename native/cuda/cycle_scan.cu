@@ -50,23 +50,10 @@ Op* compile_cycle_scan(const Node& node, Compiler& compiler) {
   // Longer chunks where a grid could not hold so many.
   const int64_t length =
       literal ? larger(1, shape.longest) : larger(kChunkTokens, divide_up(shape.tokens, 32768));
-  int64_t count = 0, first = 0;
-  for (int i = 0; i < shape.segment_count; ++i)
-    count += literal ? 1 : divide_up(shape.segment(i), length);
+  const ChunkLists lists(shape, length);
+  const int64_t count = lists.count;
   if (count > 65535 || shape.batch > 65535) node.fail("ERR_SHAPE", "segments: too many");
-  Block chunks(sizeof(ScanChunk) * static_cast<size_t>(count + 1));
-  Block starts(sizeof(int32_t) * static_cast<size_t>(shape.segment_count + 1));
-  int32_t at = 0;
-  for (int i = 0; i < shape.segment_count; ++i) {
-    starts.as<int32_t>()[i] = at;
-    const int64_t end = first + shape.segment(i);
-    if (literal) chunks.as<ScanChunk>()[at++] = {first, end};
-    for (int64_t t = first; !literal && t < end; t += length)
-      chunks.as<ScanChunk>()[at++] = {t, smaller(end, t + length)};
-    first = end;
-  }
-  starts.as<int32_t>()[shape.segment_count] = at;
-  call.chunk_count = at;
+  call.chunk_count = lists.count;
 
   const int64_t batch = shape.batch;
   const auto plan = [=](void* memory, size_t* bytes) {
@@ -81,8 +68,8 @@ Op* compile_cycle_scan(const Node& node, Compiler& compiler) {
   return make_op(workspace, [=, u = node.operand("u"), ssm = node.operand("ssm"),
                              a_log = node.operand("a_log"), dt_bias = node.operand_or("dt_bias"),
                              d = node.operand_or("d"), gamma = node.operand_or("gamma"),
-                             chunk_list = compiler.upload(chunks),
-                             start_list = compiler.upload(starts)](const Run& run) {
+                             chunk_list = compiler.upload(lists.chunks),
+                             start_list = compiler.upload(lists.starts)](const Run& run) {
     const auto [states, sums] = plan(run.workspace, nullptr);
     ScanCall made = call;
     made.u = run.in(u);

@@ -19,6 +19,31 @@ struct ScanChunk {
   int64_t begin, end;
 };
 
+// The chunks of an item's segments, none longer than `length`.
+struct ChunkLists {
+  ChunkLists(const ScanShape& shape, int64_t length) {
+    for (int i = 0; i < shape.segment_count; ++i)
+      count += static_cast<int>(divide_up(shape.segment(i), length));
+    chunks = Block(sizeof(ScanChunk) * static_cast<size_t>(count + 1));
+    segment_of = Block(sizeof(int32_t) * static_cast<size_t>(count + 1));
+    starts = Block(sizeof(int32_t) * static_cast<size_t>(shape.segment_count + 1));
+    int32_t at = 0;
+    int64_t first = 0;
+    for (int i = 0; i < shape.segment_count; ++i) {
+      starts.as<int32_t>()[i] = at;
+      const int64_t end = first + shape.segment(i);
+      for (int64_t t = first; t < end; t += length) {
+        segment_of.as<int32_t>()[at] = i;
+        chunks.as<ScanChunk>()[at++] = {t, smaller(end, t + length)};
+      }
+      first = end;
+    }
+    starts.as<int32_t>()[shape.segment_count] = at;
+  }
+  int count = 0;
+  Block chunks, starts, segment_of;
+};
+
 struct ScanCall {
   const void *u, *ssm;
   bool u_is_bf16, ssm_is_bf16, out_is_bf16;
@@ -252,7 +277,9 @@ struct LiteralScan {
     const int64_t item = rest / call.segment_count;
     float* h = states + rest * call.states * call.channels + channel;
     for (int n = 0; n < call.states; ++n) h[static_cast<int64_t>(n) * call.channels] = 0;
-    const ScanChunk chunk = call.chunks[segment];
+    // A segment is one chunk here, or none.
+    if (call.segment_chunks[segment] == call.segment_chunks[segment + 1]) return;
+    const ScanChunk chunk = call.chunks[call.segment_chunks[segment]];
     for (int r = 0; r < call.readings; ++r)
       for (int64_t t = chunk.begin; t < chunk.end; ++t) {
         const int64_t token = item * call.tokens + t, at = token * call.channels + channel;

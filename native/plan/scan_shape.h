@@ -1,6 +1,8 @@
 // The sizes of the cycle scan's operands, checked; for the scan and its gradient.
 #pragma once
 
+#include <initializer_list>
+
 #include "expect.h"
 #include "integers.h"
 
@@ -66,5 +68,18 @@ class ScanShape {
   int64_t longest = 0;  // segment
   bool softplus;
 };
+
+// The gradient's operands and result.
+inline ScanShape read_scan_gradient(const Node& node) {
+  ScanShape shape(node);
+  expect_floats(node, node.value("dy"), "dy");
+  expect(node, same_shape(node.value("dy"), node.value("u")), "dy: not of u's shape");
+  expect_f32(node, node.result(), "result");
+  int64_t size = 0;
+  for (const char* name : {"u", "ssm", "a_log", "dt_bias", "d", "gamma"})
+    if (node.has(name)) size += node.value(name).elements();
+  expect(node, has_shape(node.result(), {size}), "result: expected a list of all gradients");
+  return shape;
+}
 
 }  // namespace HRSAM_OPS

@@ -1,5 +1,5 @@
 // Gradients of attention, all in f32. With P the probabilities, recomputed from each query's
-// log-sum-exp, and dS = P ⊙ (dO·Vᵀ − delta), delta = Σ dO ⊙ O:
+// statistics, and dS = P ⊙ (dO·Vᵀ − delta), delta = Σ dO ⊙ O:
 //   dV = Pᵀ·dO,  dQ = dS·K / √d,  dK = dSᵀ·Q / √d,
 // and for relative positions the sums of dS over each row and each column of keys.
 //
@@ -21,7 +21,7 @@ struct GradientCall {
   AttendCall at;
   float factor;   // 1 / √d
   Numbers dy;     // as the result of attention
-  float2* query;  // [query]: log-sum-exp in units of log 2, delta
+  float4* query;  // [query]: largest logit, 1 / sum of powers, delta
   // Sums of dS of each query over key rows, then columns; null without relative positions.
   float* axes;
   const float *rel_h, *rel_w;
@@ -34,11 +34,11 @@ struct GradientCall {
   int64_t item_units;        // units of an item
 };
 
-// Each query's log-sum-exp and delta, from statistics and sums as the forward kernel leaves them.
+// Each query's numbers from statistics and sums as the forward kernel leaves them.
 struct Deltas {
   const float *statistics, *sums;
   Numbers dy;
-  float2* query;
+  float4* query;
   int64_t tokens, heads;
   int d;
   HRSAM_DEVICE void operator()(int64_t i) const {
@@ -47,8 +47,8 @@ struct Deltas {
     const float largest = statistics[2 * i], total = statistics[2 * i + 1];
     float delta = 0;
     for (int c = 0; c < d; ++c) delta = fmaf(dy.at(at + c), sums[i * d + c], delta);
-    query[i] = total > 0 ? make_float2(largest + log2f(total), delta / total)
-                         : make_float2(1e30f, 0);  // sees nothing: all powers are 0
+    const float factor = total > 0 ? 1 / total : 0;  // sees nothing: no power counts
+    query[i] = make_float4(largest, factor, delta * factor, 0);
   }
 };
 
@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(kPlainThreads)
   dq.clear();
   Place place{0, 0};
   int64_t index = 0;
-  float2 statistics = make_float2(1e30f, 0);
+  float4 statistics = make_float4(0, 0, 0, 0);
   if (here) {
     const auto row = unit.query(own);
     place = row.place;
@@ -167,7 +167,7 @@ __global__ void __launch_bounds__(kPlainThreads)
       if (!here || !unit.sees(own, first + j)) continue;
       const Place key = unit.key(first + j).place;
       if (relative) logit += g.at.bias.at(g.at.bias.of(index), key);
-      const float ds = exp2_fast(logit - statistics.x) * (above - statistics.y);
+      const float ds = exp2_fast(logit - statistics.x) * statistics.y * (above - statistics.z);
       dq.add(ds * g.factor, keys + j * kWidth, lane);
       if (relative && lane == 0) {
         g.axes[index * axes + key.row] += ds;
@@ -256,10 +256,10 @@ __global__ void __launch_bounds__(kPlainThreads)
         if (!here || unit.query(first + i).data == nullptr || !unit.sees(first + i, own)) continue;
         const int64_t index = unit.query_index(first + i);
         if (g.at.bias.products != nullptr) logit += g.at.bias.at(g.at.bias.of(index), place);
-        const float2 statistics = g.query[index];
-        const float p = exp2_fast(logit - statistics.x);
+        const float4 statistics = g.query[index];
+        const float p = exp2_fast(logit - statistics.x) * statistics.y;
         dv.add(p, above + i * kWidth, lane);
-        dk.add(p * (dp - statistics.y) * g.factor, queries + i * kWidth, lane);
+        dk.add(p * (dp - statistics.z) * g.factor, queries + i * kWidth, lane);
       }
     }
   }

@@ -29,7 +29,7 @@ struct GradientSizes {
 
 struct GradientMemory {
   float *q, *k, *v, *pad, *products, *statistics, *sums, *axes, *padding;
-  float2* query;
+  float4* query;
   void* rest;  // for the op
 };
 
@@ -47,7 +47,7 @@ inline GradientMemory plan_gradient(const GradientSizes& s, void* memory, int64_
   m.axes = carver.take<float>(axes);
   m.statistics = carver.take<float>(2 * s.queries);
   m.sums = carver.take<float>(s.queries * s.d);
-  m.query = carver.take<float2>(s.queries);
+  m.query = carver.take<float4>(s.queries);
   m.padding = carver.take<float>(s.positions * 2 * s.d);
   m.rest = carver.take<char>(rest);
   if (bytes != nullptr) *bytes = carver.bytes();

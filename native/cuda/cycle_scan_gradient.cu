@@ -1,0 +1,200 @@
+// Gradients of all operands of the cycle scan, f32, one after the other.
+//
+// With G_t the gradient of the result, a reading's adjoint is λ_t = γ_r·C_t·G_t + a_{t+1}·λ_{t+1},
+// and readings follow each other. Let σ be the reverse scan from nothing of C_t·G_t, s the forward
+// scan from nothing, P_t = Π_{i≤t} a_i, Q_t = Π_{i>t} a_i, h0_r and η_r the state a reading begins
+// with and what reaches its end. Then h_t^(r) = s_t + P_t·h0_r and λ_t^(r) = γ_r·σ_t + Q_t·η_r, and
+// the sums over readings that the gradients consist of are
+//   Σ γ_r·h_t = Γ·s_t + P_t·H,   Σ λ_t = Γ·σ_t + Q_t·E,
+//   Σ λ_t·h_{t−1} = σ_t·(Γ·s_{t−1} + P_{t−1}·H) + Q_t·(s_{t−1}·E + P_{t−1}·K)
+// with H = Σ γ_r·h0_r, E = Σ η_r, K = Σ η_r·h0_r: one pass whatever R is. Chunks as in the forward
+// pass; what is summed over channels (B, C) or tokens (the parameters) leaves each block as a part.
+#include "carver.h"
+#include "column_sums.h"
+#include "cycle_scan_gradient.h"
+
+namespace hrsam::cuda {
+
+namespace {
+
+// Gradients of B and C from the channel blocks' parts.
+struct AddShared {
+  const float* shared;
+  float* dssm;
+  int64_t rows, states, channels;
+  int blocks;
+  HRSAM_DEVICE void operator()(int64_t i) const {
+    const int64_t row = i / (2 * states), n = i % (2 * states);
+    float sum = 0;
+    for (int block = 0; block < blocks; ++block)
+      sum += shared[(block * rows + row) * 2 * states + n];
+    dssm[row * (channels + 2 * states) + channels + n] = sum;
+  }
+};
+
+// Rows: chunks of all items; columns: (number, channel). Absent operands' are null.
+struct ParameterSums {
+  ScanGradientCall call;
+  float *a_log, *dt_bias, *d, *readings;
+  HRSAM_DEVICE float at(int64_t row, int64_t column) const {
+    return call.sums[row * (call.scan.states + kChunkSums) * call.scan.channels + column];
+  }
+  HRSAM_DEVICE void put(int64_t column, float sum) const {
+    const ScanCall& s = call.scan;
+    const int64_t channel = column % s.channels, number = column / s.channels;
+    if (number < s.states) {
+      const int64_t i = channel * s.states + number;
+      a_log[i] = sum * -::expf(s.a_log[i]);
+      return;
+    }
+    float* to[] = {dt_bias, d, readings};
+    if (to[number - s.states] != nullptr) to[number - s.states][channel] = sum;
+  }
+};
+
+// γ_r: the readings' common part, and the state each begins with.
+struct GammaGradient {
+  ScanGradientCall call;
+  const float* readings;
+  float* out;
+  int64_t places;  // items · segments
+  HRSAM_DEVICE void operator()(int64_t i) const {
+    const ScanCall& s = call.scan;
+    const int channel = static_cast<int>(i / s.readings), r = static_cast<int>(i % s.readings);
+    float sum = readings[channel];
+    for (int64_t place = 0; place < places; ++place) {
+      const float* finals = call.finals + place * (2 * s.states + 1) * s.channels + channel;
+      const float total = finals[int64_t{2} * s.states * s.channels];
+      for (int n = 0; n < s.states; ++n) {
+        const float whole = decay_of(s.decay(channel, n) * total);
+        float start = 0;
+        for (int k = 0; k < r; ++k)
+          start = fmaf(whole, start, finals[static_cast<int64_t>(n) * s.channels]);
+        sum = fmaf(start, finals[static_cast<int64_t>(s.states + n) * s.channels], sum);
+      }
+    }
+    out[i] = sum;
+  }
+};
+
+template <int kLanes>
+void differentiate(cudaStream_t stream, const ScanGradientCall& call, int64_t batch) {
+  const ScanCall& s = call.scan;
+  const dim3 grid(static_cast<unsigned>(divide_up(s.channels, kScanThreads / kLanes)),
+                  static_cast<unsigned>(s.chunk_count), static_cast<unsigned>(batch));
+  constexpr size_t kTile =
+      sizeof(float) * gradient_tokens(kLanes) * kGradientStates * static_cast<size_t>(kLanes);
+  constexpr size_t kEndsTile =
+      sizeof(float) * kScanTokens * kGradientStates * static_cast<size_t>(kLanes);
+  const dim3 block(kScanThreads);
+  launch({grid, block, kEndsTile, stream}, scan_ends_kernel<kGradientStates, kLanes>, s);
+  launch({grid, block, 2 * kTile, stream}, scan_right_kernel<kLanes>, call);
+  each(stream, batch * s.segment_count * s.channels, SumSteps{call});
+  each(stream, batch * s.segment_count * s.states * s.channels, CombineGradient{call});
+  launch({grid, block, (2 + 2 * kScanWarps) * kTile, stream}, scan_gradient_kernel<kLanes>, call);
+}
+
+// Threads of a channel: there are kernels for a few numbers.
+int lanes_of(int states) {
+  const int needed = (states + kGradientStates - 1) / kGradientStates;
+  return needed <= 1 ? 1 : needed <= 4 ? 4 : needed <= 8 ? 8 : 32;
+}
+
+}  // namespace
+
+Op* compile_cycle_scan_gradient(const Node& node, Compiler& compiler) {
+  const ScanShape shape = read_scan_gradient(node);
+  ScanCall scan{};
+  scan.u_is_bf16 = node.value("u").dtype == DType::bf16;
+  scan.ssm_is_bf16 = node.value("ssm").dtype == DType::bf16;
+  scan.tokens = shape.tokens;
+  scan.channels = shape.channels;
+  scan.states = shape.states;
+  scan.readings = shape.readings;
+  scan.softplus = shape.softplus;
+  scan.segment_count = shape.segment_count;
+  const int lanes = lanes_of(shape.states);
+  const ChunkLists lists(shape, gradient_tokens(lanes));
+  if (lists.count > 65535 || shape.batch > 65535) node.fail("ERR_SHAPE", "segments: too long");
+  scan.chunk_count = lists.count;
+
+  const int64_t batch = shape.batch, channels = shape.channels, states = shape.states;
+  const int64_t rows = batch * shape.tokens, chunks = batch * lists.count;
+  const int64_t places = batch * shape.segment_count;
+  const int blocks = static_cast<int>(divide_up(channels, kScanThreads / lanes));
+  const int64_t columns = (states + kChunkSums) * channels;
+  struct Memory {
+    ScanGradientCall call;
+    float* readings;
+    void* column_sums;
+  };
+  const auto plan = [=](void* memory, size_t* bytes) {
+    Carver carver(memory);
+    Memory m{};
+    m.call.scan = scan;
+    m.call.scan.ends = carver.take<float>(chunks * (states + 1) * channels);
+    m.call.right = carver.take<float>(chunks * states * channels);
+    m.call.finals = carver.take<float>(places * (2 * states + 1) * channels);
+    m.call.joint = carver.take<float>(places * 3 * states * channels);
+    m.call.shared = carver.take<float>(blocks * rows * 2 * states);
+    m.call.sums = carver.take<float>(chunks * columns);
+    m.readings = carver.take<float>(channels);
+    m.column_sums = carver.take<char>(static_cast<int64_t>(sum_workspace(chunks, columns)));
+    if (bytes != nullptr) *bytes = carver.bytes();
+    return m;
+  };
+  size_t workspace = 0;
+  plan(nullptr, &workspace);
+  return make_op(workspace, [=, u = node.operand("u"), ssm = node.operand("ssm"),
+                             a_log = node.operand("a_log"), dy = node.operand("dy"),
+                             dy_type = node.value("dy").dtype, dt_bias = node.operand_or("dt_bias"),
+                             d = node.operand_or("d"), gamma = node.operand_or("gamma"),
+                             chunk_list = compiler.upload(lists.chunks),
+                             start_list = compiler.upload(lists.starts),
+                             segment_list = compiler.upload(lists.segment_of)](const Run& run) {
+    Memory m = plan(run.workspace, nullptr);
+    ScanCall& made = m.call.scan;
+    made.u = run.in(u);
+    made.ssm = run.in(ssm);
+    made.a_log = run.in<float>(a_log);
+    made.dt_bias = run.in<float>(dt_bias);
+    made.d = run.in<float>(d);
+    made.gamma = run.in<float>(gamma);
+    made.chunks = chunk_list->as<ScanChunk>();
+    made.segment_chunks = start_list->as<int32_t>();
+    m.call.segment_of = segment_list->as<int32_t>();
+    m.call.dy = numbers_of(run.in(dy), dy_type);
+    float* next = run.out<float>();
+    const auto take = [&](bool there, int64_t count) {
+      float* at = there ? next : nullptr;
+      next += there ? count : 0;
+      return at;
+    };
+    m.call.du = take(true, rows * channels);
+    m.call.dssm = take(true, rows * (channels + 2 * states));
+    ParameterSums parameters{m.call, take(true, channels * states), nullptr, nullptr, m.readings};
+    parameters.dt_bias = take(dt_bias >= 0, channels);
+    parameters.d = take(d >= 0, channels);
+    float* gammas = take(gamma >= 0, channels * made.readings);
+    switch (lanes) {
+      case 1:
+        differentiate<1>(run.stream, m.call, batch);
+        break;
+      case 4:
+        differentiate<4>(run.stream, m.call, batch);
+        break;
+      case 8:
+        differentiate<8>(run.stream, m.call, batch);
+        break;
+      default:
+        differentiate<32>(run.stream, m.call, batch);
+    }
+    each(run.stream, rows * 2 * states,
+         AddShared{m.call.shared, m.call.dssm, rows, states, channels, blocks});
+    sum_columns(run.stream, chunks, columns, m.column_sums, parameters);
+    if (gammas != nullptr)
+      each(run.stream, channels * made.readings, GammaGradient{m.call, m.readings, gammas, places});
+  });
+}
+
+}  // namespace hrsam::cuda
