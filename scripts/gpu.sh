@@ -44,7 +44,7 @@ headers=node_modules/node-api-headers/include
 build=$out/build
 
 configure() {
-  cmake -S . -B "$build" -DHRSAM_TESTS=ON "-DHRSAM_CUDA_ARCHS=$capability" "-DCMAKE_JS_INC=$PWD/$headers" \
+  cmake -S . -B "$build" -DHRSAM_TESTS=ON -DHRSAM_CUDA=ON "-DHRSAM_CUDA_ARCHS=$capability" "-DCMAKE_JS_INC=$PWD/$headers" \
     "-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$PWD/$build/Release"
 }
 step configure configure

@@ -1,5 +1,5 @@
-// Runs the ops', models' and gradients' tests on CUDA's kernels: those that a GPU would run, built for the CPU
-// (native/test/cuda). With --gpu on the GPU itself.
+// Runs tests on CUDA's kernels: those that a GPU would run, built for the CPU (native/test/cuda). With --gpu on the GPU
+// itself. Unless told, those of the ops and their gradients and of the encoder's parts: whole models take minutes.
 //
 //   npm run test:cuda [-- [--gpu] <vitest arguments>]
 import { spawnSync } from 'node:child_process';
@@ -19,5 +19,11 @@ if (!process.argv.includes('--gpu')) {
     process.exit(1);
   }
 }
-const args = [vitest, 'run', ...(given.length > 0 ? given : ['test/ops', 'test/model'])];
+const args = [
+  vitest,
+  'run',
+  ...(given.length > 0
+    ? given
+    : ['test/ops', 'test/model/encoder_parts.test.ts', 'test/gradient/ops.test.ts']),
+];
 process.exitCode = spawnSync(process.execPath, args, { cwd: root, env, stdio: 'inherit' }).status ?? 1;

@@ -1,5 +1,6 @@
 # The CUDA backend: a library of its own beside the addon, loaded at run time. Built wherever nvcc is found.
-option(HRSAM_CUDA "Build the CUDA backend where nvcc is found" ON)
+# Its kernels take minutes to compile, for nothing where no GPU runs them.
+set(HRSAM_CUDA AUTO CACHE STRING "Build the CUDA backend: ON, OFF, or AUTO, where nvcc and an NVIDIA driver are found")
 # PTX of the first one is added: the driver compiles it for GPUs that are not among them. Packages are built for
 # "80;86;89;90a;100;120" (.ci/run checks that); for oneself the PTX will do, or the GPU's own.
 set(HRSAM_CUDA_ARCHS "80" CACHE STRING "GPU architectures that the CUDA backend is compiled for")
@@ -9,6 +10,9 @@ if(HRSAM_SANITIZE)
   return()
 elseif(NOT HRSAM_CUDA)
   message(STATUS "CUDA: switched off, CPU only")
+  return()
+elseif(HRSAM_CUDA STREQUAL AUTO AND NOT EXISTS /proc/driver/nvidia/version)
+  message(STATUS "CUDA: no NVIDIA driver here, CPU only (-DHRSAM_CUDA=ON builds it all the same)")
   return()
 endif()
 find_program(HRSAM_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda PATH_SUFFIXES bin)

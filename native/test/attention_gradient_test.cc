@@ -155,7 +155,9 @@ void verify(const Case& c, uint32_t seed = 1) {
   const Data data = make(c, seed);
   const Expected want = expected(c, data);
   const std::vector<float> got = gradient("attention_gradient", c, data).run();
-  const double tolerance = c.out == HRSAM_BF16 ? 4e-3 : 1e-5;
+  // A GPU takes dS from two sums that nearly cancel where there are few keys.
+  const double exact = std::string(backend().name) == "cuda" ? 4e-5 : 1e-5;
+  const double tolerance = c.out == HRSAM_BF16 ? 4e-3 : exact;
   auto at = got.begin();
   for (const std::vector<double>* part : {&want.q, &want.k, &want.v}) {
     const auto end = at + static_cast<int64_t>(part->size());
