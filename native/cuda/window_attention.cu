@@ -40,7 +40,7 @@ Op* compile_window_attention(const Node& node, Compiler& compiler) {
   const bool tensor =
       type == DType::bf16 && tensor_fits(g.d, row) && count <= kWholeTiles * kTensorKeys;
   // Where a window's keys do not fit the chip, they take turns.
-  const bool whole = tensor && tensor_shared_bytes(g.d, kWholeTiles) <= compiler.shared_bytes();
+  const bool whole = tensor && whole_shared_bytes(g.d) <= compiler.shared_bytes();
   call.query_block = whole ? count : tensor ? kTensorQueries : plain_queries(g.d);
   const int64_t units = value.dim(0) * g.windows * call.heads * divide_up(count, call.query_block);
   if (units > INT32_MAX) node.fail("ERR_SHAPE", "qkv: too many windows");

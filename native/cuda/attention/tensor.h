@@ -26,8 +26,9 @@ struct TensorLayout {
   static constexpr int kPieces = kD / 8;
   static constexpr int kTile = kTensorKeys * kRow;
   static constexpr int kSteps = kD / 16;
-  static constexpr size_t shared_bytes(int tiles) {
-    return sizeof(bf16) * static_cast<size_t>(2 * tiles * kTile + kTensorWarps * 16 * kRow);
+  // Where all keys have places, so have the warps' queries on their way to registers.
+  static constexpr size_t shared_bytes(bool whole) {
+    return sizeof(bf16) * (whole ? 2 * kWholeTiles * kTile + kTensorQueries * kRow : 4 * kTile);
   }
 };
 
@@ -255,7 +256,7 @@ __global__ void __launch_bounds__(kTensorThreads, kD <= 64 && !kExtra ? 2 : 1)
   auto* keys = static_cast<bf16*>(shared_memory());  // [kPlaces][64][kRow]
   bf16* values = keys + kPlaces * L::kTile;
   const int warp = static_cast<int>(threadIdx.x / kWarp);
-  bf16* space = values + kPlaces * L::kTile + warp * 16 * L::kRow;
+  bf16* space = (kWhole ? values + kPlaces * L::kTile : keys) + warp * 16 * L::kRow;
   const Unit unit(call, blockIdx.x);
   const int tiles = (unit.keys + kTensorKeys - 1) / kTensorKeys;
   QueryTile<Unit, kD, kExtra> queries;
@@ -276,6 +277,7 @@ __global__ void __launch_bounds__(kTensorThreads, kD <= 64 && !kExtra ? 2 : 1)
     }
   } else {
     const bool works = queries.begin(unit, warp * 16, at, space);
+    __syncthreads();  // the queries' places are the keys' now
     if (tiles > 0) fetch_tile<Unit, kD>(unit, at, 0, keys, values);
     commit_copies();
     for (int t = 0; t < tiles; ++t) {
@@ -299,7 +301,7 @@ void launch_tensor(cudaStream_t stream, const typename Unit::Call& call, int64_t
                    const AttendCall& at) {
   const bool extra = at.bias.products != nullptr || Unit::hides(call);
   launch({dim3(static_cast<unsigned>(units)), dim3(kTensorThreads),
-          TensorLayout<kD>::shared_bytes(kWhole ? kWholeTiles : 2), stream},
+          TensorLayout<kD>::shared_bytes(kWhole), stream},
          extra ? tensor_attention_kernel<Unit, kD, kWhole, true>
                : tensor_attention_kernel<Unit, kD, kWhole, false>,
          call, at);
@@ -310,9 +312,10 @@ inline bool tensor_fits(int d, int64_t row) { return d % 8 == 0 && d <= 128 && r
 
 // The head sizes that there are kernels for.
 constexpr int tensor_width(int d) { return d <= 32 ? 32 : d <= 64 ? 64 : d <= 80 ? 80 : 128; }
-inline size_t tensor_shared_bytes(int d, int tiles) {
-  const size_t rows = static_cast<size_t>(2 * tiles * kTensorKeys + kTensorWarps * 16);
-  return sizeof(bf16) * rows * static_cast<size_t>(tensor_width(d) + 8);
+// What whole windows take of the chip.
+inline size_t whole_shared_bytes(int d) {
+  return sizeof(bf16) * static_cast<size_t>(2 * kWholeTiles * kTensorKeys + kTensorQueries) *
+         static_cast<size_t>(tensor_width(d) + 8);
 }
 
 template <class Unit, bool kWhole>
