@@ -1,33 +1,32 @@
+import { stat } from 'node:fs/promises';
 import { Command } from 'commander';
 import type { HRSAM } from '../predictor/hrsam.js';
 import type { Tensor } from '../runtime/tensor.js';
+import type { EmbedFolderOptions as EmbedOptions } from './embed_folder.js';
 import { interruption } from './interrupt.js';
 import { describeModel, loadModel, Stopwatch } from './model.js';
-import { addModelOptions, type ModelOptions, wholeNumber } from './options.js';
+import { addModelOptions, wholeNumber } from './options.js';
 import { checkOutputs, formatMs, print, printJson } from './output.js';
 import { withSpinner } from './progress.js';
 import { usageError } from './usage.js';
 
-interface EmbedOptions extends ModelOptions {
-  output: string;
-  size?: number;
-  json?: boolean;
-}
-
 const HELP = `
 A .safetensors input holds the tensor image (b, 3, H, W), F32, already normalised, H and W multiples of the patch (16);
 it is used as is. The output holds embedding (b, c, h, w), F32; for a picture also its sizes, so that prompts in its
-pixels can be answered later.
+pixels can be answered later. Of a folder, every picture that its index.json lists (or those of folders in it; without
+any, all files) gets a file in the folder -o; what is there already is left as it is, so that a run can be interrupted.
+hrsam train distill --teacher learns from it.
 
 Examples:
   $ hrsam embed photo.jpg -w hrsam-b.safetensors -o photo.safetensors --size 2048
+  $ hrsam embed photos -w sam_vit_h.pth -o embeddings
   $ hrsam embed images.safetensors -w hrsam-b.safetensors -o embeddings.safetensors`;
 
 export function embedCommand(): Command {
   const command = new Command('embed')
     .description('run the encoder and keep its output')
-    .argument('<input>', 'a picture, or .safetensors with normalised images')
-    .requiredOption('-o, --output <safetensors>', 'where the embedding goes')
+    .argument('<input>', 'a picture, a folder of pictures, or .safetensors with normalised images')
+    .requiredOption('-o, --output <path>', 'where the embedding goes: .safetensors, of a folder a folder')
     .option('--size <pixels>', 'longest side a picture is brought to (default: the weights’)', wholeNumber(1))
     .option('--json', 'print sizes and times as JSON');
   return addModelOptions(command).addHelpText('after', HELP).action(embed);
@@ -37,6 +36,10 @@ async function embed(input: string, options: EmbedOptions): Promise<void> {
   const isTensor = input.endsWith('.safetensors');
   if (isTensor && options.size !== undefined)
     usageError('--size is for pictures: tensors are used as they are');
+  if ((await stat(input).catch(() => undefined))?.isDirectory()) {
+    const { embedFolder } = await import('./embed_folder.js');
+    return embedFolder(input, options);
+  }
   await checkOutputs(options.output);
   const watch = new Stopwatch();
   using model = await watch.time('load', () => loadModel(options));

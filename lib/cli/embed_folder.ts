@@ -1,0 +1,104 @@
+import { type ListedPicture, listPictures } from '../data/pictures.js';
+import { HrsamError } from '../errors.js';
+import { EmbeddingStore } from '../predictor/embedding_store.js';
+import type { HRSAM } from '../predictor/hrsam.js';
+import { openModel } from '../predictor/load.js';
+import { shippedWeights } from '../weights/shipped.js';
+import { interruption } from './interrupt.js';
+import { describeModel, loadModel, Stopwatch } from './model.js';
+import { type ModelOptions, readConfig } from './options.js';
+import { formatMs, print, printJson } from './output.js';
+import { progressBar } from './progress.js';
+
+export interface EmbedFolderOptions extends ModelOptions {
+  output: string;
+  size?: number;
+  json?: boolean;
+}
+
+/** Fills a folder with the embeddings of all pictures of another; those that are there already stay. */
+export async function embedFolder(input: string, options: EmbedFolderOptions): Promise<void> {
+  const leftOut: string[] = [];
+  const leaveOut = (error: HrsamError) => {
+    leftOut.push(error.message);
+    process.stderr.write(`hrsam: left out: ${error.message}\n`);
+  };
+  const pictures = await listPictures(input, leaveOut);
+  const store = await openStore(options);
+  const watch = new Stopwatch();
+  using model = await watch.time('load', () => loadModel(options));
+  const missing: ListedPicture[] = [];
+  for (const picture of pictures) if (!(await store.has(picture.name))) missing.push(picture);
+  const embedded = await watch.time('embed', () =>
+    embedAll(store, model, pictures.length, missing, leaveOut),
+  );
+  const complete = pictures.length - missing.length;
+  if (options.json) {
+    const counts = { pictures: pictures.length, embedded, complete, leftOut };
+    const { ms } = watch;
+    printJson({
+      input,
+      output: options.output,
+      size: store.size,
+      ...counts,
+      model: describeModel(model, options),
+      ms,
+    });
+  } else {
+    const counts = [`${embedded} embedded`, `${complete} there already`, `${leftOut.length} left out`];
+    print(`${options.output}  ${counts.join(', ')} in ${formatMs(watch.ms.embed!)} on ${model.device.name}`);
+  }
+}
+
+async function openStore(options: EmbedFolderOptions): Promise<EmbeddingStore> {
+  const checkpoint = await openModel(options.weights ?? shippedWeights(), readConfig(options));
+  try {
+    return await EmbeddingStore.create(
+      options.output,
+      checkpoint,
+      options.size ?? checkpoint.config.image.size,
+    );
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** How many could be embedded. */
+async function embedAll(
+  store: EmbeddingStore,
+  model: HRSAM,
+  total: number,
+  missing: readonly ListedPicture[],
+  leaveOut: (error: HrsamError) => void,
+): Promise<number> {
+  const bar = await progressBar('embedding');
+  let embedded = 0;
+  try {
+    for (const [i, picture] of missing.entries()) {
+      bar.update(total - missing.length + i, total);
+      if (await embedInto(store, model, picture, leaveOut)) embedded++;
+    }
+  } finally {
+    bar.end();
+  }
+  return embedded;
+}
+
+/** False where the picture cannot be read. */
+async function embedInto(
+  store: EmbeddingStore,
+  model: HRSAM,
+  { name, path }: ListedPicture,
+  leaveOut: (error: HrsamError) => void,
+): Promise<boolean> {
+  const { size } = store;
+  const encoded = await model.encode(path, { size, signal: interruption() }).catch((error) => {
+    if (!(error instanceof HrsamError) || !['ERR_IMAGE', 'ERR_FILE'].includes(error.code)) throw error;
+    leaveOut(error);
+    return undefined;
+  });
+  if (!encoded) return false;
+  using image = encoded;
+  await store.add(name, image);
+  return true;
+}
