@@ -39,7 +39,7 @@ export async function embedFolder(input: string, options: EmbedFolderOptions): P
     printJson({
       input,
       output: options.output,
-      size: store.size,
+      size: store.origin.size,
       ...counts,
       model: describeModel(model, options),
       ms,
@@ -91,7 +91,7 @@ async function embedInto(
   { name, path }: ListedPicture,
   leaveOut: (error: HrsamError) => void,
 ): Promise<boolean> {
-  const { size } = store;
+  const { size } = store.origin;
   const encoded = await model.encode(path, { size, signal: interruption() }).catch((error) => {
     if (!(error instanceof HrsamError) || !['ERR_IMAGE', 'ERR_FILE'].includes(error.code)) throw error;
     leaveOut(error);

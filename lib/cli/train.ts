@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander';
+import type { Recipe } from '../train/recipe.js';
 import type { StepReport } from '../train/run.js';
 import { interruption } from './interrupt.js';
 import { readJson, wholeNumber } from './options.js';
@@ -6,6 +7,7 @@ import { print } from './output.js';
 import { usageError } from './usage.js';
 
 interface TrainOptions {
+  teacher?: string[];
   config?: string;
   data: string[];
   out: string;
@@ -27,6 +29,16 @@ Example:
   $ hrsam train finetune --config recipe.json --data photos --out run
   $ hrsam train finetune --out run --data photos --resume`;
 
+const DISTILL_HELP = `
+The recipe is JSON with "task": "distill"; its model describes the student's encoder. The student learns the embeddings
+that the teacher made of the same pictures, by their mean squared error; prompt encoder and mask decoder are the
+teacher's and stay as they are. Any model can teach, SAM or HRSAM: hrsam embed fills the folder. For what is in --out,
+and for --resume, see hrsam train finetune --help.
+
+Example:
+  $ hrsam embed photos -w sam_vit_h.pth -o embeddings
+  $ hrsam train distill --config recipe.json --data photos --teacher embeddings --out run`;
+
 function minutes(text: string): number {
   const value = Number(text);
   if (Number.isFinite(value) && value > 0) return value;
@@ -38,6 +50,18 @@ const collect = (text: string, previous: string[]): string[] => [...previous, te
 export function trainCommand(): Command {
   const finetune = new Command('finetune')
     .description('train encoder and decoder by simulated clicks')
+    .addHelpText('after', FINETUNE_HELP);
+  const distill = new Command('distill')
+    .description('train an encoder to give the embeddings of a teacher')
+    .option('--teacher <folder>', 'embeddings of --data, as hrsam embed writes them', collect, [])
+    .addHelpText('after', DISTILL_HELP);
+  const train = new Command('train').description('train a model');
+  for (const command of [distill, finetune]) train.addCommand(withOptions(command));
+  return train;
+}
+
+function withOptions(command: Command): Command {
+  return command
     .option('--config <json>', 'the recipe')
     .option('--data <folder>', 'data sets; may be given more than once', collect, [])
     .requiredOption('--out <folder>', 'where checkpoint, model, log and curves go')
@@ -46,16 +70,16 @@ export function trainCommand(): Command {
     .option('--every <minutes>', 'between checkpoints', minutes, 5)
     .option('-d, --device <name>', 'cpu, cuda, cuda:N or auto', 'auto')
     .option('--threads <n>', 'CPU threads (default: all)', wholeNumber(1))
-    .addHelpText('after', FINETUNE_HELP)
-    .action(train);
-  return new Command('train').description('train a model').addCommand(finetune);
+    .action((options: TrainOptions) => train(command.name() as Recipe['task'], options));
 }
 
-async function train(options: TrainOptions): Promise<void> {
-  const { config, data, out, init, resume, every, threads } = options;
+async function train(task: Recipe['task'], options: TrainOptions): Promise<void> {
+  const { config, data, teacher, out, init, resume, every, threads } = options;
   if (resume && (config || init))
     usageError('--resume goes on with the recipe of the checkpoint: leave --config and --init out');
   if (!resume && !config) usageError('a recipe is needed: --config recipe.json, or --resume');
+  if (teacher && (teacher.length === 0 || teacher.length !== data.length))
+    usageError('a teacher is needed: for each --data a --teacher, the embeddings of its pictures');
   const [{ beginTraining, resumeTraining }, { readRecipe }, { Device }] = await Promise.all([
     import('../train/training.js'),
     import('../train/recipe.js'),
@@ -65,7 +89,9 @@ async function train(options: TrainOptions): Promise<void> {
   if (threads) await device.setThreads(threads);
   const show = reporter();
   const common = {
+    task,
     data,
+    teacher,
     out,
     every,
     signal: interruption(),

@@ -38,8 +38,7 @@ export class EmbeddingStore {
     readonly folder: string,
     /** Of the model that made the embeddings. */
     readonly config: ModelConfig,
-    /** Longest side that the pictures were brought to. */
-    readonly size: number,
+    readonly origin: Origin,
     begin: () => Promise<void>,
   ) {
     this.#begin = begin;
@@ -51,20 +50,20 @@ export class EmbeddingStore {
    * @throws HrsamError ERR_FILE when another model's embeddings, or those of another size, are in it
    */
   static async create(folder: string, model: ModelWeights, size: number): Promise<EmbeddingStore> {
-    const origin: Origin = { size, weights: await fingerprint(model) };
+    const made: Origin = { size, weights: await fingerprint(model) };
     const path = decoderPath(folder);
     let begun = await exists(path);
-    if (begun) await expectOrigin(path, origin);
+    if (begun) await expectOrigin(path, made);
     const tensors: TensorToWrite[] = [];
     for (const { name, shape } of decoderTensors(model.config)) {
       const data = await model.tensors.get(toInternalName(name))!.read();
       tensors.push({ name, dtype: 'F32', shape, data });
     }
-    return new EmbeddingStore(folder, model.config, size, async () => {
+    return new EmbeddingStore(folder, model.config, made, async () => {
       if (begun) return;
       await makeFolder(folder);
       await writeSafetensors(path, tensors, {
-        metadata: [configToMetadata(model.config), [KEY, JSON.stringify(origin)]],
+        metadata: [configToMetadata(model.config), [KEY, JSON.stringify(made)]],
       });
       begun = true;
     });
@@ -74,8 +73,7 @@ export class EmbeddingStore {
   static async open(folder: string): Promise<EmbeddingStore> {
     const path = decoderPath(folder);
     await using file = await openCheckpoint(path);
-    const { size } = origin(file, path);
-    if (file.config) return new EmbeddingStore(folder, file.config, size, async () => {});
+    if (file.config) return new EmbeddingStore(folder, file.config, readOrigin(file, path), async () => {});
     throw new HrsamError('ERR_CONFIG', 'no configuration', { where: path });
   }
 
@@ -100,7 +98,7 @@ export class EmbeddingStore {
 
   /** (1, E, h, w) of the files. */
   get shape(): [number, number, number, number] {
-    const side = this.size / this.config.encoder.patchSize;
+    const side = this.origin.size / this.config.encoder.patchSize;
     return [1, this.config.prompt.embedDim, side, side];
   }
 
@@ -160,7 +158,7 @@ async function fingerprint({ config, tensors }: ModelWeights): Promise<string> {
   return hash.digest('hex');
 }
 
-function origin(file: Checkpoint, where: string): Origin {
+function readOrigin(file: Checkpoint, where: string): Origin {
   try {
     const { size, weights } = JSON.parse(file.metadata.get(KEY) ?? '') as Partial<Origin>;
     if (Number.isSafeInteger(size) && size! > 0 && typeof weights === 'string')
@@ -176,7 +174,7 @@ function origin(file: Checkpoint, where: string): Origin {
 
 async function expectOrigin(path: string, { size, weights }: Origin): Promise<void> {
   await using file = await openCheckpoint(path);
-  const found = origin(file, path);
+  const found = readOrigin(file, path);
   if (found.weights !== weights)
     throw new HrsamError('ERR_FILE', 'embeddings of another model are in this folder', {
       where: dirname(path),

@@ -3,14 +3,14 @@ import { compile } from '../graph/compile.js';
 import { Graph, type Value } from '../graph/graph.js';
 import { concat } from '../graph/ops/concat.js';
 import { type MaskThresholdOptions, maskThreshold } from '../graph/ops/mask_threshold.js';
-import { preprocess } from '../graph/ops/preprocess.js';
+import { type PreprocessOptions, preprocess } from '../graph/ops/preprocess.js';
 import { slice } from '../graph/ops/slice.js';
 import type { ComputeType } from '../model/layers.js';
 import { encoder, maskLogits } from '../model/model.js';
 import type { Device } from '../runtime/device.js';
 import type { Program } from '../runtime/program.js';
 import type { Tensor } from '../runtime/tensor.js';
-import type { ModelConfig } from '../weights/config.js';
+import type { ImageConfig, ModelConfig } from '../weights/config.js';
 import type { WeightStore } from '../weights/store.js';
 import { ProgramCache } from './programs.js';
 
@@ -26,6 +26,19 @@ export interface PreprocessSizes {
   /** (h, w) after padding. */
   input: readonly [number, number];
 }
+
+/** How a model wants its pictures. */
+export const preprocessOptions = (
+  { mean, std, resize, channelOrder }: ImageConfig,
+  { resized, input }: PreprocessSizes,
+): PreprocessOptions => ({
+  size: resized,
+  padded: input,
+  mean,
+  std,
+  antialias: resize === 'antialias',
+  swap: channelOrder === 'bgr',
+});
 
 export interface DecodeInputs {
   /** (P or 1, h, w, E) */
@@ -53,20 +66,9 @@ export class Network {
   ) {}
 
   /** A picture, u8 (H, W, channels) → (1, 3, h, w), resized, normalised and padded as the model's family does. */
-  async preprocess(
-    pixels: Tensor,
-    { resized, input }: PreprocessSizes,
-    signal?: AbortSignal,
-  ): Promise<Tensor> {
-    const { mean, std, resize, channelOrder } = this.config.image;
-    const options = {
-      size: resized,
-      padded: input,
-      mean,
-      std,
-      antialias: resize === 'antialias',
-      swap: channelOrder === 'bgr',
-    };
+  async preprocess(pixels: Tensor, sizes: PreprocessSizes, signal?: AbortSignal): Promise<Tensor> {
+    const { resized, input } = sizes;
+    const options = preprocessOptions(this.config.image, sizes);
     const program = await this.#program(`preprocess ${pixels.shape} ${resized} ${input}`, (graph) => {
       graph.output('image', preprocess(graph, graph.input('pixels', pixels.shape, 'u8'), options));
     });

@@ -13,8 +13,19 @@ const fanIn = (shape: readonly number[]): number => elementCount(shape.slice(1))
 
 type Rule = (shape: readonly number[]) => FillRule;
 
+const ROPE_THETA = 10000;
+
 /** A tensor's part in the model decides what training from nothing begins with; the first rule that knows the name applies. */
 const RULES: readonly [RegExp, Rule][] = [
+  // No parameter: the authors' code reads it from the file.
+  [
+    /\.rope\.freqs$/,
+    ([n]) => ({
+      offset: 0,
+      scale: 0,
+      offsetTable: Array.from({ length: n! }, (_, i) => ROPE_THETA ** (-i / n!)),
+    }),
+  ],
   [
     /\.As_log$/,
     ([, n]) => ({

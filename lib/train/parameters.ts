@@ -25,8 +25,13 @@ export function modelTensors(
   };
 }
 
-/** The same for what a recipe trains. */
-export const recipeTensors = ({ model }: Recipe) => modelTensors(model);
+/** The same for what a recipe trains: in a distillation the encoder alone, the rest being the teacher's. */
+export function recipeTensors({ task, model }: Recipe): { trained: Parameter[]; fixed: Parameter[] } {
+  if (task === 'finetune') return modelTensors(model);
+  const { trained, fixed } = modelTensors(model, ['encoder']);
+  const others = modelTensors(model, ['prompt', 'decoder']);
+  return { trained, fixed: [...fixed, ...others.trained, ...others.fixed] };
+}
 
 /** Values of tensors by name, f32. */
 export type Values = (name: string, shape: readonly number[]) => Float32Array;

@@ -83,10 +83,13 @@ const finetuneSchema = z.strictObject({
   focal: z.strictObject({ alpha: share.default(0.5), gamma: z.number().min(0).default(2) }).prefault({}),
 });
 
-const recipeSchema = z.discriminatedUnion('task', [finetuneSchema]);
+const distillSchema = z.strictObject({ task: z.literal('distill'), ...common });
+
+const recipeSchema = z.discriminatedUnion('task', [finetuneSchema, distillSchema]);
 
 export type FinetuneRecipe = z.infer<typeof finetuneSchema> & { model: ModelConfig };
-export type Recipe = FinetuneRecipe;
+export type DistillRecipe = z.infer<typeof distillSchema> & { model: ModelConfig };
+export type Recipe = FinetuneRecipe | DistillRecipe;
 
 /**
  * Checks a recipe: JSON of unknown origin, defaults filled in, the model resolved.

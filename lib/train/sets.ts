@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { indexedFolders } from '../data/pictures.js';
 import { HrsamError } from '../errors.js';
-import type { Recipe } from './recipe.js';
+import type { FinetuneRecipe } from './recipe.js';
 import { FolderSource } from './samples/folder_source.js';
 import { Mixture, type Sample, type WeightedSource } from './samples/mixture.js';
 import { SceneSource } from './samples/scene_source.js';
@@ -31,7 +31,7 @@ async function setFolders(root: string): Promise<string[]> {
  * @throws HrsamError ERR_FILE for a folder without sets, ERR_CONFIG when the recipe names a set that is not there
  */
 export async function openSamples(
-  recipe: Recipe,
+  recipe: FinetuneRecipe,
   roots: readonly string[],
   { cacheBytes, objects, onCorrupt }: SetsOptions,
 ): Promise<(index: number) => Promise<Sample>> {

@@ -1,22 +1,27 @@
+import { HrsamError } from '../errors.js';
 import type { Device } from '../runtime/device.js';
 import { Owned } from '../runtime/owned.js';
 import { openWeights } from '../weights/checkpoint.js';
 import type { SavedTraining } from './checkpoint.js';
-import { ClickTask } from './click_task.js';
 import { layerDecayGroups } from './groups.js';
 import { adoptValues, initialValues } from './initial.js';
 import { ParameterLayout } from './layout.js';
+import { openTask } from './open_task.js';
 import { FixedTensors, recipeTensors, type Values } from './parameters.js';
 import type { Recipe } from './recipe.js';
 import { means, runTask, type StepReport } from './run.js';
 import { RunFolder } from './run_folder.js';
-import { openSamples } from './sets.js';
 import type { Task } from './task.js';
+import { openTeacher, type Teacher, taughtRecipe } from './teacher.js';
 import { ADAMW, initialState, Trainer } from './trainer.js';
 
 export interface TrainingOptions {
+  /** What the recipe must be about. */
+  task: Recipe['task'];
   /** Folders of data sets. */
   data: readonly string[];
+  /** Of a distillation: for each of them what `hrsam embed` made of it. */
+  teacher?: readonly string[];
   /** Where everything goes. */
   out: string;
   /** Weights to begin with, where they fit. */
@@ -32,36 +37,26 @@ export interface TrainingOptions {
 /** Steps that a line of the log sums up. */
 const LOGGED_STEPS = 20;
 
-const CACHE_BYTES = 2 ** 31;
-
 /**
  * Trains by a recipe from its beginning; the run's folder then holds checkpoint, model (the parameters' moving average),
  * log and curves.
  * @throws HrsamError ERR_FILE when there is a training in the folder already, and whatever data and weights have wrong
  */
-export async function beginTraining(device: Device, recipe: Recipe, options: TrainingOptions): Promise<void> {
-  const { out, init, onNote } = options;
+export async function beginTraining(device: Device, given: Recipe, options: TrainingOptions): Promise<void> {
+  expectTask(given, options.task, 'recipe');
+  const teacher = options.teacher && (await openTeacher(options.teacher));
+  const recipe = given.task === 'distill' && teacher ? taughtRecipe(given, teacher) : given;
   const { trained, fixed } = recipeTensors(recipe);
-  let values: Values = initialValues(recipe.seed);
-  if (init) {
-    await using checkpoint = await openWeights(init);
-    const adopted = await adoptValues(checkpoint, [...trained, ...fixed], values);
-    values = adopted.values;
-    if (adopted.fresh.length > 0) onNote?.(`begins anew: ${someNames(adopted.fresh)}`);
-    if (adopted.widened.length > 0) onNote?.(`widened: ${someNames(adopted.widened)}`);
-  }
+  const found = await initialised(recipe, teacher, options);
+  const values: Values = (name, shape) => teacher?.decoder.get(name) ?? found(name, shape);
   const shapes = new Map(trained.map(({ name, shape }) => [name, shape]));
   const state = initialState(new ParameterLayout(trained), (name) => values(name, shapes.get(name)!));
   const kept = new Map(fixed.map(({ name, shape }) => [name, values(name, shape)]));
-  const folder = new RunFolder(out);
+  const folder = new RunFolder(options.out);
   await folder.create();
-  await train(device, folder, { recipe, step: 0, state, fixed: (name) => kept.get(name)! }, options);
+  const start = { recipe, step: 0, state, fixed: (name: string) => kept.get(name)! };
+  await train(device, folder, start, teacher, options);
 }
-
-const NAMES = 4;
-
-const someNames = (names: readonly string[]): string =>
-  names.slice(0, NAMES).join(', ') + (names.length > NAMES ? ` and ${names.length - NAMES} more` : '');
 
 /**
  * Goes on from a folder's last checkpoint, to the byte as if it had never stopped.
@@ -69,16 +64,46 @@ const someNames = (names: readonly string[]): string =>
  */
 export async function resumeTraining(device: Device, options: TrainingOptions): Promise<void> {
   const folder = new RunFolder(options.out);
-  await train(device, folder, await folder.load(), options);
+  const saved = await folder.load();
+  expectTask(saved.recipe, options.task, folder.checkpoint);
+  await train(device, folder, saved, options.teacher && (await openTeacher(options.teacher)), options);
 }
+
+function expectTask({ task }: Recipe, expected: Recipe['task'], where: string): void {
+  if (task !== expected) throw new HrsamError('ERR_CONFIG', 'task', { where, expected, actual: task });
+}
+
+/** What training begins with: a checkpoint's values as far as they fit, else random ones. */
+async function initialised(
+  recipe: Recipe,
+  teacher: Teacher | undefined,
+  { init, onNote }: TrainingOptions,
+): Promise<Values> {
+  const values = initialValues(recipe.seed);
+  if (init === undefined) return values;
+  const { trained, fixed } = recipeTensors(recipe);
+  const wanted = [...trained, ...fixed].filter(({ name }) => !teacher?.decoder.has(name));
+  await using checkpoint = await openWeights(init);
+  const adopted = await adoptValues(checkpoint, wanted, values);
+  if (adopted.fresh.length > 0) onNote?.(`begins anew: ${someNames(adopted.fresh)}`);
+  if (adopted.widened.length > 0) onNote?.(`widened: ${someNames(adopted.widened)}`);
+  return adopted.values;
+}
+
+const NAMES = 4;
+
+const someNames = (names: readonly string[]): string =>
+  names.slice(0, NAMES).join(', ') + (names.length > NAMES ? ` and ${names.length - NAMES} more` : '');
 
 async function train(
   device: Device,
   folder: RunFolder,
   start: SavedTraining,
+  teacher: Teacher | undefined,
   options: TrainingOptions,
 ): Promise<void> {
   const { recipe } = start;
+  const { data, onNote } = options;
   const { trained, fixed } = recipeTensors(recipe);
   using owned = new Owned();
   const trainer = owned.add(
@@ -91,7 +116,8 @@ async function train(
     ),
   );
   const constants = owned.add(new FixedTensors(device, fixed, start.fixed));
-  const task = owned.add(await openTask(recipe, trainer, constants, options));
+  const onCorrupt = (error: HrsamError) => onNote?.(`left out: ${error.message}`);
+  const task = owned.add(await openTask(recipe, trainer, constants, { data, teacher, onCorrupt }));
   const save = async () => {
     const state = (await trainer.state.data()) as Float32Array;
     await folder.save({ ...start, step: trainer.taken, state });
@@ -150,20 +176,3 @@ const trainerOptions = (recipe: Recipe) => {
     average,
   };
 };
-
-async function openTask(
-  recipe: Recipe,
-  trainer: Trainer,
-  constants: FixedTensors,
-  { data, onNote }: TrainingOptions,
-): Promise<Task> {
-  const sample = await openSamples(recipe, data, {
-    cacheBytes: CACHE_BYTES,
-    objects: recipe.clicks.objects,
-    onCorrupt: (error) => onNote?.(`left out: ${error.message}`),
-  });
-  const { clicks, focal, dtype: compute, model, size, batch, seed } = recipe;
-  const { most, steps, ...rest } = clicks;
-  const options = { ...rest, size, batch, seed, focal, compute, clicks: most, steps };
-  return new ClickTask(trainer, model, constants, sample, options);
-}

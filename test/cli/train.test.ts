@@ -1,8 +1,9 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Draws } from '../../lib/draws.js';
-import { tinyFinetuning } from '../support/recipes.js';
+import { HRSAM } from '../../lib/predictor/hrsam.js';
+import { tinyDistillation, tinyFinetuning } from '../support/recipes.js';
 import { discSet } from '../support/sets.js';
 import { type CliResult, hrsam, hrsamJson, scratch } from './support.js';
 
@@ -124,5 +125,86 @@ describe('hrsam train finetune', () => {
     const result = await hrsam(['train', 'finetune', ...args, '-d', 'cpu']);
     expect([result.code, result.stderr]).toEqual([code, expect.stringContaining(text)]);
     expect(result.stderr.trim().split('\n')).toHaveLength(1);
+  });
+});
+
+describe('hrsam embed and hrsam train distill', () => {
+  const embed = (...args: string[]) =>
+    hrsam(['embed', path('discs'), '-w', 'random:hrsam-tiny', '-o', path('taught'), '-d', 'cpu', ...args]);
+  const file = (i: number) => path(`taught/images/${i}.png.safetensors`);
+
+  it('embeds a folder; again only what is missing', async () => {
+    expect((await embed('--size', '64')).stdout).toMatch(
+      /taught {2}2 embedded, 0 there already, 0 left out in/,
+    );
+    const before = readFileSync(file(0));
+    rmSync(file(0));
+    expect((await embed('--size', '64')).stdout).toContain('1 embedded, 1 there already');
+    expect(readFileSync(file(0)).equals(before)).toBe(true);
+    writeFileSync(path('discs/images/bad.png'), 'no picture');
+    const index = JSON.parse(readFileSync(path('discs/index.json'), 'utf8'));
+    const more = [...index, { image: 'images/bad.png', mask: 'images/0_mask.png' }, null];
+    writeFileSync(path('discs/index.json'), JSON.stringify(more));
+    const { stdout, stderr } = await embed('--size', '64', '--json');
+    const figures = JSON.parse(stdout);
+    expect(figures).toMatchObject({
+      pictures: 3,
+      embedded: 0,
+      complete: 2,
+      size: 64,
+      model: { trained: false },
+    });
+    expect(figures.leftOut).toHaveLength(2);
+    expect(stderr.trim().split('\n')).toHaveLength(2);
+    writeFileSync(path('discs/index.json'), JSON.stringify(index));
+    expect(await embed('--size', '128')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('another size'),
+    });
+  });
+
+  it('brings a student ten times closer to its teacher', async () => {
+    writeFileSync(
+      path('distill.json'),
+      JSON.stringify({
+        ...tinyDistillation,
+        steps: 300,
+        warmup: 10,
+        learningRate: 3e-3,
+        average: 0.9,
+        clip: 1,
+      }),
+    );
+    const args = ['--config', path('distill.json'), '--data', path('discs'), '--teacher', path('taught')];
+    const out = path('student');
+    const { code, stdout } = await hrsam(['train', 'distill', ...args, '--out', out, '-d', 'cpu']);
+    expect([code, stdout]).toEqual([0, `${out}: done\n`]);
+    const [first, ...others] = readFileSync(`${out}/log.jsonl`, 'utf8').trim().split('\n');
+    expect(JSON.parse(others.at(-1)!).loss).toBeLessThan(JSON.parse(first!).loss / 10);
+    using teacher = await HRSAM.load('random:hrsam-tiny', { device: 'cpu' });
+    using student = await HRSAM.load(`${out}/model.safetensors`, { device: 'cpu' });
+    using taught = await teacher.loadEmbedding(file(1));
+    using made = await student.encode(path('discs/images/1.png'), { size: 64 });
+    const [target, values] = [await taught.embedding.data(), await made.embedding.data()] as Float32Array[];
+    let [error, square] = [0, 0];
+    target!.forEach((value, i) => {
+      error += (values![i]! - value) ** 2;
+      square += value ** 2;
+    });
+    expect(error).toBeLessThan(square / 10);
+  });
+
+  it('needs a teacher for each set', async () => {
+    const { code, stderr } = await hrsam([
+      'train',
+      'distill',
+      '--config',
+      'r.json',
+      '--data',
+      'x',
+      '--out',
+      'y',
+    ]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining('a teacher is needed')]);
   });
 });

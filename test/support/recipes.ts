@@ -26,5 +26,15 @@ export const tinyFinetuning = {
   clicks: { most: 3, steps: 2, objects: 2 },
 };
 
+/** A distillation of `random:hrsam-tiny`. */
+export const tinyDistillation = {
+  task: 'distill',
+  model: { backbone: { ...tinyModel.backbone, embed_dim: 48, num_heads: 3, final_embed_dim: 64 } },
+  size: 64,
+  batch: 2,
+  steps: 8,
+  warmup: 1,
+};
+
 /** Pictures as they are. */
 export const asTheyAre = { crop: 0, flip: 0, colour: 0, grey: 0, blur: 0, noise: 0, paste: 0 };

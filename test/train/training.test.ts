@@ -39,6 +39,7 @@ const SIZES = [
 const recipe = (change: object = {}) => readRecipe({ ...tinyFinetuning, scenes: { share: 0 }, ...change });
 
 const options = (name: string, change: Partial<TrainingOptions> = {}): TrainingOptions => ({
+  task: 'finetune',
   data: [at('discs')],
   out: at(name),
   every: 1e9,
@@ -90,6 +91,8 @@ describe('beginTraining', () => {
     expect(log.at(-1)!.iou1).toBeGreaterThan(0.85);
     using model = await HRSAM.load(at('learned', 'model.safetensors'), { device });
     expect(model.config).toEqual(short.model);
+    await using file = await SafetensorsFile.open(at('learned', 'model.safetensors'));
+    expect(await file.read('backbone.rope.freqs')).toEqual(Float32Array.of(1, 0.1, 0.01, 0.001));
     for (const [i, [width, height]] of SIZES.entries()) {
       using image = await model.encode(at('discs', 'images', `${i}.png`));
       const [cx, cy, r] = [width * (0.3 + 0.1 * i), height / 2, Math.min(width, height) * 0.3];
@@ -223,6 +226,9 @@ describe('resumeTraining', () => {
     cpSync(at('stopped'), at('model'), { recursive: true });
     cpSync(at('model', 'model.safetensors'), at('model', 'checkpoint.safetensors'));
     expect(await codeOf(() => resumeTraining(device, options('model')))).toBe('ERR_WEIGHTS');
+    expect(await codeOf(() => resumeTraining(device, options('stopped', { task: 'distill' })))).toBe(
+      'ERR_CONFIG',
+    );
   });
 
   it('refuses a checkpoint that is cut short or has one bit changed', async () => {

@@ -1,0 +1,75 @@
+import type { ConstantSource } from '../graph/compile.js';
+import type { ComputeType } from '../model/layers.js';
+import { Owned } from '../runtime/owned.js';
+import type { Program } from '../runtime/program.js';
+import type { ModelConfig } from '../weights/config.js';
+import { distillationLoss } from './losses.js';
+import type { Task, TaskBatch } from './task.js';
+import type { TaughtPicture } from './taught_pictures.js';
+import type { Trainer } from './trainer.js';
+
+export interface DistillTaskOptions {
+  /** Side of the pictures. */
+  size: number;
+  /** Pictures of a micro-batch. */
+  batch: number;
+  compute: ComputeType;
+}
+
+/** Learning a teacher's embeddings, the mean squared error between them (HRSAM's first stage, arXiv 2407.02109). */
+export class DistillTask implements Task<TaughtPicture[]> {
+  #program: Promise<Program> | undefined;
+
+  constructor(
+    readonly trainer: Trainer,
+    readonly config: ModelConfig,
+    readonly fixed: ConstantSource,
+    readonly sample: (index: number) => Promise<TaughtPicture>,
+    readonly options: DistillTaskOptions,
+  ) {}
+
+  get samples(): number {
+    return this.options.batch;
+  }
+
+  async prepare(index: number): Promise<TaughtPicture[]> {
+    const { batch } = this.options;
+    return Promise.all(Array.from({ length: batch }, (_, i) => this.sample(index * batch + i)));
+  }
+
+  async batch(pictures: TaughtPicture[]): Promise<TaskBatch> {
+    const { size, batch, compute } = this.options;
+    const { device } = this.trainer;
+    const side = size / this.config.encoder.patchSize;
+    const shape = { batch, height: size, width: size };
+    this.#program ??= this.trainer.program(distillationLoss(this.config, shape, compute), this.fixed);
+    const program = await this.#program;
+    using owned = new Owned();
+    const f32 = (sides: number[], data: Float32Array) => owned.add(device.tensor(sides, 'f32', data));
+    const inputs = {
+      image: f32([batch, 3, size, size], joined(pictures.map(({ image }) => image))),
+      target: f32([batch, side, side, this.config.decoder.dim], joined(pictures.map(({ target }) => target))),
+    };
+    const kept = owned.move();
+    return {
+      batch: { program, inputs, size: batch },
+      figures: {},
+      [Symbol.dispose]: () => kept[Symbol.dispose](),
+    };
+  }
+
+  dispose(): void {
+    this.#program?.then(
+      (program) => program.dispose(),
+      () => {},
+    );
+  }
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.length * parts[0]!.length);
+  parts.forEach((part, i) => {
+    all.set(part, i * part.length);
+  });
+  return all;
+}

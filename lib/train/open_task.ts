@@ -1,0 +1,67 @@
+import { HrsamError } from '../errors.js';
+import { ClickTask } from './click_task.js';
+import { DistillTask } from './distill_task.js';
+import type { FixedTensors } from './parameters.js';
+import type { DistillRecipe, FinetuneRecipe, Recipe } from './recipe.js';
+import { openSamples } from './sets.js';
+import type { Task } from './task.js';
+import { TaughtPictures } from './taught_pictures.js';
+import { type Teacher, taughtRecipe } from './teacher.js';
+import type { Trainer } from './trainer.js';
+
+export interface TaskSources {
+  /** Folders of data sets. */
+  data: readonly string[];
+  /** Of a distillation: embeddings of each of these folders. */
+  teacher?: Teacher;
+  /** Called once for each entry that cannot be used. */
+  onCorrupt?: (error: HrsamError) => void;
+}
+
+/** Decoded pictures kept in memory. */
+const CACHE_BYTES = 2 ** 31;
+
+/** @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_CONFIG, ERR_ARGUMENT for data that are not there or not what the recipe is about */
+export function openTask(
+  recipe: Recipe,
+  trainer: Trainer,
+  constants: FixedTensors,
+  sources: TaskSources,
+): Promise<Task> {
+  return recipe.task === 'finetune'
+    ? openClicks(recipe, trainer, constants, sources)
+    : openDistillation(recipe, trainer, constants, sources);
+}
+
+async function openClicks(
+  recipe: FinetuneRecipe,
+  trainer: Trainer,
+  constants: FixedTensors,
+  { data, onCorrupt }: TaskSources,
+): Promise<Task> {
+  const { objects } = recipe.clicks;
+  const sample = await openSamples(recipe, data, { cacheBytes: CACHE_BYTES, objects, onCorrupt });
+  const { clicks, focal, dtype: compute, model, size, batch, seed } = recipe;
+  const { most, steps, ...rest } = clicks;
+  const options = { ...rest, size, batch, seed, focal, compute, clicks: most, steps };
+  return new ClickTask(trainer, model, constants, sample, options);
+}
+
+async function openDistillation(
+  recipe: DistillRecipe,
+  trainer: Trainer,
+  constants: FixedTensors,
+  { data, teacher, onCorrupt }: TaskSources,
+): Promise<Task> {
+  if (teacher?.stores.length !== data.length || data.length === 0)
+    throw new HrsamError('ERR_ARGUMENT', 'folders of embeddings', {
+      expected: 'one for each folder of pictures, of which there is at least one',
+      actual: `${teacher?.stores.length ?? 0} for ${data.length}`,
+    });
+  const { model, size, seed, batch, dtype: compute } = taughtRecipe(recipe, teacher);
+  const roots = data.map((root, i) => [root, teacher.stores[i]!] as const);
+  const { device } = trainer;
+  const pictures = await TaughtPictures.open(device, roots, { size, seed, image: model.image, onCorrupt });
+  const sample = (index: number) => pictures.sample(index);
+  return new DistillTask(trainer, model, constants, sample, { size, batch, compute });
+}
