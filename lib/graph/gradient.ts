@@ -4,6 +4,15 @@ import type { Graph, Value } from './graph.js';
 import { add } from './ops/add.js';
 import { cast } from './ops/cast.js';
 import { pad } from './ops/pad.js';
+import { Recomputation } from './recompute.js';
+
+export interface GradientOptions {
+  /**
+   * Computes what the graph's segments (`graph.recomputable`) would have to keep for the backward pass again instead:
+   * the same bytes, less memory, another forward pass (Chen et al., arXiv 1604.06174).
+   */
+  recompute?: boolean;
+}
 
 /**
  * Reverse-mode differentiation as a graph → graph transformation: adds to `graph` the nodes that compute the gradients of
@@ -16,7 +25,9 @@ export function gradients(
   graph: Graph,
   seeds: ReadonlyMap<Value, Value>,
   wrt: readonly Value[],
+  { recompute = false }: GradientOptions = {},
 ): (Value | undefined)[] {
+  const recomputation = recompute ? new Recomputation(graph) : undefined;
   const asked = dependents(graph, wrt);
   const sums = new Map<Value, Value>();
   const accumulate = (value: Value, gradient: Value) => {
@@ -43,7 +54,8 @@ export function gradients(
       const { op, operands, layer } = node;
       if (!op.gradient) throw new HrsamError('ERR_INTERNAL', `${op.name} has no gradient`, { where: layer });
       const wants = (name: string) => operands[name] !== undefined && asked.has(operands[name]);
-      const results = graph.scope(`${layer}.gradient`, () => op.gradient!({ graph, node, dy, wants }));
+      const seen = recomputation?.node(node) ?? node;
+      const results = graph.scope(`${layer}.gradient`, () => op.gradient!({ graph, node: seen, dy, wants }));
       for (const [name, gradient] of Object.entries(results)) {
         if (gradient && operands[name]) accumulate(operands[name], gradient);
       }

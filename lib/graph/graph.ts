@@ -79,11 +79,14 @@ export interface GraphOptions {
    * gradients need what fusing does not keep.
    */
   differentiable?: boolean;
+  /** Residual branches are scaled per sample, to leave some out: see lib/model/drop_path.ts. */
+  dropPath?: boolean;
 }
 
 /** A forward pass as data. Values are added in execution order. */
 export class Graph {
   readonly differentiable: boolean;
+  readonly dropPath: boolean;
   readonly nodes: Node[] = [];
   /** All values; a value's id is its position. */
   readonly values: Value[] = [];
@@ -92,10 +95,13 @@ export class Graph {
   readonly outputs = new Map<string, Value>();
   /** Values that tests and tools may ask for by name (`compile(..., { trace })`). */
   readonly marks = new Map<string, Value>();
+  /** Ranges of ids, end excluded, of values that a backward pass may compute again instead of keeping them. */
+  readonly segments: { begin: number; end: number }[] = [];
   readonly #scopes: string[] = [];
 
   constructor(options: GraphOptions = {}) {
     this.differentiable = options.differentiable ?? false;
+    this.dropPath = options.dropPath ?? false;
   }
 
   get layer(): string {
@@ -110,6 +116,14 @@ export class Graph {
     } finally {
       this.#scopes.pop();
     }
+  }
+
+  /** A layer whose insides a backward pass may compute again instead of keeping them. */
+  recomputable<T>(name: string, build: () => T): T {
+    const begin = this.values.length;
+    const built = this.scope(name, build);
+    this.segments.push({ begin, end: this.values.length });
+    return built;
   }
 
   input(name: string, shape: Shape, dtype: DType = 'f32'): Value {
@@ -147,7 +161,12 @@ export class Graph {
         actual: value.shape,
       });
     }
-    return this.#value(full, value.dtype, { kind: 'view', of: value, offset: 0 });
+    return this.view(value, full, 0);
+  }
+
+  /** A contiguous part under a shape of its own; `offset` in elements. */
+  view(of: Value, shape: Shape, offset: number): Value {
+    return this.#value(shape, of.dtype, { kind: 'view', of, offset });
   }
 
   /** Rows start … end of the first axis, without a copy. */
@@ -156,8 +175,7 @@ export class Graph {
     if (!(start >= 0 && start < end && end <= first)) {
       throw new HrsamError('ERR_SHAPE', `rows ${start} … ${end}`, { where: this.layer, actual: value.shape });
     }
-    const offset = start * elementCount(rest);
-    return this.#value([end - start, ...rest], value.dtype, { kind: 'view', of: value, offset });
+    return this.view(value, [end - start, ...rest], start * elementCount(rest));
   }
 
   /** Adds a node; `dtype` asks for the result's type where the op leaves a choice. */

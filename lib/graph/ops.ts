@@ -19,5 +19,6 @@ export { positionEncoding } from './ops/position_encoding.js';
 export { preprocess } from './ops/preprocess.js';
 export { promptPoints } from './ops/prompt_points.js';
 export { relPos } from './ops/rel_pos.js';
+export { scaleSamples } from './ops/scale_samples.js';
 export { slice } from './ops/slice.js';
 export { windowAttention } from './ops/window_attention.js';

@@ -4,7 +4,8 @@ import { cast } from '../graph/ops/cast.js';
 import { linear } from '../graph/ops/linear.js';
 import { type Grid, type Rope, windowAttention } from '../graph/ops/window_attention.js';
 import type { AttentionKind } from '../weights/config.js';
-import { type ComputeType, linearLayer, normLayer, weight } from './layers.js';
+import type { BranchScales } from './drop_path.js';
+import { type ComputeType, linearLayer, normLayer, residualLayer, weight } from './layers.js';
 
 export interface BlockOptions {
   kind: AttentionKind;
@@ -15,11 +16,13 @@ export interface BlockOptions {
   /** Token grids of the scales, one after the other in the token axis. */
   grids: readonly Grid[];
   compute: ComputeType;
+  /** What the branches count. Default: all of them 1. */
+  scales?: BranchScales;
 }
 
 /** One block, x (B, L, C) f32 → same: x += Attn(LN(x)); x += fc2(GELU(fc1(LN(x)))). HRSAM, arXiv 2407.02109. */
 export function block(graph: Graph, name: string, x: Value, options: BlockOptions): Value {
-  return graph.scope(name, () => {
+  return graph.recomputable(name, () => {
     const attended = attentionLayer(graph, x, options);
     return mlp(graph, attended, options);
   });
@@ -30,7 +33,7 @@ function attentionLayer(graph: Graph, x: Value, options: BlockOptions): Value {
   const y = normLayer(graph, 'norm1', x, { dtype: options.compute });
   return graph.scope('attn', () => {
     const qkv = linearLayer(graph, 'qkv', y, 3 * channels);
-    return linearLayer(graph, 'proj', attend(graph, qkv, options), channels, { residual: x });
+    return residualLayer(graph, 'proj', attend(graph, qkv, options), x, options.scales?.());
   });
 }
 
@@ -63,11 +66,11 @@ function padRow(graph: Graph, width: number, compute: ComputeType): Value {
   );
 }
 
-function mlp(graph: Graph, x: Value, { mlpRatio, compute }: BlockOptions): Value {
+function mlp(graph: Graph, x: Value, { mlpRatio, compute, scales }: BlockOptions): Value {
   const channels = x.shape[2]!;
   const y = normLayer(graph, 'norm2', x, { dtype: compute });
   return graph.scope('mlp', () => {
     const hidden = linearLayer(graph, 'fc1', y, Math.floor(channels * mlpRatio), { activation: 'gelu' });
-    return linearLayer(graph, 'fc2', hidden, channels, { residual: x });
+    return residualLayer(graph, 'fc2', hidden, x, scales?.());
   });
 }

@@ -1,7 +1,8 @@
 import type { Graph, Value } from '../graph/graph.js';
 import { cycleScan } from '../graph/ops/cycle_scan.js';
 import { linear } from '../graph/ops/linear.js';
-import { type ComputeType, linearLayer, normLayer, weight } from './layers.js';
+import type { BranchScales } from './drop_path.js';
+import { type ComputeType, linearLayer, normLayer, residualLayer, weight } from './layers.js';
 
 export interface CycleScanBlockOptions {
   stateDim: number;
@@ -9,6 +10,8 @@ export interface CycleScanBlockOptions {
   /** Token counts of the sequences in the token axis, each scanned on its own. */
   segments: readonly number[];
   compute: ComputeType;
+  /** What the branch counts. Default: 1. */
+  scales?: BranchScales;
 }
 
 /**
@@ -16,9 +19,9 @@ export interface CycleScanBlockOptions {
  * x + out_proj(z ⊙ LN(y)). HRSAM, arXiv 2407.02109.
  */
 export function cycleScanBlock(graph: Graph, name: string, x: Value, options: CycleScanBlockOptions): Value {
-  const { stateDim, cycles, segments, compute } = options;
+  const { stateDim, cycles, segments, compute, scales } = options;
   const channels = x.shape[2]!;
-  return graph.scope(name, () => {
+  return graph.recomputable(name, () => {
     const s = normLayer(graph, 'in_norm', x, { dtype: compute });
     const [u, z] = graph.scope('in_proj.0', () => {
       const matrix = weight(graph, 'weight', [2 * channels, channels]);
@@ -39,6 +42,6 @@ export function cycleScanBlock(graph: Graph, name: string, x: Value, options: Cy
       dtype: 'f32',
     });
     const gated = normLayer(graph, 'out_norm', y, { gate: z, dtype: compute });
-    return linearLayer(graph, 'out_proj', gated, channels, { residual: x });
+    return residualLayer(graph, 'out_proj', gated, x, scales?.());
   });
 }

@@ -9,6 +9,7 @@ import { type Grid, gridTokens } from '../graph/ops/window_attention.js';
 import type { HrsamConfig } from '../weights/config.js';
 import { block } from './block.js';
 import { cycleScanBlock } from './cycle_scan_block.js';
+import { branchScales } from './drop_path.js';
 import { type ComputeType, convolution, linearLayer, normLayer, weight } from './layers.js';
 
 type EncoderConfig = HrsamConfig['encoder'];
@@ -22,8 +23,9 @@ export function hrsamEncoder(graph: Graph, image: Value, config: EncoderConfig, 
     const { tokens, grids } = embedScales(graph, image, config, compute);
     graph.mark('tokens', tokens);
     const multiScale = grids.length > 1;
-    const scan = { stateDim: config.stateDim, cycles: config.cycles, compute };
-    const scales = grids.map(([h, w]) => h * w);
+    const scales = branchScales(graph, { encoder: config }, image.shape[0]!);
+    const scan = { stateDim: config.stateDim, cycles: config.cycles, compute, scales };
+    const sequences = grids.map(([h, w]) => h * w);
     let x = tokens;
     let sum: Value | undefined;
     for (let i = 0; i < config.depth; i++) {
@@ -35,7 +37,7 @@ export function hrsamEncoder(graph: Graph, image: Value, config: EncoderConfig, 
         );
       };
       // The scales on their own before the stage's last block; in HRSAM++ all of them as one sequence after it.
-      if (stage >= 0) scanBlock(multiScale ? 'ss_mamba_blocks' : 'mamba_blocks', scales);
+      if (stage >= 0) scanBlock(multiScale ? 'ss_mamba_blocks' : 'mamba_blocks', sequences);
       x = graph.mark(
         `blocks.${i}`,
         block(graph, `blocks.${i}`, x, {
@@ -44,6 +46,7 @@ export function hrsamEncoder(graph: Graph, image: Value, config: EncoderConfig, 
           kind: config.attention[i]!,
           grids,
           compute,
+          scales,
         }),
       );
       if (stage >= 0 && multiScale) scanBlock('ms_mamba_blocks', [gridTokens(grids)]);

@@ -1,9 +1,11 @@
 import type { Graph, Value } from '../graph/graph.js';
+import { add } from '../graph/ops/add.js';
 import { concat } from '../graph/ops/concat.js';
 import { im2col, type PatchOptions } from '../graph/ops/im2col.js';
 import { type LayerNormOptions, layerNorm } from '../graph/ops/layer_norm.js';
 import { type LinearOptions, linear } from '../graph/ops/linear.js';
 import { permute } from '../graph/ops/permute.js';
+import { scaleSamples } from '../graph/ops/scale_samples.js';
 import type { DType, Shape } from '../runtime/dtype.js';
 
 /** What linears and attention compute in; the residual stream, scans and the decoder stay f32. */
@@ -25,6 +27,16 @@ export function linearLayer(
     const bias = options.bias === false ? undefined : weight(graph, 'bias', [outer]);
     return linear(graph, x, weight(graph, 'weight', [outer, x.shape.at(-1)!]), { ...options, bias });
   });
+}
+
+/**
+ * The linear layer `name` at the end of a residual branch: x + y·Wᵀ + bias, of x's shape.
+ * @param scale (B) what each sample's branch counts: drop path
+ */
+export function residualLayer(graph: Graph, name: string, y: Value, x: Value, scale?: Value): Value {
+  const outer = x.shape.at(-1)!;
+  if (!scale) return linearLayer(graph, name, y, outer, { residual: x });
+  return add(graph, scaleSamples(graph, linearLayer(graph, name, y, outer, { dtype: x.dtype }), scale), x);
 }
 
 /** The normalisation layer `name` over the last axis. */

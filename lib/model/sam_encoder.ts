@@ -6,7 +6,8 @@ import { pad } from '../graph/ops/pad.js';
 import { relPos } from '../graph/ops/rel_pos.js';
 import { type Grid, windowAttention } from '../graph/ops/window_attention.js';
 import type { SamConfig } from '../weights/config.js';
-import { type ComputeType, convolution, linearLayer, normLayer, weight } from './layers.js';
+import { type BranchScales, branchScales } from './drop_path.js';
+import { type ComputeType, convolution, linearLayer, normLayer, residualLayer, weight } from './layers.js';
 
 type EncoderConfig = SamConfig['encoder'];
 
@@ -21,8 +22,9 @@ export function samEncoder(graph: Graph, image: Value, config: EncoderConfig, co
   return graph.scope('image_encoder', () => {
     let x = embed(graph, image, grid, config, compute);
     graph.mark('patch_embed', x);
+    const scales = branchScales(graph, { encoder: config }, image.shape[0]!);
     for (let i = 0; i < config.depth; i++) {
-      x = graph.mark(`blocks.${i}`, samBlock(graph, i, x, grid, config, compute));
+      x = graph.mark(`blocks.${i}`, samBlock(graph, i, x, grid, config, compute, scales));
     }
     return graph.scope('neck', () => {
       const map = graph.reshape(cast(graph, x, compute), [x.shape[0]!, ...grid, embedDim]);
@@ -72,21 +74,20 @@ export function samBlock(
   grid: Grid,
   config: EncoderConfig,
   compute: ComputeType,
+  scales: BranchScales = () => undefined,
 ): Value {
   const { embedDim, mlpRatio, normEps: eps, globalBlocks } = config;
   const window = globalBlocks.includes(index) ? 0 : config.windowSize;
-  return graph.scope(`blocks.${index}`, () => {
+  return graph.recomputable(`blocks.${index}`, () => {
     const y = normLayer(graph, 'norm1', x, { eps, dtype: compute });
     const attended = graph.scope('attn', () => {
       const qkv = linearLayer(graph, 'qkv', y, 3 * embedDim, { bias: config.qkvBias });
-      return linearLayer(graph, 'proj', attend(graph, qkv, window, grid, config, compute), embedDim, {
-        residual: x,
-      });
+      return residualLayer(graph, 'proj', attend(graph, qkv, window, grid, config, compute), x, scales());
     });
     const z = normLayer(graph, 'norm2', attended, { eps, dtype: compute });
     return graph.scope('mlp', () => {
       const hidden = linearLayer(graph, 'lin1', z, Math.floor(embedDim * mlpRatio), { activation: 'gelu' });
-      return linearLayer(graph, 'lin2', hidden, embedDim, { residual: attended });
+      return residualLayer(graph, 'lin2', hidden, attended, scales());
     });
   });
 }

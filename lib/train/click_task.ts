@@ -13,6 +13,7 @@ import type { Program, Tensors } from '../runtime/program.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { ModelConfig } from '../weights/config.js';
 import { ClickPlayer, type PlayerOptions, type PromptToken } from './click_player.js';
+import { type DropPathOptions, droppedBranches } from './dropped_branches.js';
 import { forwardProgram, gradientHalf } from './gradient_program.js';
 import { type ClickShape, clickLoss, repeated } from './losses.js';
 import { normalised } from './normalise.js';
@@ -21,11 +22,9 @@ import { someOf } from './samples/source.js';
 import type { Task, TaskBatch } from './task.js';
 import type { Trainer } from './trainer.js';
 
-export interface ClickTaskOptions extends PlayerOptions {
+export interface ClickTaskOptions extends PlayerOptions, DropPathOptions {
   /** Side of the samples. */
   size: number;
-  /** Samples of a micro-batch. */
-  batch: number;
   /** Objects of a sample that are prompted for; where there are fewer, some have several users. */
   objects: number;
   /** Most clicks for an object. */
@@ -35,8 +34,8 @@ export interface ClickTaskOptions extends PlayerOptions {
   /** Probability that another click follows, once there are `steps` of them. */
   goOn: number;
   focal: ClickShape['focal'];
-  seed: number;
   compute: ComputeType;
+  recompute: boolean;
 }
 
 /** Numbers of tokens go up in buckets: an encoder, and for each bucket two decoders and a gradient. */
@@ -94,7 +93,8 @@ export class ClickTask implements Task<Sample[]> {
     const image = owned.add(
       device.tensor([batch, 3, size, size], 'f32', normalised(samples, this.config.image)),
     );
-    const encoded = await this.#encode(image, owned);
+    const dropped = droppedBranches(this.trainer, this.config, this.options, index, owned);
+    const encoded = await this.#encode({ image, ...dropped }, owned);
     const made = await this.#play(encoded.embedding!, players, count);
     const later = Array.from({ length: count - 1 }, (_, i) => i + 1);
     const taken = [0, ...someOf(draws, later, steps - 1)];
@@ -104,6 +104,7 @@ export class ClickTask implements Task<Sample[]> {
     const prompted = this.#promptTensors(prompts, owned);
     const inputs: Tensors = {
       ...encoded,
+      ...dropped,
       ...prompted,
       labels: f32([users, 1, size, size], joined(masks)),
       iou_targets: f32([steps * users, 1], Float32Array.from(chosen.flatMap(({ ious }) => ious))),
@@ -177,7 +178,7 @@ export class ClickTask implements Task<Sample[]> {
   }
 
   /** The embedding, and what its backward pass needs. */
-  async #encode(image: Tensor, owned: Owned): Promise<Tensors> {
+  async #encode(inputs: Tensors, owned: Owned): Promise<Tensors> {
     const { state, device } = this.trainer;
     // The halves' border does not depend on the number of tokens.
     const program = await this.#programs.get('encoder', () => this.#half('first', TOKEN_BUCKET));
@@ -187,7 +188,7 @@ export class ClickTask implements Task<Sample[]> {
         program.plan.outputs.map(({ name, shape, dtype }) => [name, device.tensor(shape, dtype)]),
       );
     owned.add({ dispose: () => this.#spare.push(kept) });
-    return program.run({ state, image }, { into: kept });
+    return program.run({ state, ...inputs }, { into: kept });
   }
 
   #decoder(tokens: number, refine: boolean): Promise<Program> {
@@ -234,10 +235,11 @@ export class ClickTask implements Task<Sample[]> {
   }
 
   #half(half: 'first' | 'second', tokens: number): Promise<Program> {
-    const { batch, objects, size, steps, focal, compute } = this.options;
+    const { batch, objects, size, steps, focal, compute, recompute, dropPath } = this.options;
     const shape = { batch, height: size, width: size, tokens, objects, steps, focal };
     const { device, layout } = this.trainer;
-    return gradientHalf(half, device, layout, clickLoss(this.config, shape, compute), this.fixed);
+    const options = { recompute, dropPath: dropPath > 0 };
+    return gradientHalf(half, device, layout, clickLoss(this.config, shape, compute), this.fixed, options);
   }
 
   dispose(): void {

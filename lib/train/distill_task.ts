@@ -3,17 +3,17 @@ import type { ComputeType } from '../model/layers.js';
 import { Owned } from '../runtime/owned.js';
 import type { Program } from '../runtime/program.js';
 import type { ModelConfig } from '../weights/config.js';
+import { type DropPathOptions, droppedBranches } from './dropped_branches.js';
 import { distillationLoss } from './losses.js';
 import type { Task, TaskBatch } from './task.js';
 import type { TaughtPicture } from './taught_pictures.js';
 import type { Trainer } from './trainer.js';
 
-export interface DistillTaskOptions {
+export interface DistillTaskOptions extends DropPathOptions {
   /** Side of the pictures. */
   size: number;
-  /** Pictures of a micro-batch. */
-  batch: number;
   compute: ComputeType;
+  recompute: boolean;
 }
 
 /** Learning a teacher's embeddings, the mean squared error between them (HRSAM's first stage, arXiv 2407.02109). */
@@ -37,16 +37,20 @@ export class DistillTask implements Task<TaughtPicture[]> {
     return Promise.all(Array.from({ length: batch }, (_, i) => this.sample(index * batch + i)));
   }
 
-  async batch(pictures: TaughtPicture[]): Promise<TaskBatch> {
-    const { size, batch, compute } = this.options;
+  async batch(pictures: TaughtPicture[], index: number): Promise<TaskBatch> {
+    const { size, batch, compute, recompute, dropPath } = this.options;
     const { device } = this.trainer;
     const side = size / this.config.encoder.patchSize;
     const shape = { batch, height: size, width: size };
-    this.#program ??= this.trainer.program(distillationLoss(this.config, shape, compute), this.fixed);
+    this.#program ??= this.trainer.program(distillationLoss(this.config, shape, compute), this.fixed, {
+      recompute,
+      dropPath: dropPath > 0,
+    });
     const program = await this.#program;
     using owned = new Owned();
     const f32 = (sides: number[], data: Float32Array) => owned.add(device.tensor(sides, 'f32', data));
     const inputs = {
+      ...droppedBranches(this.trainer, this.config, this.options, index, owned),
       image: f32([batch, 3, size, size], joined(pictures.map(({ image }) => image))),
       target: f32([batch, side, side, this.config.decoder.dim], joined(pictures.map(({ target }) => target))),
     };

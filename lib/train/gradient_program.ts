@@ -1,8 +1,8 @@
 import { HrsamError } from '../errors.js';
 import { type ConstantSource, compile } from '../graph/compile.js';
 import { program } from '../graph/evaluate.js';
-import { gradients } from '../graph/gradient.js';
-import { Graph, type Value } from '../graph/graph.js';
+import { type GradientOptions, gradients } from '../graph/gradient.js';
+import { Graph, type GraphOptions, type Value } from '../graph/graph.js';
 import { type AdamWOptions, adamw, type ParameterGroup } from '../graph/ops/adamw.js';
 import { crossing, supply } from '../graph/split.js';
 import type { Device } from '../runtime/device.js';
@@ -15,6 +15,9 @@ import type { ParameterLayout } from './layout.js';
  */
 export type Loss = (graph: Graph) => { loss: Value; outputs?: Record<string, Value>; embedding?: Value };
 
+/** `dropPath`: another input, `branch_scales` (branches, B), says what residual branches count (lib/model/drop_path.ts). */
+export type TrainingGraphOptions = GradientOptions & Pick<GraphOptions, 'dropPath'>;
+
 /**
  * Forward and backward in one program. Inputs: what `build` declares, `state` (4, P), `accumulated` (P) and `weights`
  * (B), what each sample's loss counts. Outputs: `loss` (B), `gradient` (P) = accumulated + that of Σ weights·loss.
@@ -24,8 +27,9 @@ export async function gradientProgram(
   layout: ParameterLayout,
   build: Loss,
   frozen: ConstantSource = { find: () => undefined },
+  options: TrainingGraphOptions = {},
 ): Promise<Program> {
-  const { graph } = gradientGraph(layout, build);
+  const { graph } = gradientGraph(layout, build, options);
   return compile(graph, device, frozen);
 }
 
@@ -39,8 +43,9 @@ export async function gradientHalf(
   layout: ParameterLayout,
   build: Loss,
   frozen: ConstantSource = { find: () => undefined },
+  options: TrainingGraphOptions = {},
 ): Promise<Program> {
-  const { graph, embedding } = gradientGraph(layout, build);
+  const { graph, embedding } = gradientGraph(layout, build, options);
   if (!embedding) throw new HrsamError('ERR_INTERNAL', 'a loss without an embedding has no halves');
   const kept = crossing(graph, [embedding], [...graph.outputs.values()]);
   const names = kept.map((value, i) => (value === embedding ? 'embedding' : `kept${i}`));
@@ -57,14 +62,18 @@ export async function gradientHalf(
   return compile(graph, device, frozen);
 }
 
-function gradientGraph(layout: ParameterLayout, build: Loss): { graph: Graph; embedding?: Value } {
-  const graph = new Graph({ differentiable: true });
+function gradientGraph(
+  layout: ParameterLayout,
+  build: Loss,
+  { dropPath, recompute }: TrainingGraphOptions,
+): { graph: Graph; embedding?: Value } {
+  const graph = new Graph({ differentiable: true, dropPath });
   const state = graph.input('state', [4, layout.size]);
   const accumulated = graph.input('accumulated', [layout.size]);
   const parameters = layout.bind(graph, state);
   const { loss, outputs = {}, embedding } = build(graph);
   const weights = graph.input('weights', loss.shape);
-  const derived = gradients(graph, new Map([[loss, weights]]), parameters);
+  const derived = gradients(graph, new Map([[loss, weights]]), parameters, { recompute });
   graph.output('loss', loss);
   graph.output('gradient', layout.accumulate(graph, accumulated, derived));
   for (const [name, value] of Object.entries(outputs)) graph.output(name, value);

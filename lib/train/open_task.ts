@@ -39,11 +39,11 @@ async function openClicks(
   constants: FixedTensors,
   { data, onCorrupt }: TaskSources,
 ): Promise<Task> {
-  const { objects } = recipe.clicks;
+  const { clicks, focal, model } = recipe;
+  const { objects } = clicks;
   const sample = await openSamples(recipe, data, { cacheBytes: CACHE_BYTES, objects, onCorrupt });
-  const { clicks, focal, dtype: compute, model, size, batch, seed } = recipe;
   const { most, steps, ...rest } = clicks;
-  const options = { ...rest, size, batch, seed, focal, compute, clicks: most, steps };
+  const options = { ...rest, ...shared(recipe), focal, clicks: most, steps };
   return new ClickTask(trainer, model, constants, sample, options);
 }
 
@@ -58,10 +58,19 @@ async function openDistillation(
       expected: 'one for each folder of pictures, of which there is at least one',
       actual: `${teacher?.stores.length ?? 0} for ${data.length}`,
     });
-  const { model, size, seed, batch, dtype: compute } = taughtRecipe(recipe, teacher);
+  const { model, size, seed } = taughtRecipe(recipe, teacher);
   const roots = data.map((root, i) => [root, teacher.stores[i]!] as const);
   const { device } = trainer;
   const pictures = await TaughtPictures.open(device, roots, { size, seed, image: model.image, onCorrupt });
   const sample = (index: number) => pictures.sample(index);
-  return new DistillTask(trainer, model, constants, sample, { size, batch, compute });
+  return new DistillTask(trainer, model, constants, sample, shared(recipe));
 }
+
+const shared = ({ size, batch, seed, dtype: compute, dropPath, recompute }: Recipe) => ({
+  size,
+  batch,
+  seed,
+  compute,
+  dropPath,
+  recompute,
+});

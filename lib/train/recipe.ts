@@ -47,6 +47,10 @@ const common = {
   clip: z.number().min(0).default(0),
   /** Share of the old value in the moving average of the parameters, which is what is written as the model. */
   average: share.default(0.999),
+  /** How likely a residual branch of the encoder's last block is left out for a sample; earlier ones less. */
+  dropPath: z.number().min(0).lt(1).default(0),
+  /** Computes the blocks' activations again in the backward pass instead of keeping them: less memory, a third more work. */
+  recompute: z.boolean().default(false),
   seed: z.number().int().min(0).default(0),
 };
 

@@ -5,7 +5,7 @@ import type { Device } from '../runtime/device.js';
 import { Owned } from '../runtime/owned.js';
 import type { Program, Tensors } from '../runtime/program.js';
 import type { Tensor } from '../runtime/tensor.js';
-import { gradientProgram, type Loss, updateProgram } from './gradient_program.js';
+import { gradientProgram, type Loss, type TrainingGraphOptions, updateProgram } from './gradient_program.js';
 import type { ParameterLayout } from './layout.js';
 import { learningRate, type Schedule } from './schedule.js';
 
@@ -82,8 +82,8 @@ export class Trainer {
   }
 
   /** Compiles forward and backward of a loss over this trainer's parameters. The caller disposes it. */
-  program(loss: Loss, frozen?: ConstantSource): Promise<Program> {
-    return gradientProgram(this.device, this.layout, loss, frozen);
+  program(loss: Loss, frozen?: ConstantSource, options?: TrainingGraphOptions): Promise<Program> {
+    return gradientProgram(this.device, this.layout, loss, frozen, options);
   }
 
   /**

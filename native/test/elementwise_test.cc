@@ -1,4 +1,4 @@
-// add, cast and activation against loops over elements.
+// add, scale_samples, cast and activation against loops over elements.
 #include "activation.h"
 #include "harness.h"
 
@@ -75,6 +75,40 @@ TEST(add_rejects_what_does_not_broadcast) {
   CHECK_EQ(
       Call("add").input("a", a).input("b", random_tensor({3}, 1, HRSAM_I32)).result({2, 3}).error(),
       "ERR_SHAPE");
+}
+
+TEST(scale_samples_of_all_types) {
+  const Tensor scale = tensor<float>({3}, {1.25f, 0, -3});
+  for (const int x_type : {HRSAM_F32, HRSAM_BF16})
+    for (const int dtype : {HRSAM_F32, HRSAM_BF16})
+      for (const int64_t n : kLengths) {
+        const Tensor x = random_tensor({3, n}, 1, x_type);
+        std::vector<float> want = x.floats();
+        for (size_t i = 0; i < want.size(); ++i) {
+          want[i] *= scale.floats()[i / static_cast<size_t>(n)];
+          if (dtype == HRSAM_BF16) want[i] = rounded_bf16(want[i]);
+        }
+        const auto call = [&] { return Call("scale_samples").input("scale", scale); };
+        CHECK_MAX(call().input("x", x).result({3, n}, dtype).run(), want, 0);
+        if (dtype == x_type && n > 0)
+          CHECK_MAX(call().in_place("x", x).result({3, n}, dtype).run(), want, 0);
+      }
+}
+
+TEST(scale_samples_rejects_other_shapes) {
+  const auto error = [](const Dims& x, const Dims& scale, const Dims& result, int type) {
+    return Call("scale_samples")
+        .input("x", random_tensor(x, 1))
+        .input("scale", random_tensor(scale, 2, type))
+        .result(result)
+        .error();
+  };
+  CHECK_EQ(error({2, 3}, {2}, {2, 3}, HRSAM_F32), "");
+  CHECK_EQ(error({2, 3}, {3}, {2, 3}, HRSAM_F32), "ERR_SHAPE");
+  CHECK_EQ(error({2, 3}, {2, 1}, {2, 3}, HRSAM_F32), "ERR_SHAPE");
+  CHECK_EQ(error({2, 3}, {2}, {3, 2}, HRSAM_F32), "ERR_SHAPE");
+  CHECK_EQ(error({2, 3}, {2}, {2, 3}, HRSAM_BF16), "ERR_SHAPE");
+  CHECK_EQ(error({}, {1}, {}, HRSAM_F32), "ERR_SHAPE");
 }
 
 TEST(cast_rounds_to_nearest_even) {

@@ -17,6 +17,7 @@ import { pad } from '../../lib/graph/ops/pad.js';
 import { permute } from '../../lib/graph/ops/permute.js';
 import { promptPoints } from '../../lib/graph/ops/prompt_points.js';
 import { relPos } from '../../lib/graph/ops/rel_pos.js';
+import { scaleSamples } from '../../lib/graph/ops/scale_samples.js';
 import { slice } from '../../lib/graph/ops/slice.js';
 import { squaredError } from '../../lib/graph/ops/squared_error.js';
 import { sumRows } from '../../lib/graph/ops/sum_rows.js';
@@ -66,6 +67,11 @@ describe('add and mul', () => {
     await checkGradients({ a: values('a', [2, 7]), b: values('b', [2, 7]) }, (graph, v) =>
       mul(graph, v.a!, v.b!),
     );
+  });
+
+  it('scale_samples', async () => {
+    const inputs = { x: values('x', [3, 4, 5]), scale: host([3], [1.25, 0, -2]) };
+    await checkGradients(inputs, (graph, v) => scaleSamples(graph, v.x!, v.scale!), { wrt: ['x'] });
   });
 
   it('mul a value by itself', async () => {

@@ -1,0 +1,62 @@
+// x · scale, one number for each sample.
+#include "expect.h"
+#include "simd.h"
+#include "tasks.h"
+
+namespace hrsam::cpu::HRSAM_ISA {
+
+namespace {
+
+template <class X, class Y>
+void multiply(const X* x, float scale, Y* y, int64_t n) {
+  const V factor = set1(scale);
+  int64_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) store(y + i, load(x + i) * factor);
+  const int rest = static_cast<int>(n - i);
+  if (rest > 0) store_n(y + i, load_n(x + i, rest) * factor, rest);
+}
+
+class ScaleSamples : public Op {
+ public:
+  explicit ScaleSamples(const Node& node)
+      : x_(node.operand("x")),
+        scale_(node.operand("scale")),
+        types_{node.value("x").dtype, node.result().dtype},
+        samples_(node.value("x").dims[0]),
+        length_(samples_ == 0 ? 0 : node.result().elements() / samples_) {}
+
+  void run(const Run& run) const override {
+    const float* scale = run.in<float>(scale_);
+    with_floats(types_[0], [&](auto from) {
+      with_floats(types_[1], [&](auto to) {
+        const auto* x = run.in<decltype(from)>(x_);
+        auto* y = run.out<decltype(to)>();
+        each_piece(run.pool, samples_, length_, 8, [&](int64_t b, int64_t begin, int64_t end) {
+          const int64_t at = b * length_ + begin;
+          multiply(x + at, scale[b], y + at, end - begin);
+        });
+      });
+    });
+  }
+
+ private:
+  int x_, scale_;
+  DType types_[2];
+  int64_t samples_, length_;
+};
+
+}  // namespace
+
+Op* compile_scale_samples(const Node& node, Compiler&) {
+  const Value& x = node.value("x");
+  const Value& scale = node.value("scale");
+  expect_floats(node, x, "x");
+  expect_f32(node, scale, "scale");
+  expect_floats(node, node.result(), "the result");
+  expect(node, x.rank >= 1 && scale.rank == 1 && scale.dims[0] == x.dims[0],
+         "x and scale are not (B, ...) and (B)");
+  expect(node, same_shape(x, node.result()), "the result's shape is not that of x");
+  return new ScaleSamples(node);
+}
+
+}  // namespace hrsam::cpu::HRSAM_ISA
