@@ -15,6 +15,7 @@ import type { ModelConfig } from '../weights/config.js';
 import { ClickPlayer, type PlayerOptions, type PromptToken } from './click_player.js';
 import { type DropPathOptions, droppedBranches } from './dropped_branches.js';
 import { forwardProgram, gradientHalf } from './gradient_program.js';
+import { joined } from './joined.js';
 import { type ClickShape, clickLoss, repeated } from './losses.js';
 import { normalised } from './normalise.js';
 import type { Sample } from './samples/mixture.js';
@@ -259,13 +260,4 @@ function objectMasks(samples: readonly Sample[], objects: number): Uint8Array[] 
   return Array.from({ length: objects }, (_, m) =>
     samples.map(({ mask, others }) => [mask, ...others][m % (1 + others.length)]!),
   ).flat();
-}
-
-function joined(parts: readonly ArrayLike<number>[]): Float32Array {
-  const { length } = parts[0]!;
-  const all = new Float32Array(parts.length * length);
-  parts.forEach((part, i) => {
-    all.set(part, i * length);
-  });
-  return all;
 }

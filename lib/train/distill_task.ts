@@ -4,6 +4,7 @@ import { Owned } from '../runtime/owned.js';
 import type { Program } from '../runtime/program.js';
 import type { ModelConfig } from '../weights/config.js';
 import { type DropPathOptions, droppedBranches } from './dropped_branches.js';
+import { joined } from './joined.js';
 import { distillationLoss } from './losses.js';
 import type { Task, TaskBatch } from './task.js';
 import type { TaughtPicture } from './taught_pictures.js';
@@ -68,12 +69,4 @@ export class DistillTask implements Task<TaughtPicture[]> {
       () => {},
     );
   }
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.length * parts[0]!.length);
-  parts.forEach((part, i) => {
-    all.set(part, i * part.length);
-  });
-  return all;
 }
