@@ -248,7 +248,7 @@ HRSAM_DEVICE void rotate_keys(const Unit& unit, const AttendCall& at, int first,
 }
 
 template <class Unit, int kD, bool kWhole, bool kExtra>
-__global__ void __launch_bounds__(kTensorThreads, kD <= 64 && !kExtra ? 2 : 1)
+__global__ void __launch_bounds__(kTensorThreads, kD < 64 && !kExtra ? 2 : 1)
     tensor_attention_kernel(const __grid_constant__ typename Unit::Call call,
                             const __grid_constant__ AttendCall at) {
   using L = TensorLayout<kD>;
