@@ -1,5 +1,5 @@
 // x · scale, one number for each sample.
-#include "expect.h"
+#include "../plan/forward_checks.h"
 #include "simd.h"
 #include "tasks.h"
 
@@ -48,14 +48,7 @@ class ScaleSamples : public Op {
 }  // namespace
 
 Op* compile_scale_samples(const Node& node, Compiler&) {
-  const Value& x = node.value("x");
-  const Value& scale = node.value("scale");
-  expect_floats(node, x, "x");
-  expect_f32(node, scale, "scale");
-  expect_floats(node, node.result(), "the result");
-  expect(node, x.rank >= 1 && scale.rank == 1 && scale.dims[0] == x.dims[0],
-         "x and scale are not (B, ...) and (B)");
-  expect(node, same_shape(x, node.result()), "the result's shape is not that of x");
+  check_scale_samples(node);
   return new ScaleSamples(node);
 }
 

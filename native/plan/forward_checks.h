@@ -199,6 +199,17 @@ inline void check_rel_pos(const Node& node) {
          "the result's shape is not (q_size, k_size, d)");
 }
 
+inline void check_scale_samples(const Node& node) {
+  const Value& x = node.value("x");
+  const Value& scale = node.value("scale");
+  expect_floats(node, x, "x");
+  expect_f32(node, scale, "scale");
+  expect_floats(node, node.result(), "the result");
+  expect(node, x.rank >= 1 && scale.rank == 1 && scale.dims[0] == x.dims[0],
+         "x and scale are not (B, ...) and (B)");
+  expect(node, same_shape(x, node.result()), "the result's shape is not that of x");
+}
+
 inline void check_bilinear_resize(const Node& node) {
   const Value &x = node.value("x"), &result = node.result();
   expect_rank(node, x, "x", 4);

@@ -20,7 +20,8 @@ const scratch = mkdtempSync(join(tmpdir(), 'hrsam-distill-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 const at = (...names: string[]) => join(scratch, ...names);
 
-const recipe = (change: object = {}) => readRecipe({ ...tinyDistillation, ...change });
+const recipe = (change: object = {}) =>
+  readRecipe({ ...tinyDistillation, dropPath: 0.5, recompute: true, ...change });
 
 const options = (name: string, change: Partial<TrainingOptions> = {}): TrainingOptions => ({
   task: 'distill',

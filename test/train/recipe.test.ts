@@ -64,6 +64,11 @@ describe('readRecipe', () => {
     expect(await errorOf(() => readRecipe(json))).toMatchObject({ code: 'ERR_CONFIG' });
   });
 
+  it('reads the one in the README', () => {
+    const [, json] = /```json\n([^`]*)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'))!;
+    expect(readRecipe(JSON.parse(json!))).toMatchObject({ task: 'distill', dropPath: 0.1, recompute: true });
+  });
+
   const published = readdirSync(join(root, 'recipes'), { recursive: true, encoding: 'utf8' });
 
   it.each(published.filter((name) => name.endsWith('.json')))('recipes/%s is one', (name) => {

@@ -203,6 +203,18 @@ describe('resumeTraining', () => {
     expect(readLog('resumed').map(({ step }) => step)).toEqual([4, 6]);
   });
 
+  it('draws the same branches to leave out', async () => {
+    const dropping = recipe({ dropPath: 0.5, steps: 4 });
+    await beginTraining(device, dropping, options('dropping'));
+    await beginTraining(device, dropping, options('dropped', stopAfter(2)));
+    await resumeTraining(device, options('dropped'));
+    expect(sameFile('checkpoint.safetensors', 'dropped', 'dropping')).toBe(true);
+    await beginTraining(device, recipe({ steps: 4 }), options('whole-4'));
+    expect(sameFile('model.safetensors', 'dropped', 'whole-4')).toBe(false);
+    await beginTraining(device, recipe({ steps: 4, recompute: true }), options('again-4'));
+    expect(sameFile('model.safetensors', 'again-4', 'whole-4')).toBe(true);
+  });
+
   it('cuts the log to the checkpoint, and clears away what was half-written', async () => {
     cpSync(at('stopped'), at('cut'), { recursive: true });
     const line = { step: 5, loss: 1, rate: 1, speed: 1 };
