@@ -179,7 +179,7 @@ describe('bad calls', () => {
 
 describe('load', () => {
   it.each([
-    [undefined, {}, 'ERR_ARGUMENT'],
+    [null, {}, 'ERR_ARGUMENT'],
     [7, {}, 'ERR_ARGUMENT'],
     ['random:no-such-preset', { device: 'cpu' }, 'ERR_CONFIG'],
     ['/no/such/weights.safetensors', { device: 'cpu' }, 'ERR_FILE'],
