@@ -1,10 +1,16 @@
 // Puts the binaries of this platform into prebuilds/, from where an installed package loads them without a compiler.
+// --cuda: with the CUDA backend for every GPU that packages are built for (minutes).
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, setup } from './setup.mjs';
 
 setup();
+if (process.argv.includes('--cuda')) {
+  const cmake = (...args) => spawnSync('cmake', args, { cwd: root, stdio: 'inherit' }).status === 0;
+  const configured = cmake('-S', '.', '-B', 'build', '-DHRSAM_CUDA=ON', '-DHRSAM_CUDA_ARCHS=all');
+  if (!configured || !cmake('--build', 'build', '--parallel')) process.exit(1);
+}
 // Of its own: prebuildify strips and moves what it finds, and the clone's build must stay.
 const work = join(root, 'build-prebuild');
 mkdirSync(work, { recursive: true });

@@ -1,9 +1,12 @@
 # The CUDA backend: a library of its own beside the addon, loaded at run time. Built wherever nvcc is found.
 # Its kernels take minutes to compile, for nothing where no GPU runs them.
 set(HRSAM_CUDA AUTO CACHE STRING "Build the CUDA backend: ON, OFF, or AUTO, where nvcc and an NVIDIA driver are found")
-# PTX of the first one is added: the driver compiles it for GPUs that are not among them. Packages are built for
-# "80;86;89;90a;100;120" (.ci/run checks that); for oneself the PTX will do, or the GPU's own.
-set(HRSAM_CUDA_ARCHS "80" CACHE STRING "GPU architectures that the CUDA backend is compiled for")
+# PTX of the first one is added: the driver compiles it for GPUs that are not among them. Packages are built for all; for
+# oneself the PTX will do, or the GPU's own.
+set(HRSAM_CUDA_ARCHS "80" CACHE STRING "GPU architectures that the CUDA backend is compiled for; all: what packages are built for")
+if(HRSAM_CUDA_ARCHS STREQUAL all)
+  set(HRSAM_CUDA_ARCHS 80 86 89 90a 100 120)
+endif()
 
 if(HRSAM_SANITIZE)
   message(STATUS "CUDA: left out of a build with sanitizers")
@@ -38,11 +41,7 @@ if(NOT CMAKE_CUDA_COMPILER)
 endif()
 enable_language(CUDA)
 if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.8)
-  if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION) # not every CMake knows that nvcc takes C++20
-  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
-  list(APPEND CMAKE_CUDA_COMPILE_FEATURES cuda_std_20)
-endif()
-message(STATUS "CUDA: nvcc ${CMAKE_CUDA_COMPILER_VERSION} is too old (12.8 or newer needed), CPU only")
+  message(STATUS "CUDA: nvcc ${CMAKE_CUDA_COMPILER_VERSION} is too old (12.8 or newer needed), CPU only")
   return()
 endif()
 if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION) # not every CMake knows that nvcc takes C++20
