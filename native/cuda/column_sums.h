@@ -41,9 +41,10 @@ struct AddChunks {
   const float* partial;
   int64_t chunks, columns;
   HRSAM_DEVICE void operator()(int64_t column) const {
-    float sum = 0;
-    for (int64_t k = 0; k < chunks; ++k) sum += partial[k * columns + column];
-    f.put(column, sum);
+    double sum = 0;
+    for (int64_t k = 0; k < chunks; ++k)
+      sum += static_cast<double>(partial[k * columns + column]);
+    f.put(column, static_cast<float>(sum));
   }
 };
 

@@ -30,7 +30,7 @@ HRSAM_DEVICE void stage_row(const float* from, const Place& place, const Rope& r
 }
 
 template <class Unit, int kFours, int kLanes>
-__global__ void __launch_bounds__(kPlainThreads, 3)
+__global__ void __launch_bounds__(kPlainThreads, 2)
     plain_attention_kernel(const __grid_constant__ typename Unit::Call call,
                            const __grid_constant__ AttendCall at) {
   constexpr int kWidth = kFours * 4 * kLanes;
