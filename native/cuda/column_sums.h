@@ -42,8 +42,7 @@ struct AddChunks {
   int64_t chunks, columns;
   HRSAM_DEVICE void operator()(int64_t column) const {
     double sum = 0;
-    for (int64_t k = 0; k < chunks; ++k)
-      sum += static_cast<double>(partial[k * columns + column]);
+    for (int64_t k = 0; k < chunks; ++k) sum += static_cast<double>(partial[k * columns + column]);
     f.put(column, static_cast<float>(sum));
   }
 };

@@ -51,16 +51,19 @@ endif()
 message(STATUS "CUDA: nvcc ${CMAKE_CUDA_COMPILER_VERSION}, architectures ${HRSAM_CUDA_ARCHS}")
 
 file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/*.cu ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/*/*.cu
-     ${CMAKE_CURRENT_SOURCE_DIR}/native/plan/*.cc)
+     ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/core/*.cc ${CMAKE_CURRENT_SOURCE_DIR}/native/plan/*.cc)
 add_library(hrsam_cuda MODULE ${CUDA_SOURCES})
 set_target_properties(hrsam_cuda PROPERTIES PREFIX "" SUFFIX ".so" CUDA_STANDARD 20 CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden)
 target_include_directories(hrsam_cuda PRIVATE native/include native/cuda/core ${GENERATED})
+target_compile_definitions(hrsam_cuda PRIVATE HRSAM_GPU)
+# Files that run on the host alone are the host compiler's.
+target_include_directories(hrsam_cuda SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
 target_compile_options(hrsam_cuda PRIVATE
   $<$<COMPILE_LANGUAGE:CUDA>:-Xfatbin=-compress-all -Xcompiler=-Wall --expt-relaxed-constexpr>)
 # Registers that do not suffice cost more than anything else a compiler does wrong.
 option(HRSAM_CUDA_STRICT "Fail where registers of the kernels that matter spill to memory" OFF)
 if(HRSAM_CUDA_STRICT)
-  foreach(op linear linear_weight_gradient matmul window_attention attention cycle_scan layer_norm)
+  foreach(op linear linear_weight_gradient matmul window_attention attention layer_norm)
     set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/${op}.cu PROPERTIES
                                 COMPILE_OPTIONS -Xptxas=--warn-on-spills,-Werror)
   endforeach()

@@ -13,7 +13,7 @@
 
 #include "../../plan/failure.h"
 
-#ifdef __CUDACC__
+#ifdef HRSAM_GPU
 #include <cuda_runtime.h>
 #define HRSAM_BOTH __host__ __device__ __forceinline__
 #define HRSAM_DEVICE __device__ __forceinline__
@@ -34,7 +34,7 @@ struct Launch {
 // More than this must be asked for.
 constexpr size_t kPlainSharedBytes = 48 << 10;
 
-#ifdef __CUDACC__
+#ifdef HRSAM_GPU
 
 inline void check_launch(cudaError_t status) {
   if (status != cudaSuccess)
