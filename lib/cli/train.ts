@@ -19,7 +19,7 @@ interface TrainOptions {
 }
 
 const FINETUNE_HELP = `
-The recipe is JSON: model, size, batch, steps, learningRate and so on; recipes/ has those of the published models. Each
+The recipe is JSON: model, size, batch, steps, learningRate and so on; recipes/ has those of the model included. Each
 step, the model as it is answers simulated clicks, and some of those prompts are learned from. --data takes folders with
 an index.json (a list of {image, mask}), or folders of such folders; without any, synthetic scenes are all there is.
 The folder --out then holds model.safetensors (the parameters' moving average), checkpoint.safetensors, log.jsonl and
