@@ -13,9 +13,12 @@ namespace hrsam::cpu::HRSAM_ISA {
 
 class DiceLoss {
  public:
+  static constexpr int kSums = 2;
+
   explicit DiceLoss(const Node& node) : ignore_(static_cast<float>(node.number("ignore"))) {}
 
   // Sums over pixels: p·y, and p + y.
+  template <bool kLoss>
   void add(const float* logits, const float* labels, int64_t n, double* sums) const {
     constexpr int64_t kBlock = 16 * kWidth;  // summed in f32
     sums[0] = sums[1] = 0;

@@ -1,44 +1,13 @@
 // The dice loss of every sample.
 #include "../plan/gradient_checks.h"
 #include "dice.h"
+#include "mask_loss.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
-namespace {
-
-class DiceLossOp : public Op {
- public:
-  DiceLossOp(const Node& node, const Value& logits)
-      : logits_(node.operand("logits")),
-        labels_(node.operand("labels")),
-        samples_(logits.dim(0)),
-        length_(logits.elements() / larger(1, samples_)),
-        loss_(node) {}
-
-  void run(const Run& run) const override {
-    const float* logits = run.in<float>(logits_);
-    const float* labels = run.in<float>(labels_);
-    each_sample<2>(
-        run.pool, samples_, length_,
-        [&](int64_t begin, int64_t end, double* sums) {
-          loss_.add(logits + begin, labels + begin, end - begin, sums);
-        },
-        [&](int64_t sample, const double* sums) {
-          run.out<float>()[sample] = static_cast<float>(DiceLoss::loss(sums));
-        });
-  }
-
- private:
-  int logits_, labels_;
-  int64_t samples_, length_;
-  DiceLoss loss_;
-};
-
-}  // namespace
-
 Op* compile_dice_loss(const Node& node, Compiler&) {
   check_dice_loss(node);
-  return new DiceLossOp(node, node.value("logits"));
+  return new MaskLoss<DiceLoss>(node);
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

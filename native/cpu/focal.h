@@ -20,6 +20,9 @@ namespace hrsam::cpu::HRSAM_ISA {
 
 class FocalLoss {
  public:
+  static constexpr int kSums = 3;
+  using Slope = float;  // what a pixel's derivative is multiplied by
+
   explicit FocalLoss(const Node& node)
       : alpha_(static_cast<float>(node.number("alpha"))),
         gamma_(static_cast<float>(node.number("gamma"))),
@@ -46,25 +49,28 @@ class FocalLoss {
     }
   }
 
+  double loss(const double* sums) const { return factor(sums) * sums[2]; }
+  Slope slope(const double* sums, double dy) const { return static_cast<Slope>(factor(sums) * dy); }
+
+  // out = slope times the derivative of each pixel's term.
+  void differentiate(const float* logits, const float* labels, int64_t n, Slope slope,
+                     float* out) const {
+    const V eps = set1(static_cast<float>(eps_));
+    each_vector(logits, labels, 0, n, [&](int64_t i, int lanes, Pixels p) {
+      const V rest = sigmoid(-p.x);
+      const V term =
+          power_of(p, gamma_) / (rest + eps) + set1(gamma_) * power_of(p, gamma_ - 1) * loss_of(p);
+      const V scale = set1(slope) * p.sign * p.weight * p.counts * p.q * rest;
+      store_lanes(out + i, select_greater(p.q, eps, scale * term, zero()), lanes);
+    });
+  }
+
+ private:
   // What a sample's sum is multiplied by.
   double factor(const double* sums) const {
     return sums[0] / ((sums[1] + eps_) * (sums[0] + eps_));
   }
 
-  // out = factor times the derivative of each pixel's term.
-  void differentiate(const float* logits, const float* labels, int64_t n, float factor,
-                     float* out) const {
-    const V eps = set1(static_cast<float>(eps_));
-    each_vector(logits, labels, 0, n, [&](int64_t i, int lanes, Pixels p) {
-      const V rest = sigmoid(-p.x);
-      const V slope =
-          power_of(p, gamma_) / (rest + eps) + set1(gamma_) * power_of(p, gamma_ - 1) * loss_of(p);
-      const V scale = set1(factor) * p.sign * p.weight * p.counts * p.q * rest;
-      store_lanes(out + i, select_greater(p.q, eps, scale * slope, zero()), lanes);
-    });
-  }
-
- private:
   struct Pixels {
     V x, q;
     V counts;        // 1, or 0 where the label is `ignore`

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "../../plan/check_value.h"
+#include "denormals.h"
 
 namespace hrsam::cpu {
 
@@ -129,6 +130,7 @@ class ProgramBuilder {
     }
     Value& value = program_->values[static_cast<size_t>(step.result)];
     Block block(static_cast<size_t>(value.bytes()));
+    const DenormalsAreZero denormals;
     step.op->run(Run{device_->pool, operands.data(), block.as<void>()});
     value.data = block.as<void>();
     program_->constants[static_cast<size_t>(step.result)] = block.as<void>();
@@ -225,6 +227,7 @@ bool step_run(hrsam_run* run) {
       run->operands.push_back(run->addresses[static_cast<size_t>(i)]);
     Profile& profile = run->program->profile;
     const auto begin = profile ? Profile::Clock::now() : Profile::Clock::time_point();
+    const DenormalsAreZero denormals;
     step.op->run(Run{run->program->device->pool, run->operands.data(),
                      run->addresses[static_cast<size_t>(step.result)]});
     if (profile) profile.count(at, Profile::Clock::now() - begin);

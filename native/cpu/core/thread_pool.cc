@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "../../plan/failure.h"
+#include "denormals.h"
 #include "op.h"
 
 namespace hrsam::cpu {
@@ -79,6 +80,7 @@ struct Pool::Impl {
   }
 
   void work(int thread, uint32_t seen) {
+    const DenormalsAreZero denormals;
     for (;;) {
       wait_while(generation, seen);
       seen = generation.load(std::memory_order_acquire);
