@@ -71,13 +71,12 @@ class Attention : public Op {
     const int64_t partials = units() * chunks_ * static_cast<int64_t>(sums_bytes());
     if (chunks_ > 1 && units() < kFewUnits && partials <= kMostPartials)
       partials_ = Block(static_cast<size_t>(partials));
-    pool.reserve(in_type_ == DType::f32 ? plan<float>(nullptr).bytes
-                                        : plan<ComputeType<bf16>::E>(nullptr).bytes);
+    pool.reserve(full() ? plan<float>(nullptr).bytes : plan<Half>(nullptr).bytes);
   }
 
   void run(const Run& run) const override {
     if (bias_) bias_.prepare(run.pool, run.in<float>(rel_h_), run.in<float>(rel_w_));
-    in_type_ == DType::f32 ? run_as<float>(run) : run_as<bf16>(run);
+    full() ? run_as<float>(run) : run_as<bf16>(run);
   }
 
  private:
@@ -99,9 +98,14 @@ class Attention : public Op {
   };
 
   int64_t units() const { return layout_.batch * blocks_ * layout_.heads; }
-  int width() const { return round_up(layout_.d, kWidth); }
+  using Half = ComputeType<bf16>::E;
+  bool full() const { return in_type_ == DType::f32; }
+  int width() const {
+    return full() ? HeadLayout<float>{layout_.d}.width() : HeadLayout<Half>{layout_.d}.width();
+  }
   Sums sums(Carver& carver) const {
-    const int rows = round_up(most_queries_, kRows);
+    const int rows = full() ? HeadLayout<float>::padded_queries(most_queries_)
+                            : HeadLayout<Half>::padded_queries(most_queries_);
     Statistics* statistics = carver.take<Statistics>(rows);
     return {statistics, carver.take<float>(static_cast<int64_t>(rows) * width())};
   }
@@ -125,8 +129,8 @@ class Attention : public Op {
     s.query = carver.take<E>(head.query_numbers(most_queries_));
     s.keys = carver.take<E>(head.key_numbers(most_keys_));
     s.values = carver.take<E>(head.value_numbers(most_keys_));
-    s.group.logits = carver.take<float>(static_cast<int64_t>(kGroup) * padded);
-    s.group.probabilities = carver.take<E>(static_cast<int64_t>(kGroup) * padded);
+    s.group.logits = carver.take<float>(int64_t{kGroup<E>} * padded);
+    s.group.probabilities = carver.take<E>(int64_t{kGroup<E>} * padded);
     s.row = carver.take<float>(head.width());
     s.bias = carver.take<float>(bias_ ? bias_.buffer(most_keys_) : 0);
     s.axes = carver.take<float>(bias_ ? most_queries_ * bias_.axes() : 0);
@@ -141,6 +145,7 @@ class Attention : public Op {
     using E = typename ComputeType<T>::E;
     if (!partials_) {
       run.pool.each(units(), [&](int64_t index, int thread) {
+        const MultiplyScope<E> scope;
         const Unit unit = unit_at(run, index);
         Scratch<E> s = plan<E>(run.pool.scratch(thread));
         pack_queries<T>(run, unit, s);
@@ -156,6 +161,7 @@ class Attention : public Op {
       const Unit unit = unit_at(run, index / chunks_);
       const int64_t chunk = index % chunks_;
       if (chunk > 0 && chunk * kChunk >= unit.keys) return;
+      const MultiplyScope<E> scope;
       Scratch<E> s = plan<E>(run.pool.scratch(thread));
       pack_queries<T>(run, unit, s);
       attend_chunk<T>(run, unit, chunk, partial(index / chunks_, chunk), s);

@@ -81,7 +81,8 @@ class AttentionGradient : public AttentionGradientOp {
       const int count = static_cast<int>(larger(0, smaller(block, most - first)));
       if (count > 0) {
         load_keys(run, seen, group, head_index, first, count, s);
-        const size_t numbers = static_cast<size_t>(round_up(s.keys.padded, kRows)) * head().width();
+        const size_t numbers =
+            static_cast<size_t>(round_up(s.keys.padded, kVectorRows)) * head().width();
         memset(s.keys.dk, 0, sizeof(float) * numbers);
         memset(s.keys.dv, 0, sizeof(float) * numbers);
       }

@@ -99,7 +99,7 @@ class AttentionGradientOp : public Op {
     for (float** each : {&s.queries.q, &s.queries.dout})
       *each = carver.take<float>(queries * width);
     for (float** each : {&s.keys.rows, &s.keys.dk, &s.keys.dv})
-      *each = carver.take<float>(int64_t{round_up(padded, kRows)} * width);
+      *each = carver.take<float>(int64_t{round_up(padded, kVectorRows)} * width);
     s.keys.keys = carver.take<float>(head().key_numbers(keys));
     s.keys.values = carver.take<float>(head().key_numbers(keys));
     s.group = GradientScratch::plan(carver, padded, width);

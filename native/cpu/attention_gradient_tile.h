@@ -12,7 +12,7 @@
 
 namespace hrsam::cpu::HRSAM_ISA {
 
-constexpr int kGradientGroup = 8 * kRows;  // queries whose P and dS are held at a time
+constexpr int kGradientGroup = 8 * kVectorRows;  // queries whose P and dS are held at a time
 
 // Rows of one head in a tensor of floats: data is the tensor, row i begins at first + i · stride.
 struct HeadRows {
@@ -72,30 +72,30 @@ inline void store_row(const float* row, int d, void* data, DType type, int64_t a
   }
 }
 
-// c[kRows][kCount vectors] += aᵀ · b: the rows of a and of b are the summed axis.
+// c[kVectorRows][kCount vectors] += aᵀ · b: the rows of a and of b are the summed axis.
 template <int kCount>
 void add_transposed_tile(const float* a, int lda, const float* b, int ldb, int depth, float* c,
                          int ldc) {
-  V sum[kRows][kCount];
-  for (int r = 0; r < kRows; ++r)
+  V sum[kVectorRows][kCount];
+  for (int r = 0; r < kVectorRows; ++r)
     for (int v = 0; v < kCount; ++v) sum[r][v] = load(c + r * ldc + v * kWidth);
   for (int k = 0; k < depth; ++k, a += lda, b += ldb) {
     V right[kCount];
     for (int v = 0; v < kCount; ++v) right[v] = load(b + v * kWidth);
-    for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < kVectorRows; ++r) {
       const V left = set1(a[r]);
       for (int v = 0; v < kCount; ++v) sum[r][v] = fma(left, right[v], sum[r][v]);
     }
   }
-  for (int r = 0; r < kRows; ++r)
+  for (int r = 0; r < kVectorRows; ++r)
     for (int v = 0; v < kCount; ++v) store(c + r * ldc + v * kWidth, sum[r][v]);
 }
 
-// c [rows][width] += aᵀ · b. rows are rounded up to kRows in a's columns and c's rows.
+// c [rows][width] += aᵀ · b. rows are rounded up to kVectorRows in a's columns and c's rows.
 inline void add_transposed(const float* a, int lda, int rows, const float* b, int width, int depth,
                            float* c) {
   for (int column = 0; column < width; column += kPanel)
-    for (int r = 0; r < rows; r += kRows) {
+    for (int r = 0; r < rows; r += kVectorRows) {
       float* to = c + static_cast<int64_t>(r) * width + column;
       const float* left = a + r;
       const float* right = b + column;
@@ -117,8 +117,8 @@ inline void add_transposed(const float* a, int lda, int rows, const float* b, in
     }
 }
 
-// Rows of `width` numbers, padded to kRows rows: queries as in the logits (turned, times scale and
-// log2(e)) and the gradients of their outputs.
+// Rows of `width` numbers, padded to kVectorRows rows: queries as in the logits (turned, times
+// scale and log2(e)) and the gradients of their outputs.
 struct GradientQueries {
   int count;
   float *q, *dout;
@@ -152,7 +152,7 @@ struct GradientScratch {
   // Rows a vector longer than the keys, so that a column's numbers do not fall into few cache sets.
   static int stride(int padded) { return padded + kWidth; }
   static int64_t numbers(int padded) {
-    return static_cast<int64_t>(kGradientGroup) * stride(padded) + kRows;
+    return static_cast<int64_t>(kGradientGroup) * stride(padded) + kVectorRows;
   }
   template <class Carver>
   static GradientScratch plan(Carver& carver, int padded, int width) {
@@ -187,12 +187,12 @@ inline void multiply_group(const HeadLayout<float>& head, const GradientQueries&
   for (int panel = 0; panel < keys.padded; panel += kPanel) {
     const int panel_width = keys.padded - panel < kPanel ? keys.padded - panel : kPanel;
     const int64_t at = static_cast<int64_t>(panel) * head.depth();
-    for (int r = 0; r < count; r += kRows) {
+    for (int r = 0; r < count; r += kVectorRows) {
       const int64_t from = static_cast<int64_t>(begin + r) * width;
       multiply<float>(panel_width / kWidth, queries.q + from, width, keys.keys + at, panel_width,
                       head.d, scratch.logits + int64_t{r} * stride + panel, stride, nullptr);
     }
-    for (int r = 0; r < count; r += kRows) {
+    for (int r = 0; r < count; r += kVectorRows) {
       const int64_t from = static_cast<int64_t>(begin + r) * width;
       multiply<float>(panel_width / kWidth, queries.dout + from, width, keys.values + at,
                       panel_width, head.d, scratch.products + int64_t{r} * stride + panel, stride,
@@ -307,7 +307,7 @@ void attend_gradient(const HeadLayout<float>& head, const GradientQueries& queri
     if (keys.dk != nullptr) {
       const int64_t from = static_cast<int64_t>(begin) * width;
       for (int c = 0; c < width; c += kPanel)
-        for (int r = 0; r < count; r += kRows)
+        for (int r = 0; r < count; r += kVectorRows)
           multiply<float>((width - c < kPanel ? width - c : kPanel) / kWidth,
                           scratch.products + int64_t{r} * stride, stride, keys.rows + c, width,
                           keys.count, scratch.dq + int64_t{r} * width + c, width, nullptr);

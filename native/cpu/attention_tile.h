@@ -1,14 +1,15 @@
 // The core of both attention ops: a block of packed queries of one head against a block of packed
 // keys and values.
 //
-// Both products, logits = Q·Kᵀ and P·V, are the same micro-kernel: kRows rows of the left matrix
-// are broadcast number by number against kVectors vectors of the right one, whose sums stay in
-// registers (6 x 4 vectors leave 8 of AVX-512's 32 registers for operands: 24 multiply-adds for 10
-// loads a step, so the multiply-add units are the bound). Keys are packed transposed, in panels of
-// kVectors vectors (a panel of 64 keys x 64 channels is 16 KB and stays in the L1 cache while
+// Both products, logits = Q·Kᵀ and P·V, are the same micro-kernel: kVectorRows rows of the left
+// matrix are broadcast number by number against kVectors vectors of the right one, whose sums stay
+// in registers (6 x 4 vectors leave 8 of AVX-512's 32 registers for operands: 24 multiply-adds for
+// 10 loads a step, so the multiply-add units are the bound). Keys are packed transposed, in panels
+// of kVectors vectors (a panel of 64 keys x 64 channels is 16 KB and stays in the L1 cache while
 // kGroup queries pass); values stay row by row. With native bf16 dot products, right-hand sides are
 // interleaved in pairs along the summed axis and probabilities are rounded to bf16; sums and
-// softmax are f32.
+// softmax are f32. With matrix tiles (tiles.h) a step of bf16 takes 16 rows and 32 numbers of the
+// summed axis, which is filled up with zeros.
 //
 // Logits are in units of log 2 (the scale and log2(e) are folded into Q), so that the softmax takes
 // 2^x.
@@ -16,6 +17,7 @@
 
 #include "../plan/head.h"
 #include "rope.h"
+#include "tiles.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
@@ -24,8 +26,7 @@ constexpr int kVectors = 2;  // 16 registers
 #else
 constexpr int kVectors = 4;
 #endif
-constexpr int kRows = 6;
-constexpr int kGroup = 4 * kRows;  // queries that share a key panel while it is in L1
+constexpr int kVectorRows = 6;
 constexpr int kPanel = kVectors * kWidth;
 constexpr int kSoftmaxRows = 4;
 alignas(64) constexpr float kLanes[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -44,53 +45,138 @@ struct ComputeType {
 #endif
 
 constexpr int round_up(int n, int unit) { return (n + unit - 1) / unit * unit; }
-// Numbers along a summed axis: bf16 works in pairs.
+
+// Of a product of type E: rows at a time, and numbers of the summed axis.
+#if defined(HRSAM_ISA_amx)
+template <class E>
+constexpr int kRows = sizeof(E) == 2 ? kTileRows : kVectorRows;
+template <class E>
+constexpr int kDepth = sizeof(E) == 2 ? kTileDepth : 1;
+#else
+template <class E>
+constexpr int kRows = kVectorRows;
+template <class E>
+constexpr int kDepth = sizeof(E) == 2 ? 2 : 1;
+#endif
+// Queries that share a key panel while it is in L1.
+template <class E>
+constexpr int kGroup = 4 * kRows<E>;
+
+// Whole vectors and whole steps of the summed axis.
+template <class E>
+constexpr int kUnit = kDepth<E> > kWidth ? kDepth<E> : kWidth;
+
 template <class E>
 constexpr int depth_of(int n) {
-  return sizeof(E) == 2 ? round_up(n, 2) : n;
+  return round_up(n, kDepth<E>);
 }
 
-// c[kRows][kCount vectors] = a · b, or c · scale[row] + a · b. b's rows are ldb numbers apart.
+// c[kVectorRows][kCount vectors] = a · b, or c · scale[row] + a · b. b's rows are ldb numbers
+// apart.
 template <int kCount>
 void multiply_tile(const float* a, int lda, const float* b, int ldb, int depth, float* c, int ldc,
                    const float* scale) {
-  V sum[kRows][kCount];
+  V sum[kVectorRows][kCount];
   for (auto& row : sum)
     for (V& x : row) x = zero();
   for (int k = 0; k < depth; ++k, b += ldb) {
     V right[kCount];
     for (int v = 0; v < kCount; ++v) right[v] = load(b + v * kWidth);
-    for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < kVectorRows; ++r) {
       const V left = set1(a[r * lda + k]);
       for (int v = 0; v < kCount; ++v) sum[r][v] = fma(left, right[v], sum[r][v]);
     }
   }
-  for (int r = 0; r < kRows; ++r)
+  for (int r = 0; r < kVectorRows; ++r)
     for (int v = 0; v < kCount; ++v) {
       float* at = c + r * ldc + v * kWidth;
       store(at, scale == nullptr ? sum[r][v] : fma(load(at), set1(scale[r]), sum[r][v]));
     }
 }
 
-#if defined(HRSAM_ISA_avx512bf16)
+#if defined(HRSAM_ISA_amx)
+
+// Adds a · b to the tiles 0 … kCount − 1, the rows of a lda apart.
+template <int kCount>
+HRSAM_INLINE void add_to_tiles(const bf16* a, int lda, const bf16* b, int ldb, int depth) {
+  const int row_bytes = 4 * ldb;
+  for (int k = 0; k < depth; k += kTileDepth, a += kTileDepth, b += kTileDepth * ldb) {
+    _tile_loadd(4, a, 2 * lda);
+    _tile_loadd(6, b, row_bytes);
+    _tile_dpbf16ps(0, 4, 6);
+    if constexpr (kCount > 1) {
+      _tile_loadd(7, b + 2 * kWidth, row_bytes);
+      _tile_dpbf16ps(1, 4, 7);
+    }
+    if constexpr (kCount > 2) {
+      _tile_loadd(6, b + 4 * kWidth, row_bytes);
+      _tile_dpbf16ps(2, 4, 6);
+    }
+    if constexpr (kCount > 3) {
+      _tile_loadd(7, b + 6 * kWidth, row_bytes);
+      _tile_dpbf16ps(3, 4, 7);
+    }
+  }
+}
+template <int kCount>
+HRSAM_INLINE void clear_tiles() {
+  _tile_zero(0);
+  if constexpr (kCount > 1) _tile_zero(1);
+  if constexpr (kCount > 2) _tile_zero(2);
+  if constexpr (kCount > 3) _tile_zero(3);
+}
+template <int kCount>
+HRSAM_INLINE void load_tiles(const float* c, int ldc) {
+  _tile_loadd(0, c, 4 * ldc);
+  if constexpr (kCount > 1) _tile_loadd(1, c + kWidth, 4 * ldc);
+  if constexpr (kCount > 2) _tile_loadd(2, c + 2 * kWidth, 4 * ldc);
+  if constexpr (kCount > 3) _tile_loadd(3, c + 3 * kWidth, 4 * ldc);
+}
+template <int kCount>
+HRSAM_INLINE void store_tiles(float* c, int ldc) {
+  _tile_stored(0, c, 4 * ldc);
+  if constexpr (kCount > 1) _tile_stored(1, c + kWidth, 4 * ldc);
+  if constexpr (kCount > 2) _tile_stored(2, c + 2 * kWidth, 4 * ldc);
+  if constexpr (kCount > 3) _tile_stored(3, c + 3 * kWidth, 4 * ldc);
+}
+
 template <int kCount>
 void multiply_tile(const bf16* a, int lda, const bf16* b, int ldb, int depth, float* c, int ldc,
                    const float* scale) {
-  V sum[kRows][kCount];
+  if (scale == nullptr) {
+    clear_tiles<kCount>();
+  } else {
+    for (int r = 0; r < kTileRows; ++r)
+      for (int v = 0; v < kCount; ++v) {
+        float* at = c + r * ldc + v * kWidth;
+        store(at, load(at) * set1(scale[r]));
+      }
+  }
+  before_tile_loads();
+  if (scale != nullptr) load_tiles<kCount>(c, ldc);
+  add_to_tiles<kCount>(a, lda, b, ldb, depth);
+  store_tiles<kCount>(c, ldc);
+}
+
+#elif defined(HRSAM_ISA_avx512bf16)
+template <int kCount>
+void multiply_tile(const bf16* a, int lda, const bf16* b, int ldb, int depth, float* c, int ldc,
+                   const float* scale) {
+  V sum[kVectorRows][kCount];
   for (auto& row : sum)
     for (V& x : row) x = zero();
   for (int k = 0; k < depth; k += 2, b += 2 * ldb) {
     __m512bh right[kCount];
     for (int v = 0; v < kCount; ++v)
       right[v] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(b + 2 * v * kWidth));
-    for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < kVectorRows; ++r) {
       int pair;
       memcpy(&pair, a + r * lda + k, 4);
       const __m512bh left = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
       for (int v = 0; v < kCount; ++v) sum[r][v] = _mm512_dpbf16_ps(sum[r][v], left, right[v]);
     }
   }
-  for (int r = 0; r < kRows; ++r)
+  for (int r = 0; r < kVectorRows; ++r)
     for (int v = 0; v < kCount; ++v) {
       float* at = c + r * ldc + v * kWidth;
       store(at, scale == nullptr ? sum[r][v] : fma(load(at), set1(scale[r]), sum[r][v]));
@@ -129,6 +215,8 @@ HRSAM_INLINE void store_rows(bf16* to, int, V first, V second) {
 }
 #endif
 
+HRSAM_INLINE int rest(int n) { return n > 0 ? n : 0; }
+
 // Where the rows of a head are, and which rotation they need.
 template <class T>
 struct HeadRow {
@@ -141,10 +229,10 @@ template <class E>
 struct HeadLayout {
   int d;
   int depth() const { return depth_of<E>(d); }
-  int width() const { return round_up(d, kWidth); }  // of a value or an output row
+  int width() const { return round_up(d, kUnit<E>); }  // of a value or an output row
   // Keys are summed over in the second product, and are lanes in the first.
-  static int padded_keys(int keys) { return round_up(keys, kWidth > 2 ? kWidth : 2); }
-  static int padded_queries(int queries) { return round_up(queries, kRows); }
+  static int padded_keys(int keys) { return round_up(keys, kUnit<E> > 2 ? kUnit<E> : 2); }
+  static int padded_queries(int queries) { return round_up(queries, kRows<E>); }
   int64_t query_numbers(int queries) const {
     return static_cast<int64_t>(padded_queries(queries)) * depth();
   }
@@ -198,8 +286,8 @@ void pack_values(const HeadLayout<E>& head, int keys, Rows&& rows, E* to) {
     const auto first = rows(j < keys ? j : 0), second = rows(j + 1 < keys ? j + 1 : 0);
     for (int c = 0; c < width; c += kWidth)
       store_rows(to + static_cast<int64_t>(j) * width + (sizeof(E) == 2 ? 2 : 1) * c, width,
-                 j < keys ? load_lanes(first.data + c, head.d - c) : zero(),
-                 j + 1 < keys ? load_lanes(second.data + c, head.d - c) : zero());
+                 j < keys ? load_lanes(first.data + c, rest(head.d - c)) : zero(),
+                 j + 1 < keys ? load_lanes(second.data + c, rest(head.d - c)) : zero());
   }
 }
 
@@ -208,7 +296,7 @@ template <class E>
 void pack_query(const HeadLayout<E>& head, const float* query, float scale, E* to) {
   const V factor = set1(scale);
   for (int c = 0; c < head.depth(); c += kWidth)
-    store_lanes(to + c, load_lanes(query + c, head.d - c) * factor, head.depth() - c);
+    store_lanes(to + c, load_lanes(query + c, rest(head.d - c)) * factor, head.depth() - c);
 }
 
 // 2^x for probabilities of type E: no more accurate than E is.
@@ -270,8 +358,8 @@ HRSAM_INLINE void softmax_rows(float* logits, int keys, int padded, Statistics* 
 // Scratch of attend(), for one thread.
 template <class E>
 struct GroupScratch {
-  float* logits;     // kGroup x padded keys
-  E* probabilities;  // kGroup x padded keys
+  float* logits;     // kGroup<E> x padded keys
+  E* probabilities;  // the same
 };
 
 // Queries [0, queries) against one block of keys. out: f32 [padded queries][width], the sums of
@@ -283,16 +371,16 @@ void attend(const HeadLayout<E>& head, const E* query, int queries, const E* key
             const GroupScratch<E>& scratch) {
   const int padded = HeadLayout<E>::padded_keys(key_count);
   const int width = head.width(), depth = head.depth();
-  for (int begin = 0; begin < queries; begin += kGroup) {
-    const int count = queries - begin < kGroup ? queries - begin : kGroup;
+  for (int begin = 0; begin < queries; begin += kGroup<E>) {
+    const int count = queries - begin < kGroup<E> ? queries - begin : kGroup<E>;
     for (int panel = 0; panel < padded; panel += kPanel) {
       const int panel_width = padded - panel < kPanel ? padded - panel : kPanel;
-      for (int r = 0; r < count; r += kRows)
+      for (int r = 0; r < count; r += kRows<E>)
         multiply<E>(panel_width / kWidth, query + static_cast<int64_t>(begin + r) * depth, depth,
                     keys + static_cast<int64_t>(panel) * depth, panel_width, depth,
                     scratch.logits + static_cast<int64_t>(r) * padded + panel, padded, nullptr);
     }
-    float scale[kGroup] = {};
+    float scale[kGroup<E>] = {};
     for (int r = 0; r < count; r += kSoftmaxRows) {
       const int rows = count - r < kSoftmaxRows ? count - r : kSoftmaxRows;
       float* logits = scratch.logits + static_cast<int64_t>(r) * padded;
@@ -310,11 +398,11 @@ void attend(const HeadLayout<E>& head, const E* query, int queries, const E* key
           softmax_rows<1>(logits + i * padded, key_count, padded, those + i, scale + r + i,
                           probabilities + i * padded);
     }
-    for (int r = count; r < round_up(count, kRows); ++r)
+    for (int r = count; r < round_up(count, kRows<E>); ++r)
       memset(scratch.probabilities + static_cast<int64_t>(r) * padded, 0, sizeof(E) * padded);
     for (int c = 0; c < width; c += kPanel) {
       const int vectors = (width - c < kPanel ? width - c : kPanel) / kWidth;
-      for (int r = 0; r < count; r += kRows)
+      for (int r = 0; r < count; r += kRows<E>)
         multiply<E>(vectors, scratch.probabilities + static_cast<int64_t>(r) * padded, padded,
                     values + (sizeof(E) == 2 ? 2 : 1) * c, width, depth_of<E>(key_count),
                     out + static_cast<int64_t>(begin + r) * width + c, width,

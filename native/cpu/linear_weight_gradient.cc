@@ -8,6 +8,7 @@
 #include "carver.h"
 #include "steps.h"
 #include "tiling.h"
+#include "transpose.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
@@ -17,19 +18,34 @@ constexpr int64_t kMaxSteps = 768;  // of a chunk; a step is what a lane holds o
 constexpr int64_t kMinSteps = 128;
 constexpr int64_t kPackedBytes = 4 << 20;
 // Columns of dy side by side in a panel: whole vectors and whole tiles.
-constexpr int64_t kPanelRows = kWidth % kRows == 0   ? kWidth
-                               : kRows % kWidth == 0 ? kRows
-                                                     : kRows * kWidth / 2;
-static_assert(kPanelRows % kRows == 0 && kPanelRows % kWidth == 0);
-constexpr int64_t kTaskRows = divide_up(64, kPanelRows) * kPanelRows;
+template <class T>
+constexpr int64_t panel_rows() {
+  constexpr int64_t kRows = Tile<T>::kRows;
+  constexpr int64_t kPanel = kWidth % kRows == 0   ? kWidth
+                             : kRows % kWidth == 0 ? kRows
+                                                   : kRows * kWidth / 2;
+  static_assert(kPanel % kRows == 0 && kPanel % kWidth == 0);
+  return kPanel;
+}
 
-// tile (kRows, kCount·kWidth) = aᵀ·b over `steps`: a [step][kPanelRows], b [step][kCount].
+#if defined(HRSAM_ISA_amx)
+// The tiles broadcast nothing: they want rows of dyᵀ, so a panel's blocks of kWidth steps are
+// turned as they are packed.
+template <class T>
+constexpr bool kTurned = sizeof(T) == 2;
+#else
+template <class T>
+constexpr bool kTurned = false;
+#endif
+
+// tile (kRows, kCount·kWidth) = aᵀ·b over `steps`: a [step][panel_rows()], b [step][kCount].
 template <class T, int kCount>
 void multiply_columns(const float* a, const float* b, int64_t steps, float* tile) {
+  constexpr int kRows = Tile<T>::kRows;
   Sums<kRows, kCount> sums;
   for (auto& row : sums.v)
     for (V& sum : row) sum = zero();
-  for (int64_t k = 0; k < steps; ++k, a += kPanelRows, b += kCount * kWidth)
+  for (int64_t k = 0; k < steps; ++k, a += panel_rows<T>(), b += kCount * kWidth)
     multiply_step<T>(
         sums, b, [&](int i) { return Multiply<T>::broadcast(reinterpret_cast<const T*>(a + i)); });
   for (auto& row : sums.v)
@@ -39,13 +55,42 @@ void multiply_columns(const float* a, const float* b, int64_t steps, float* tile
     }
 }
 
-template <class T, int kCount = kVectors>
+template <class T, int kCount = Tile<T>::kVectors>
 HRSAM_INLINE void multiply_columns(int64_t vectors, const float* a, const float* b, int64_t steps,
                                    float* tile) {
   if constexpr (kCount > 1)
     if (vectors < kCount) return multiply_columns<T, kCount - 1>(vectors, a, b, steps, tile);
   multiply_columns<T, kCount>(a, b, steps, tile);
 }
+
+#if defined(HRSAM_ISA_amx)
+// a [kWidth steps][kPanelRows][step] as pack_turned() leaves it.
+template <bool kWide>
+void multiply_tiles(const float* a, const float* b, int64_t steps, float* tile) {
+  constexpr int64_t kStride = (kWide ? 2 : 1) * kWidth, kBytes = kStride * 4;
+  before_tile_loads();
+  _tile_zero(0);
+  _tile_zero(2);
+  if constexpr (kWide) {
+    _tile_zero(1);
+    _tile_zero(3);
+  }
+  for (int64_t k = 0; k < steps; k += kWidth, b += kWidth * kStride, a += kWidth * 2 * kTileRows)
+    tiles_step<true, kWide>(reinterpret_cast<const bf16*>(a), kTileDepth, b);
+  _tile_stored(0, tile, kBytes);
+  _tile_stored(2, tile + kTileRows * kStride, kBytes);
+  if constexpr (kWide) {
+    _tile_stored(1, tile + kWidth, kBytes);
+    _tile_stored(3, tile + kTileRows * kStride + kWidth, kBytes);
+  }
+}
+
+template <>
+inline void multiply_columns<bf16>(int64_t vectors, const float* a, const float* b, int64_t steps,
+                                   float* tile) {
+  vectors > 1 ? multiply_tiles<true>(a, b, steps, tile) : multiply_tiles<false>(a, b, steps, tile);
+}
+#endif
 
 // T: what is multiplied, In: the operands' type.
 template <class T, class In>
@@ -58,7 +103,7 @@ class Product {
     const int64_t chunks = divide_up(steps, larger(kMinSteps, smaller(kMaxSteps, fitting)));
     steps_ = divide_up(divide_up(steps, chunks), kWidth) * kWidth;
     vectors_ = divide_up(k, kWidth);
-    panels_ = divide_up(vectors_, kVectors);
+    panels_ = divide_up(vectors_, Tile<T>::kVectors);
     row_panels_ = divide_up(n, kPanelRows);
   }
 
@@ -82,6 +127,8 @@ class Product {
 
  private:
   static constexpr int64_t kStep = Multiply<T>::kStep;
+  static constexpr int64_t kRows = Tile<T>::kRows, kPanelRows = panel_rows<T>();
+  static constexpr int64_t kTaskRows = divide_up(64, kPanelRows) * kPanelRows;
 
   void carve(Carver& carver) {
     a_ = carver.take<float>(row_panels_ * kPanelRows * steps_);
@@ -93,13 +140,30 @@ class Product {
   // kWidth steps of the chunk that begins at `token`.
   void pack(int64_t token, int64_t first_step) const {
     const int64_t begin = token + first_step * kStep;
-    for (int64_t panel = 0; panel < row_panels_; ++panel)
-      pack_panel(dy_, n_, begin, panel * kPanelRows, kPanelRows,
-                 a_ + (panel * steps_ + first_step) * kPanelRows);
+    for (int64_t panel = 0; panel < row_panels_; ++panel) {
+      float* to = a_ + (panel * steps_ + first_step) * kPanelRows;
+      if constexpr (kTurned<T>)
+        pack_turned(begin, panel * kPanelRows, to);
+      else
+        pack_panel(dy_, n_, begin, panel * kPanelRows, kPanelRows, to);
+    }
     for (int64_t panel = 0; panel < panels_; ++panel) {
       const int64_t first = first_vector(panel), vectors = first_vector(panel + 1) - first;
       pack_panel(x_, k_, begin, first * kWidth, vectors * kWidth,
                  b_ + (first * steps_ + first_step * vectors) * kWidth);
+    }
+  }
+
+  // kWidth steps of a panel of dy from token `row` on: kWidth columns after the other, the steps of
+  // a column in a row.
+  void pack_turned(int64_t row, int64_t first, float* to) const {
+    for (int64_t column = first; column < first + kPanelRows; column += kWidth) {
+      const int n = static_cast<int>(smaller(kWidth, n_ - column));
+      V block[kWidth];
+      for (int64_t i = 0, token = row; i < kWidth; ++i, token += kStep)
+        block[i] = n > 0 ? load_step<T>(dy_ + token * n_ + column, n_, tokens_ - token, n) : zero();
+      transpose(block);
+      for (int64_t i = 0; i < kWidth; ++i, to += kWidth) store(to, block[i]);
     }
   }
 
@@ -116,7 +180,8 @@ class Product {
   }
 
   void multiply(int64_t panel, int64_t row, int64_t end, bool add) const {
-    alignas(64) float tile[kRows * kVectors * kWidth];
+    alignas(64) float tile[kRows * Tile<T>::kVectors * kWidth];
+    const MultiplyScope<T> scope;
     const int64_t first = first_vector(panel), vectors = first_vector(panel + 1) - first;
     const float* b = b_ + first * steps_ * kWidth;
     for (; row < end; row += kRows) {

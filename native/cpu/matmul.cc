@@ -10,6 +10,7 @@ namespace hrsam::cpu::HRSAM_ISA {
 
 namespace {
 
+constexpr int64_t kRows = Tile<float>::kRows;
 constexpr int64_t kTaskRows = 512 / kRows * kRows;  // of b
 
 class Matmul : public Op {
@@ -42,11 +43,11 @@ class Matmul : public Op {
  private:
   void multiply_rows(const float* b, int64_t rows, float* out) const {
     const Packing p = packing_of<float>(m_, k_);
-    alignas(64) float tile[kRows * kVectors * kWidth];
+    alignas(64) float tile[kRows * Tile<float>::kVectors * kWidth];
     for (int64_t panel = 0; panel < p.panels; ++panel) {
       const int64_t first = cut(p.vectors, p.panels, panel);
       const int64_t vectors = cut(p.vectors, p.panels, panel + 1) - first;
-      const auto kernel = kernel_for<float>(rows, vectors);
+      const MicroKernel<float> kernel{rows, vectors};
       for (int64_t chunk = 0; chunk < p.chunks; ++chunk) {
         const int64_t k = chunk * p.depth;
         kernel(b + k, k_, packed_.as<float>() + panel_offset(p, k_, chunk, panel),

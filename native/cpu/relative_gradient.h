@@ -48,7 +48,7 @@ class TableRow {
     TableRow made;
     made.keys_ = keys;
     made.width_ = width;
-    made.stride_ = round_up(keys, kRows);
+    made.stride_ = round_up(keys, kVectorRows);
     made.sums_ = carver.take<float>(int64_t{kGradientGroup} * made.stride_);
     made.queries_ = carver.take<float>(int64_t{kGradientGroup} * width);
     made.total_ = carver.take<float>(int64_t{made.stride_} * width);

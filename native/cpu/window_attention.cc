@@ -79,8 +79,8 @@ class WindowAttention : public Op {
     s.query = carver.take<E>(head.query_numbers(count));
     s.keys = carver.take<E>(head.key_numbers(count));
     s.values = carver.take<E>(head.value_numbers(count));
-    s.group.logits = carver.take<float>(static_cast<int64_t>(kGroup) * padded);
-    s.group.probabilities = carver.take<E>(static_cast<int64_t>(kGroup) * padded);
+    s.group.logits = carver.take<float>(int64_t{kGroup<E>} * padded);
+    s.group.probabilities = carver.take<E>(int64_t{kGroup<E>} * padded);
     s.row = carver.take<float>(head.width());
     s.out = carver.take<float>(static_cast<int64_t>(rows) * head.width());
     s.masks = carver.take<float>(kRegions * static_cast<int64_t>(padded));
@@ -97,6 +97,7 @@ class WindowAttention : public Op {
   template <class T>
   void attend_window(const Run& run, int64_t index, int begin, int end, int thread) const {
     using E = typename ComputeType<T>::E;
+    const MultiplyScope<E> scope;
     Scratch<E> s = plan<E>(run.pool.scratch(thread));
     map_window(geometry_, index % geometry_.windows, s.window);
     const int count = geometry_.window * geometry_.window;

@@ -37,7 +37,7 @@ class WindowAttentionGradient : public WindowGradient {
 
   void differentiate(const Run& run, const Unit& unit, int thread) const {
     Scratch s = plan(run.pool.scratch(thread));
-    const int window = geometry_.window, count = window * window, width = head().width();
+    const int window = geometry_.window, count = window * window, width = sums_width();
     const auto store_part = [&](int position, int64_t token, int part, const float* sums,
                                 float factor) {
       const float* row = part < 2 ? rope_row(position) : nullptr;

@@ -65,6 +65,8 @@ class WindowGradient : public Op {
   }
   float scale() const { return 1 / ::sqrtf(static_cast<float>(d_)); }
   HeadLayout<float> head() const { return {d_}; }
+  // Of a row of dk, dv or dq.
+  int sums_width() const { return half_ ? HeadLayout<bf16>{d_}.width() : head().width(); }
   const float* rope_row(int position) const {
     return rope_ ? rope_.at(position / geometry_.window) : nullptr;
   }
@@ -85,7 +87,7 @@ class WindowGradient : public Op {
     s.window.tokens = carver.take<int32_t>(count);
     s.window.regions = carver.take<int8_t>(count);
     s.positions = carver.take<int32_t>(count);
-    for (float** each : {&s.keys.dk, &s.keys.dv}) *each = carver.take<float>(int64_t{rows} * width);
+    for (float** each : {&s.keys.dk, &s.keys.dv}) *each = carver.take<float>(sums_numbers());
     if (half_) {
       plan_half(carver, s);
     } else {
@@ -158,6 +160,7 @@ class WindowGradient : public Op {
   template <class Take>
   void attend_window_half(const Run& run, const Unit& unit, Scratch& s, Take&& take) const {
 #if defined(HRSAM_ISA_avx512bf16)
+    const MultiplyScope<bf16> scope;
     const int window = geometry_.window, count = window * window;
     const HeadLayout<bf16> head{d_};
     map_window(geometry_, unit.window, s.window);
@@ -232,9 +235,18 @@ class WindowGradient : public Op {
 #endif
   }
 
+  // Of dk or dv.
+  int64_t sums_numbers() const {
+    using Full = HeadLayout<float>;
+    using Half = HeadLayout<bf16>;
+    const int count = geometry_.window * geometry_.window;
+    const int rows = half_ ? Half::padded_queries(Half::padded_keys(count))
+                           : Full::padded_queries(Full::padded_keys(count));
+    return int64_t{rows} * sums_width();
+  }
+
   void clear_sums(const Scratch& s) const {
-    const int width = head().width();
-    const size_t sums = sizeof(float) * static_cast<size_t>(round_up(s.keys.padded, kRows)) * width;
+    const size_t sums = sizeof(float) * static_cast<size_t>(sums_numbers());
     memset(s.keys.dk, 0, sums);
     memset(s.keys.dv, 0, sums);
   }

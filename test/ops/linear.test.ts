@@ -36,7 +36,7 @@ function expected({ x, weight, bias, residual }: Layer, activation: Activation =
  * anyway and only x is stored in bf16.
  */
 const inBf16 = (weight: HostTensor): HostTensor =>
-  device.kind === 'cpu' && !device.info().detail.startsWith('using avx512bf16')
+  device.kind === 'cpu' && !/^using (amx|avx512bf16)/.test(device.info().detail)
     ? weight
     : roundedToBf16(weight);
 

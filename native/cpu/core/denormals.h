@@ -1,6 +1,6 @@
-// While it lives, this thread's arithmetic takes and gives 0 for denormals: what decays (states of a
-// scan, running products, moments) passes through them, and each would cost an Intel processor over
-// a hundred cycles. No result that anything is compared with is that small.
+// While it lives, this thread's arithmetic takes and gives 0 for denormals: what decays (states of
+// a scan, running products, moments) passes through them, and each would cost an Intel processor
+// over a hundred cycles. No result that anything is compared with is that small.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,14 @@
 #include <cstdlib>
 #include <cstring>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#endif
+
 #include "../../plan/failure.h"
 #include "registry.h"
 
@@ -30,6 +38,21 @@ bool supports_avx512() {
          __builtin_cpu_supports("avx512dq");
 }
 bool supports_avx512bf16() { return supports_avx512() && __builtin_cpu_supports("avx512bf16"); }
+// The system saves the tiles' registers only for processes that ask.
+bool supports_amx() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  static const bool granted = [] {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned kTilesAndBf16 = 1u << 24 | 1u << 22;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kTilesAndBf16) == kTilesAndBf16 &&
+           syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  }();
+  return supports_avx512bf16() && granted;
+#else
+  return false;
+#endif
+}
 #elif defined(__aarch64__)
 bool supports_neon() { return true; }
 #endif

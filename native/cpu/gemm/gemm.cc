@@ -3,7 +3,8 @@
 //
 //   task      kTaskRows rows of A and kTaskWeights of W, both resident in the second-level cache
 //   panel     of W, one after the other: streamed from the second level once per kRows rows
-//   kRows     rows of A, read in place: by the time the next panel wants them they have left the
+//   kRows     (of a tile) rows of A, read in place: by the time the next panel wants them they have
+//   left the
 //             first level, but the hardware streams them back unseen
 //   tile      of sums, finished (epilogue.h) right after its last chunk of k
 //
@@ -17,12 +18,11 @@ namespace hrsam::cpu::HRSAM_ISA {
 
 namespace {
 
-constexpr int64_t kTaskRows = 128 / kRows * kRows;
+template <class T>
+constexpr int64_t kTaskRows = 128 / Tile<T>::kRows * Tile<T>::kRows;
 constexpr int64_t kTaskWeights = (768 << 10) / sizeof(float);
 constexpr int64_t kTasks = 64;              // where few rows give less, n is cut finer …
 constexpr int64_t kTaskProducts = 1 << 19;  // … but not below these multiply-adds: a few us
-
-constexpr int64_t kTileFloats = kRows * kVectors * kWidth;
 
 struct Range {
   int64_t begin, end;
@@ -34,13 +34,14 @@ struct Grid {
   int64_t row_parts, panel_parts;
 };
 
+template <class T>
 Grid grid_of(const Gemm& call, const Packing& p) {
   Grid grid;
-  grid.row_groups = divide_up(call.m, kRows);
-  grid.row_parts = divide_up(call.m, kTaskRows);
+  grid.row_groups = divide_up(call.m, Tile<T>::kRows);
+  grid.row_parts = divide_up(call.m, kTaskRows<T>);
   const int64_t weights = panel_offset(p, call.k, 0, p.panels);
   grid.panel_parts = divide_up(weights, kTaskWeights);
-  const int64_t products = smaller(call.m, kTaskRows) * call.k * p.vectors * kWidth;
+  const int64_t products = smaller(call.m, kTaskRows<T>) * call.k * p.vectors * kWidth;
   const int64_t wanted =
       smaller(divide_up(kTasks, grid.row_parts), divide_up(products, kTaskProducts));
   grid.panel_parts = smaller(p.panels, larger(grid.panel_parts, wanted));
@@ -73,7 +74,7 @@ class Product {
   explicit Product(const Gemm& call)
       : call_(call),
         packing_(packing_of<T>(call.n, call.k)),
-        grid_(grid_of(call, packing_)),
+        grid_(grid_of<T>(call, packing_)),
         finish_(finish_for(call)),
         widen_(sizeof(T) == 4 && call.a_type == DType::bf16) {
     const int64_t groups = divide_up(grid_.row_groups, grid_.row_parts);
@@ -86,6 +87,7 @@ class Product {
   void run(Pool& pool) const {
     pool.reserve(static_cast<size_t>(tile_floats_ + widened_floats_) * sizeof(float));
     pool.each(grid_.row_parts * grid_.panel_parts, [&](int64_t task, int thread) {
+      const MultiplyScope<T> scope;
       const int64_t i = task % grid_.row_parts, j = task / grid_.row_parts;
       const Range rows{cut(grid_.row_groups, grid_.row_parts, i) * kRows,
                        smaller(call_.m, cut(grid_.row_groups, grid_.row_parts, i + 1) * kRows)};
@@ -97,6 +99,9 @@ class Product {
   }
 
  private:
+  static constexpr int64_t kRows = Tile<T>::kRows;
+  static constexpr int64_t kTileFloats = kRows * Tile<T>::kVectors * kWidth;
+
   void multiply(Range rows, Range panels, int64_t chunk, float* tile) const {
     const int64_t k = chunk * packing_.depth, depth = smaller(packing_.depth, call_.k - k);
     const int64_t first_value = rows.begin * call_.k + k;
@@ -126,7 +131,8 @@ class Product {
             prefetch(call_.residual, call_.residual_type, call_.n, row % call_.residual_rows, count,
                      column, columns);
         }
-        kernel_for<T>(count, vectors)(a + (row - rows.begin) * lda, lda, w, depth, tile, chunk > 0);
+        MicroKernel<T>{count, vectors}(a + (row - rows.begin) * lda, lda, w, depth, tile,
+                                       chunk > 0);
         if (last) finish_(call_, tile, width, row, count, column, columns);
         if (packing_.chunks > 1) tile += kTileFloats;
       }

@@ -2,19 +2,36 @@
 // registers. Written once on the vector wrapper; what differs is the tile.
 #pragma once
 
-#include "simd.h"
+#include <string.h>
+
+#include "../../plan/integers.h"
+#include "tiles.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
 // As many sums as leave registers for a vector of each of W's columns and the broadcast.
 #if defined(HRSAM_ISA_avx512bf16) || defined(HRSAM_ISA_avx512)
-constexpr int kRows = 8, kVectors = 3;  // 24 sums in 32 registers
+constexpr int kVectorRows = 8, kVectorColumns = 3;  // 24 sums in 32 registers
 #elif defined(HRSAM_ISA_avx2)
-constexpr int kRows = 6, kVectors = 2;  // 12 in 16
+constexpr int kVectorRows = 6, kVectorColumns = 2;  // 12 in 16
 #elif defined(HRSAM_ISA_neon)
-constexpr int kRows = 6, kVectors = 3;  // 18 in 32: gcc loads several broadcasts ahead
+constexpr int kVectorRows = 6, kVectorColumns = 3;  // 18 in 32: gcc loads several broadcasts ahead
 #else
-constexpr int kRows = 4, kVectors = 4;
+constexpr int kVectorRows = 4, kVectorColumns = 4;
+#endif
+
+// The tile of a type: rows of A, vectors of W's rows, and how many values of k are packed together.
+template <class T>
+struct Tile {
+  static constexpr int kRows = kVectorRows, kVectors = kVectorColumns;
+  static constexpr int kDepth = static_cast<int>(sizeof(float) / sizeof(T));
+};
+#if defined(HRSAM_ISA_amx)
+template <>
+struct Tile<bf16> {
+  static constexpr int kRows = 2 * kTileRows, kVectors = 2;
+  static constexpr int kDepth = kTileDepth;
+};
 #endif
 
 // How an element type is multiplied: kStep neighbours along k at a time. Packed weights hold kStep
@@ -108,8 +125,7 @@ void micro_kernel(const T* a, int64_t lda, const float* b, int64_t depth, float*
 template <class T>
 using Kernel = void (*)(const T*, int64_t, const float*, int64_t, float*, bool);
 
-// For a tile of up to kRows rows and kVectors vectors.
-template <class T, int R = kRows, int N = kVectors>
+template <class T, int R = kVectorRows, int N = kVectorColumns>
 HRSAM_INLINE Kernel<T> kernel_for(int64_t rows, int64_t vectors) {
   if constexpr (R > 1)
     if (rows < R) return kernel_for<T, R - 1, N>(rows, vectors);
@@ -117,5 +133,86 @@ HRSAM_INLINE Kernel<T> kernel_for(int64_t rows, int64_t vectors) {
     if (vectors < N) return kernel_for<T, R, N - 1>(rows, vectors);
   return micro_kernel<T, R, N>;
 }
+
+// micro_kernel() for up to Tile<T>::kRows rows and Tile<T>::kVectors vectors.
+template <class T>
+struct MicroKernel {
+  int64_t rows, vectors;
+  void operator()(const T* a, int64_t lda, const float* b, int64_t depth, float* tile,
+                  bool accumulate) const {
+    kernel_for<T>(rows, vectors)(a, lda, b, depth, tile, accumulate);
+  }
+};
+
+#if defined(HRSAM_ISA_amx)
+
+// kTall: more than 16 rows.
+template <bool kTall, bool kWide>
+HRSAM_INLINE void tiles_step(const bf16* a, int64_t lda, const float* b) {
+  constexpr int kRowBytes = (kWide ? 2 : 1) * 64;
+  _tile_loadd(4, a, lda * 2);
+  _tile_loadd(6, b, kRowBytes);
+  _tile_dpbf16ps(0, 4, 6);
+  if constexpr (kWide) {
+    _tile_loadd(7, b + kWidth, kRowBytes);
+    _tile_dpbf16ps(1, 4, 7);
+  }
+  if constexpr (kTall) {
+    _tile_loadd(5, a + kTileRows * lda, lda * 2);
+    _tile_dpbf16ps(2, 5, 6);
+    if constexpr (kWide) _tile_dpbf16ps(3, 5, 7);
+  }
+}
+
+// tile (rows, 16 or 32) = or += a · panel; the rows of A that 5 holds may be fewer.
+template <bool kTall, bool kWide>
+void tiles_kernel(const bf16* a, int64_t lda, const float* b, int64_t depth, int64_t rows,
+                  float* tile, bool accumulate) {
+  constexpr int64_t kStride = (kWide ? 2 : 1) * kWidth, kBytes = kStride * 4;
+  before_tile_loads();
+  if (accumulate) {
+    _tile_loadd(0, tile, kBytes);
+    if constexpr (kWide) _tile_loadd(1, tile + kWidth, kBytes);
+    if constexpr (kTall) _tile_loadd(2, tile + kTileRows * kStride, kBytes);
+    if constexpr (kTall && kWide) _tile_loadd(3, tile + kTileRows * kStride + kWidth, kBytes);
+  } else {
+    _tile_zero(0);
+    if constexpr (kWide) _tile_zero(1);
+    if constexpr (kTall) _tile_zero(2);
+    if constexpr (kTall && kWide) _tile_zero(3);
+  }
+  int64_t k = 0;
+  for (; k + kTileDepth <= depth; k += kTileDepth, b += kTileDepth / 2 * kStride)
+    tiles_step<kTall, kWide>(a + k, lda, b);
+  if (k < depth) {  // W is filled up with zeros, A's rows are not
+    alignas(64) bf16 edge[2 * kTileRows * kTileDepth] = {};
+    for (int64_t i = 0; i < rows; ++i)
+      memcpy(edge + i * kTileDepth, a + i * lda + k, static_cast<size_t>(depth - k) * sizeof(bf16));
+    before_tile_loads();
+    tiles_step<kTall, kWide>(edge, kTileDepth, b);
+  }
+  _tile_stored(0, tile, kBytes);
+  if constexpr (kWide) _tile_stored(1, tile + kWidth, kBytes);
+  if constexpr (kTall) _tile_stored(2, tile + kTileRows * kStride, kBytes);
+  if constexpr (kTall && kWide) _tile_stored(3, tile + kTileRows * kStride + kWidth, kBytes);
+}
+
+template <>
+struct MicroKernel<bf16> {
+  int64_t rows, vectors;
+  void operator()(const bf16* a, int64_t lda, const float* b, int64_t depth, float* tile,
+                  bool accumulate) const {
+    const bool whole = rows == 2 * kTileRows;
+    const int first = static_cast<int>(smaller(rows, kTileRows));
+    if (!whole) Tiles::set_rows(first, static_cast<int>(larger(1, rows - kTileRows)));
+    const auto kernel =
+        rows > kTileRows ? (vectors > 1 ? tiles_kernel<true, true> : tiles_kernel<true, false>)
+                         : (vectors > 1 ? tiles_kernel<false, true> : tiles_kernel<false, false>);
+    kernel(a, lda, b, depth, rows, tile, accumulate);
+    if (!whole) Tiles::set_rows(kTileRows, kTileRows);
+  }
+};
+
+#endif
 
 }  // namespace hrsam::cpu::HRSAM_ISA

@@ -20,7 +20,7 @@ template <class T, class W>
 void pack_panel(const Source<W>& from, int64_t begin, int64_t width, int64_t k0, int64_t depth,
                 float* panel) {
   constexpr int64_t kStep = Multiply<T>::kStep;
-  const int64_t steps = divide_up(depth, kStep);
+  const int64_t steps = divide_up(depth, Tile<T>::kDepth) * (Tile<T>::kDepth / kStep);
   for (int64_t step = 0; step < steps; step += kWidth) {
     const int64_t count = smaller(kWidth, steps - step), k = k0 + step * kStep;
     const int64_t left = depth - step * kStep;

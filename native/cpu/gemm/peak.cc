@@ -20,6 +20,7 @@ double seconds() {
 // depend on the values, and no sum overflows.
 template <class T>
 void spin(float* data, int64_t repeats) {
+  constexpr int kRows = Tile<T>::kRows, kVectors = Tile<T>::kVectors;
   using M = Multiply<T>;
   const T* a = reinterpret_cast<const T*>(data);
   const float* b = data + kRows * kDepth;
@@ -34,8 +35,27 @@ void spin(float* data, int64_t repeats) {
     for (int j = 0; j < kVectors; ++j) store(data + (i * kVectors + j) * kWidth, sums.v[i][j]);
 }
 
+#if defined(HRSAM_ISA_amx)
+template <>
+void spin<bf16>(float* data, int64_t repeats) {
+  constexpr int64_t kSteps = kDepth * 2 / kTileDepth;
+  const Tiles tiles;
+  before_tile_loads();
+  const float* b = data + kDepth * Tile<bf16>::kRows;
+  for (int64_t repeat = 0; repeat < repeats; ++repeat)
+    for (int64_t k = 0; k < kSteps; ++k)
+      tiles_step<true, true>(reinterpret_cast<const bf16*>(data) + k * kTileDepth, kDepth * 2,
+                             b + k * kTileDepth * kWidth);
+  _tile_stored(0, data, 64);
+  _tile_stored(1, data, 64);
+  _tile_stored(2, data, 64);
+  _tile_stored(3, data, 64);
+}
+#endif
+
 template <class T>
 double measure(Pool& pool) {
+  constexpr int kRows = Tile<T>::kRows, kVectors = Tile<T>::kVectors;
   constexpr size_t kFloats = kRows * (kDepth + kVectors * kWidth) + kDepth * kVectors * kWidth;
   pool.reserve(kFloats * sizeof(float));
   const int64_t threads = pool.threads();

@@ -9,10 +9,12 @@ namespace hrsam::cpu::HRSAM_ISA {
 // Part i of `total` things cut into `parts` nearly equal ones begins here.
 HRSAM_INLINE int64_t cut(int64_t total, int64_t parts, int64_t i) { return total * i / parts; }
 
-// Packed weights: chunks of k; in each, panels of kVectors vectors or one less, so that no n is
-// rounded up by more than a vector; in each, for every step of k, one lane per row of W.
+// Packed weights: chunks of k; in each, panels of Tile::kVectors vectors or one less, so that no n
+// is rounded up by more than a vector; in each, for every step of k, one lane per row of W. Steps
+// come Tile::kDepth values at a time, the last ones filled up with zeros.
 struct Packing {
   int64_t step;    // values of k in a lane
+  int64_t unit;    // values of k, whole steps, that are packed together
   int64_t chunks;  // of k
   int64_t depth;   // of a chunk but the last, a multiple of step
   int64_t vectors;
@@ -21,24 +23,25 @@ struct Packing {
 
 template <class T>
 HRSAM_INLINE Packing packing_of(int64_t n, int64_t k) {
-  // A chunk of one panel and of kRows rows of A together stay in the second-level cache while many
-  // tiles use them. Short chunks also keep sums accurate: in one chain of k additions the rounding
-  // errors of a decoder's f32 logits were twice those of chains of 256.
+  // A chunk of one panel and of Tile::kRows rows of A together stay in the second-level cache while
+  // many tiles use them. Short chunks also keep sums accurate: in one chain of k additions the
+  // rounding errors of a decoder's f32 logits were twice those of chains of 256.
   constexpr int64_t kChunkBytes = 1024;
   Packing p;
   p.step = Multiply<T>::kStep;
   p.chunks = divide_up(k * static_cast<int64_t>(sizeof(T)), kChunkBytes);
-  p.depth = divide_up(divide_up(k, p.chunks), p.step) * p.step;
+  p.unit = Tile<T>::kDepth;
+  p.depth = divide_up(divide_up(k, p.chunks), p.unit) * p.unit;
   p.chunks = divide_up(k, p.depth);
   p.vectors = divide_up(n, kWidth);
-  p.panels = divide_up(p.vectors, kVectors);
+  p.panels = divide_up(p.vectors, Tile<T>::kVectors);
   return p;
 }
 
 // Floats before a chunk's panel; panel = panels: the chunk's end.
 HRSAM_INLINE int64_t panel_offset(const Packing& p, int64_t k, int64_t chunk, int64_t panel) {
   const int64_t begin = chunk * p.depth;
-  const int64_t steps = divide_up(smaller(p.depth, k - begin), p.step);
+  const int64_t steps = divide_up(smaller(p.depth, k - begin), p.unit) * (p.unit / p.step);
   return (begin / p.step * p.vectors + cut(p.vectors, p.panels, panel) * steps) * kWidth;
 }
 
