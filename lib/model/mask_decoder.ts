@@ -1,13 +1,14 @@
 import type { Graph, Value } from '../graph/graph.js';
 import { add } from '../graph/ops/add.js';
 import { attention } from '../graph/ops/attention.js';
+import { cast } from '../graph/ops/cast.js';
 import { concat } from '../graph/ops/concat.js';
 import { depthToSpace } from '../graph/ops/depth_to_space.js';
 import { expand } from '../graph/ops/expand.js';
 import { matmul } from '../graph/ops/matmul.js';
 import { slice } from '../graph/ops/slice.js';
 import type { DecoderConfig } from '../weights/config.js';
-import { linearLayer, normLayer, upscaleLayer, weight } from './layers.js';
+import { type ComputeType, linearLayer, normLayer, upscaleLayer, weight } from './layers.js';
 import type { EncodedPrompts } from './prompt_encoder.js';
 
 export interface Decoded {
@@ -21,6 +22,7 @@ export interface Decoded {
  * Segment Anything's mask decoder (arXiv 2304.02643), weights under `decode_head`.
  * @param embedding (P or 1, h, w, E): one image for all prompts, or one each.
  * @param lengths Number of tokens of each item that count, i32 (P): 1 + masks + its points. Absent: all.
+ * @param compute What products over the image's tokens are made of; training alone leaves f32.
  */
 export function maskDecoder(
   graph: Graph,
@@ -28,6 +30,7 @@ export function maskDecoder(
   prompts: EncodedPrompts,
   config: DecoderConfig,
   lengths?: Value,
+  compute: ComputeType = 'f32',
 ): Decoded {
   const { dim, multimaskOutputs } = config;
   const batch = prompts.sparse.shape[0]!;
@@ -45,7 +48,7 @@ export function maskDecoder(
     const image = graph.reshape(expand(graph, source, batch), [batch, h! * w!, dim]);
     const positions = graph.reshape(prompts.imagePositions, [1, h! * w!, dim]);
     const { queries, keys } = graph.scope('transformer', () =>
-      twoWayTransformer(graph, tokens, image, positions, config, lengths),
+      twoWayTransformer(graph, tokens, image, positions, config, lengths, compute),
     );
     const kernels = Array.from({ length: masks }, (_, i) =>
       mlp(graph, `output_hypernetworks_mlps.${i}`, slice(graph, queries, 1, 1 + i, 2 + i), [
@@ -54,7 +57,7 @@ export function maskDecoder(
         dim / 8,
       ]),
     );
-    const map = upscale(graph, graph.reshape(keys, [batch, h!, w!, dim]), dim);
+    const map = upscale(graph, graph.reshape(keys, [batch, h!, w!, dim]), dim, compute);
     const iouWidths = Array.from({ length: config.iouDepth }, (_, i) =>
       i === config.iouDepth - 1 ? masks : config.iouHiddenDim,
     );
@@ -67,11 +70,12 @@ export function maskDecoder(
 }
 
 /** keys (P, h, w, E) → (P, 2h, 2w, 4·E/8): the last four pixels still side by side. */
-export function upscale(graph: Graph, keys: Value, dim: number): Value {
+export function upscale(graph: Graph, keys: Value, dim: number, compute: ComputeType = 'f32'): Value {
   return graph.scope('output_upscaling', () => {
-    const doubled = depthToSpace(graph, upscaleLayer(graph, '0', keys, dim / 4), 2);
-    const normed = normLayer(graph, '1', doubled, { eps: 1e-6, activation: 'gelu' });
-    return upscaleLayer(graph, '3', normed, dim / 8, { activation: 'gelu' });
+    const source = cast(graph, keys, compute);
+    const doubled = depthToSpace(graph, upscaleLayer(graph, '0', source, dim / 4, { dtype: 'f32' }), 2);
+    const normed = normLayer(graph, '1', doubled, { eps: 1e-6, activation: 'gelu', dtype: compute });
+    return upscaleLayer(graph, '3', normed, dim / 8, { activation: 'gelu', dtype: 'f32' });
   });
 }
 
@@ -101,6 +105,7 @@ export function twoWayTransformer(
   positions: Value,
   config: DecoderConfig,
   lengths?: Value,
+  compute: ComputeType = 'f32',
 ): { queries: Value; keys: Value } {
   const { dim, depth, heads, mlpDim, downsampleRate } = config;
   const inner = dim / downsampleRate;
@@ -113,7 +118,7 @@ export function twoWayTransformer(
     width: number,
     residual?: Value,
     limit?: Value,
-  ) => attentionLayer(graph, name, { q, k, v, width, residual, lengths: limit }, heads);
+  ) => attentionLayer(graph, name, { q, k, v, width, residual, lengths: limit }, heads, compute);
   let queries = tokens;
   let keys = image;
   for (let i = 0; i < depth; i++) {
@@ -176,13 +181,13 @@ function attentionLayer(
   name: string,
   { q, k, v, width, residual, lengths }: AttentionInputs,
   heads: number,
+  compute: ComputeType,
 ): Value {
   return graph.scope(name, () => {
-    const projected = {
-      k: linearLayer(graph, 'k_proj', k, width),
-      v: linearLayer(graph, 'v_proj', v, width),
-    };
-    const attended = attention(graph, linearLayer(graph, 'q_proj', q, width), projected, { heads, lengths });
-    return graph.mark(graph.layer, linearLayer(graph, 'out_proj', attended, q.shape[2]!, { residual }));
+    const project = (layer: string, x: Value) => linearLayer(graph, layer, cast(graph, x, compute), width);
+    const projected = { k: project('k_proj', k), v: project('v_proj', v) };
+    const attended = attention(graph, project('q_proj', q), projected, { heads, lengths });
+    const options = { residual, dtype: 'f32' } as const;
+    return graph.mark(graph.layer, linearLayer(graph, 'out_proj', attended, q.shape[2]!, options));
   });
 }

@@ -14,11 +14,12 @@ export function encoder(graph: Graph, image: Value, config: ModelConfig, compute
     : samEncoder(graph, image, config.encoder, compute);
 }
 
-/** Prompt encoder and mask decoder: an embedding (P or 1, h, w, E) and P prompts → logits and predicted IoUs. */
+/** Prompt encoder and mask decoder: an embedding (P or 1, h, w, E) and P prompts → logits and predicted IoUs, f32. */
 export function maskLogits(
   graph: Graph,
   inputs: PromptValues & { embedding: Value; lengths?: Value },
   config: ModelConfig,
+  compute: ComputeType = 'f32',
 ): Decoded {
   const { embedding, lengths, ...prompts } = inputs;
   const grid: Grid = [embedding.shape[1]!, embedding.shape[2]!];
@@ -28,5 +29,6 @@ export function maskLogits(
     promptEncoder(graph, prompts, grid, config.prompt),
     config.decoder,
     lengths,
+    compute,
   );
 }

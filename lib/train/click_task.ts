@@ -193,7 +193,7 @@ export class ClickTask implements Task<Sample[]> {
   }
 
   #decoder(tokens: number, refine: boolean): Promise<Program> {
-    const { batch, objects, size } = this.options;
+    const { batch, objects, size, compute } = this.options;
     const users = objects * batch;
     const { device, layout } = this.trainer;
     const side = size / this.config.encoder.patchSize;
@@ -214,6 +214,7 @@ export class ClickTask implements Task<Sample[]> {
               mask: refine ? graph.input('mask', [users, size / 4, size / 4]) : undefined,
             },
             this.config,
+            compute,
           );
           const first = slice(graph, masks, 1, 0, 1);
           return {

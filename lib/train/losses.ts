@@ -90,6 +90,7 @@ export function clickLoss(config: ModelConfig, shape: ClickShape, compute: Compu
           mask: from > 0 ? graph.input('mask', [(to - from) * users, height / 4, width / 4]) : undefined,
         },
         config,
+        compute,
       );
     const mask = (logits: Value, times: number) => {
       const full = bilinearResize(graph, logits, [height, width], false);

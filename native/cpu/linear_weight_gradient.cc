@@ -64,31 +64,12 @@ HRSAM_INLINE void multiply_columns(int64_t vectors, const float* a, const float*
 }
 
 #if defined(HRSAM_ISA_amx)
-// a [kWidth steps][kPanelRows][step] as pack_turned() leaves it.
-template <bool kWide>
-void multiply_tiles(const float* a, const float* b, int64_t steps, float* tile) {
-  constexpr int64_t kStride = (kWide ? 2 : 1) * kWidth, kBytes = kStride * 4;
-  before_tile_loads();
-  _tile_zero(0);
-  _tile_zero(2);
-  if constexpr (kWide) {
-    _tile_zero(1);
-    _tile_zero(3);
-  }
-  for (int64_t k = 0; k < steps; k += kWidth, b += kWidth * kStride, a += kWidth * 2 * kTileRows)
-    tiles_step<true, kWide>(reinterpret_cast<const bf16*>(a), kTileDepth, b);
-  _tile_stored(0, tile, kBytes);
-  _tile_stored(2, tile + kTileRows * kStride, kBytes);
-  if constexpr (kWide) {
-    _tile_stored(1, tile + kWidth, kBytes);
-    _tile_stored(3, tile + kTileRows * kStride + kWidth, kBytes);
-  }
-}
-
+// a: as pack_turned() leaves it.
 template <>
 inline void multiply_columns<bf16>(int64_t vectors, const float* a, const float* b, int64_t steps,
                                    float* tile) {
-  vectors > 1 ? multiply_tiles<true>(a, b, steps, tile) : multiply_tiles<false>(a, b, steps, tile);
+  multiply_tile(2 * kTileRows, vectors, reinterpret_cast<const bf16*>(a), 0, b,
+                steps * Multiply<bf16>::kStep, tile, false);
 }
 #endif
 

@@ -47,11 +47,11 @@ class Matmul : public Op {
     for (int64_t panel = 0; panel < p.panels; ++panel) {
       const int64_t first = cut(p.vectors, p.panels, panel);
       const int64_t vectors = cut(p.vectors, p.panels, panel + 1) - first;
-      const MicroKernel<float> kernel{rows, vectors};
       for (int64_t chunk = 0; chunk < p.chunks; ++chunk) {
         const int64_t k = chunk * p.depth;
-        kernel(b + k, k_, packed_.as<float>() + panel_offset(p, k_, chunk, panel),
-               smaller(p.depth, k_ - k), tile, chunk > 0);
+        multiply_tile(rows, vectors, b + k, k_,
+                      packed_.as<float>() + panel_offset(p, k_, chunk, panel),
+                      smaller(p.depth, k_ - k), tile, chunk > 0);
       }
       const int64_t width = vectors * kWidth, begin = first * kWidth;
       for (int64_t j = 0; j < smaller(width, m_ - begin); ++j)

@@ -23,23 +23,19 @@ HRSAM_INLINE void before_tile_loads() { asm volatile("" ::: "memory"); }
 // cost a switch of threads nothing afterwards.
 class Tiles {
  public:
-  Tiles() { set_rows(kTileRows, kTileRows); }
-  ~Tiles() { _tile_release(); }
-  Tiles(const Tiles&) = delete;
-  Tiles& operator=(const Tiles&) = delete;
-
-  // Rows of the left matrix that 4 and 5 hold, and of the sums 0, 1 and 2, 3. Clears all tiles.
-  static void set_rows(int first, int second) {
+  Tiles() {
     struct alignas(64) {
       uint8_t palette = 1, start_row = 0, reserved[14] = {};
       uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-      uint8_t rows[16] = {};
+      uint8_t rows[16] = {kTileRows, kTileRows, kTileRows, kTileRows,
+                          kTileRows, kTileRows, kTileRows, kTileRows};
     } shape;
-    const int rows[] = {first, first, second, second, first, second, kTileRows, kTileRows};
-    for (int i = 0; i < 8; ++i) shape.rows[i] = static_cast<uint8_t>(rows[i]);
     asm volatile("" ::"r"(&shape) : "memory");  // gcc takes the next line to read 8 bytes of it
     _tile_loadconfig(&shape);
   }
+  ~Tiles() { _tile_release(); }
+  Tiles(const Tiles&) = delete;
+  Tiles& operator=(const Tiles&) = delete;
 };
 
 }  // namespace hrsam::cpu::HRSAM_ISA

@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "../../plan/integers.h"
 #include "tiles.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -134,23 +133,23 @@ HRSAM_INLINE Kernel<T> kernel_for(int64_t rows, int64_t vectors) {
   return micro_kernel<T, R, N>;
 }
 
-// micro_kernel() for up to Tile<T>::kRows rows and Tile<T>::kVectors vectors.
+// tile (rows, vectors·kWidth) = or += a · panel, for up to Tile<T>::kRows rows and
+// Tile<T>::kVectors vectors.
 template <class T>
-struct MicroKernel {
-  int64_t rows, vectors;
-  void operator()(const T* a, int64_t lda, const float* b, int64_t depth, float* tile,
-                  bool accumulate) const {
-    kernel_for<T>(rows, vectors)(a, lda, b, depth, tile, accumulate);
-  }
-};
+inline void multiply_tile(int64_t rows, int64_t vectors, const T* a, int64_t lda,
+                          const float* panel, int64_t depth, float* tile, bool accumulate) {
+  kernel_for<T>(rows, vectors)(a, lda, panel, depth, tile, accumulate);
+}
 
 #if defined(HRSAM_ISA_amx)
 
-// kTall: more than 16 rows.
+// What the tiles multiply lies as they load it: for every step 32 rows of 32 numbers of the left
+// matrix, one after the other, and 16 rows of pairs of 16 or 32 columns of the right one. kTall:
+// more than 16 rows, kWide: more than 16 columns.
 template <bool kTall, bool kWide>
-HRSAM_INLINE void tiles_step(const bf16* a, int64_t lda, const float* b) {
+HRSAM_INLINE void tiles_step(const bf16* a, const float* b) {
   constexpr int kRowBytes = (kWide ? 2 : 1) * 64;
-  _tile_loadd(4, a, lda * 2);
+  _tile_loadd(4, a, 64);
   _tile_loadd(6, b, kRowBytes);
   _tile_dpbf16ps(0, 4, 6);
   if constexpr (kWide) {
@@ -158,16 +157,14 @@ HRSAM_INLINE void tiles_step(const bf16* a, int64_t lda, const float* b) {
     _tile_dpbf16ps(1, 4, 7);
   }
   if constexpr (kTall) {
-    _tile_loadd(5, a + kTileRows * lda, lda * 2);
+    _tile_loadd(5, a + kTileRows * kTileDepth, 64);
     _tile_dpbf16ps(2, 5, 6);
     if constexpr (kWide) _tile_dpbf16ps(3, 5, 7);
   }
 }
 
-// tile (rows, 16 or 32) = or += a · panel; the rows of A that 5 holds may be fewer.
 template <bool kTall, bool kWide>
-void tiles_kernel(const bf16* a, int64_t lda, const float* b, int64_t depth, int64_t rows,
-                  float* tile, bool accumulate) {
+void tiles_kernel(const bf16* a, const float* b, int64_t depth, float* tile, bool accumulate) {
   constexpr int64_t kStride = (kWide ? 2 : 1) * kWidth, kBytes = kStride * 4;
   before_tile_loads();
   if (accumulate) {
@@ -181,15 +178,10 @@ void tiles_kernel(const bf16* a, int64_t lda, const float* b, int64_t depth, int
     if constexpr (kTall) _tile_zero(2);
     if constexpr (kTall && kWide) _tile_zero(3);
   }
-  int64_t k = 0;
-  for (; k + kTileDepth <= depth; k += kTileDepth, b += kTileDepth / 2 * kStride)
-    tiles_step<kTall, kWide>(a + k, lda, b);
-  if (k < depth) {  // W is filled up with zeros, A's rows are not
-    alignas(64) bf16 edge[2 * kTileRows * kTileDepth] = {};
-    for (int64_t i = 0; i < rows; ++i)
-      memcpy(edge + i * kTileDepth, a + i * lda + k, static_cast<size_t>(depth - k) * sizeof(bf16));
-    before_tile_loads();
-    tiles_step<kTall, kWide>(edge, kTileDepth, b);
+  for (int64_t k = 0; k < depth; k += kTileDepth) {
+    tiles_step<kTall, kWide>(a, b);
+    a += 2 * kTileRows * kTileDepth;
+    b += kTileDepth / 2 * kStride;
   }
   _tile_stored(0, tile, kBytes);
   if constexpr (kWide) _tile_stored(1, tile + kWidth, kBytes);
@@ -198,20 +190,13 @@ void tiles_kernel(const bf16* a, int64_t lda, const float* b, int64_t depth, int
 }
 
 template <>
-struct MicroKernel<bf16> {
-  int64_t rows, vectors;
-  void operator()(const bf16* a, int64_t lda, const float* b, int64_t depth, float* tile,
-                  bool accumulate) const {
-    const bool whole = rows == 2 * kTileRows;
-    const int first = static_cast<int>(smaller(rows, kTileRows));
-    if (!whole) Tiles::set_rows(first, static_cast<int>(larger(1, rows - kTileRows)));
-    const auto kernel =
-        rows > kTileRows ? (vectors > 1 ? tiles_kernel<true, true> : tiles_kernel<true, false>)
-                         : (vectors > 1 ? tiles_kernel<false, true> : tiles_kernel<false, false>);
-    kernel(a, lda, b, depth, rows, tile, accumulate);
-    if (!whole) Tiles::set_rows(kTileRows, kTileRows);
-  }
-};
+inline void multiply_tile<bf16>(int64_t rows, int64_t vectors, const bf16* a, int64_t,
+                                const float* panel, int64_t depth, float* tile, bool accumulate) {
+  const auto kernel = rows > kTileRows
+                          ? (vectors > 1 ? tiles_kernel<true, true> : tiles_kernel<true, false>)
+                          : (vectors > 1 ? tiles_kernel<false, true> : tiles_kernel<false, false>);
+  kernel(a, panel, depth, tile, accumulate);
+}
 
 #endif
 

@@ -44,7 +44,7 @@ void spin<bf16>(float* data, int64_t repeats) {
   const float* b = data + kDepth * Tile<bf16>::kRows;
   for (int64_t repeat = 0; repeat < repeats; ++repeat)
     for (int64_t k = 0; k < kSteps; ++k)
-      tiles_step<true, true>(reinterpret_cast<const bf16*>(data) + k * kTileDepth, kDepth * 2,
+      tiles_step<true, true>(reinterpret_cast<const bf16*>(data) + k * 2 * kTileRows * kTileDepth,
                              b + k * kTileDepth * kWidth);
   _tile_stored(0, data, 64);
   _tile_stored(1, data, 64);
