@@ -28,14 +28,16 @@ const scratch = mkdtempSync(join(tmpdir(), 'hrsam-parallel-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 const at = (...names: string[]) => join(scratch, ...names);
 
-/** Another Device object of the CPU: a program refuses tensors of the one by the other, as between two GPUs. */
+/** Another Device object of the same processor: a program refuses tensors of the one by the other, as between two GPUs. */
 async function anotherDevice(): Promise<Device> {
   vi.resetModules();
   const { Device: Other } = await import('../../lib/runtime/device.js');
-  return Other.open('cpu') as unknown as Device;
+  return Other.open(NAME) as unknown as Device;
 }
 
-const first = Device.open('cpu');
+/** The device under test: HRSAM_TEST_DEVICE, else the CPU. */
+const NAME = process.env.HRSAM_TEST_DEVICE ?? 'cpu';
+const first = Device.open(NAME);
 let second: Device;
 let third: Device;
 beforeAll(async () => {
