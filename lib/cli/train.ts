@@ -25,6 +25,9 @@ an index.json (a list of {image, mask}), or folders of such folders; without any
 The folder --out then holds model.safetensors (the parameters' moving average), checkpoint.safetensors, log.jsonl and
 curves.png. Ctrl-C ends the step under way and saves; --resume goes on as if nothing had happened.
 
+With several devices (auto takes one) each computes another of a step's micro-batches, of which "accumulate" in the recipe
+says how many there are. The result is that of one device to the byte, so --resume may be on more or fewer of them.
+
 Example:
   $ hrsam train finetune --config recipe.json --data photos --out run
   $ hrsam train finetune --out run --data photos --resume`;
@@ -33,7 +36,7 @@ const DISTILL_HELP = `
 The recipe is JSON with "task": "distill"; its model describes the student's encoder. The student learns the embeddings
 that the teacher made of the same pictures, by their mean squared error; prompt encoder and mask decoder are the
 teacher's and stay as they are. Any model can teach, SAM or HRSAM: hrsam embed fills the folder. For what is in --out,
-and for --resume, see hrsam train finetune --help.
+for --resume and for several devices, see hrsam train finetune --help.
 
 Example:
   $ hrsam embed photos -w sam_vit_h.pth -o embeddings
@@ -68,7 +71,7 @@ function withOptions(command: Command): Command {
     .option('--init <weights>', 'begin with these where they fit')
     .option('--resume', 'go on from the checkpoint in --out')
     .option('--every <minutes>', 'between checkpoints', minutes, 5)
-    .option('-d, --device <name>', 'cpu, cuda, cuda:N or auto', 'auto')
+    .option('-d, --device <names>', 'cpu, cuda, cuda:N, several like cuda:0,cuda:1, or auto', 'auto')
     .option('--threads <n>', 'CPU threads (default: all)', wholeNumber(1))
     .action((options: TrainOptions) => train(command.name() as Recipe['task'], options));
 }
@@ -80,13 +83,13 @@ async function train(task: Recipe['task'], options: TrainOptions): Promise<void>
   if (!resume && !config) usageError('a recipe is needed: --config recipe.json, or --resume');
   if (teacher && (teacher.length === 0 || teacher.length !== data.length))
     usageError('a teacher is needed: for each --data a --teacher, the embeddings of its pictures');
-  const [{ beginTraining, resumeTraining }, { readRecipe }, { Device }] = await Promise.all([
+  const [{ beginTraining, resumeTraining }, { readRecipe }, { openDevices }] = await Promise.all([
     import('../train/training.js'),
     import('../train/recipe.js'),
-    import('../runtime/device.js'),
+    import('./devices.js'),
   ]);
-  const device = Device.open(options.device);
-  if (threads) await device.setThreads(threads);
+  const devices = openDevices(options.device);
+  if (threads) for (const device of devices) await device.setThreads(threads);
   const show = reporter();
   const common = {
     task,
@@ -99,9 +102,9 @@ async function train(task: Recipe['task'], options: TrainOptions): Promise<void>
     onNote: (note: string) => process.stderr.write(`hrsam: ${note}\n`),
   };
   try {
-    if (resume) await resumeTraining(device, common);
+    if (resume) await resumeTraining(devices, common);
     else
-      await beginTraining(device, readRecipe(readJson(config!, 'ERR_CONFIG'), config), { ...common, init });
+      await beginTraining(devices, readRecipe(readJson(config!, 'ERR_CONFIG'), config), { ...common, init });
   } finally {
     show.end();
   }

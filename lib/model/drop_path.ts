@@ -11,11 +11,12 @@ type EncoderConfig = Pick<ModelConfig, 'encoder'>;
 export function dropRates({ encoder }: EncoderConfig, rate: number): number[] {
   const stageEnds = 'stageEnds' in encoder ? encoder.stageEnds : [];
   const multiScale = 'downsampleSizes' in encoder && encoder.downsampleSizes.length > 0;
+  const scans = 'cycles' in encoder && encoder.cycles > 0 ? (multiScale ? 2 : 1) : 0;
   const rates: number[] = [];
   for (let i = 0; i < encoder.depth; i++) {
     const own = (rate * i) / Math.max(1, encoder.depth - 1);
     // Attention and MLP, and before the end of a stage the scan; after it HRSAM++ has another.
-    const branches = stageEnds.includes(i) ? (multiScale ? 4 : 3) : 2;
+    const branches = 2 + (stageEnds.includes(i) ? scans : 0);
     rates.push(...Array.from({ length: branches }, () => own));
   }
   return rates;

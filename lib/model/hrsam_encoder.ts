@@ -16,7 +16,7 @@ type EncoderConfig = HrsamConfig['encoder'];
 
 /**
  * The HRSAM and HRSAM++ encoders: image (B, 3, H, W) f32, normalised, H and W multiples of the patch → embedding
- * (B, h, w, E) f32. arXiv 2407.02109. HRSAM++ is HRSAM with `downsampleSizes`.
+ * (B, h, w, E) f32. arXiv 2407.02109. HRSAM++ is HRSAM with `downsampleSizes`; with 0 `cycles` there are no scans.
  */
 export function hrsamEncoder(graph: Graph, image: Value, config: EncoderConfig, compute: ComputeType): Value {
   return graph.scope('backbone', () => {
@@ -30,6 +30,7 @@ export function hrsamEncoder(graph: Graph, image: Value, config: EncoderConfig, 
     let sum: Value | undefined;
     for (let i = 0; i < config.depth; i++) {
       const stage = config.stageEnds.indexOf(i);
+      const scanned = stage >= 0 && config.cycles > 0;
       const scanBlock = (name: string, segments: readonly number[]) => {
         x = graph.mark(
           `${name}.${stage}`,
@@ -37,7 +38,7 @@ export function hrsamEncoder(graph: Graph, image: Value, config: EncoderConfig, 
         );
       };
       // The scales on their own before the stage's last block; in HRSAM++ all of them as one sequence after it.
-      if (stage >= 0) scanBlock(multiScale ? 'ss_mamba_blocks' : 'mamba_blocks', sequences);
+      if (scanned) scanBlock(multiScale ? 'ss_mamba_blocks' : 'mamba_blocks', sequences);
       x = graph.mark(
         `blocks.${i}`,
         block(graph, `blocks.${i}`, x, {
@@ -49,7 +50,7 @@ export function hrsamEncoder(graph: Graph, image: Value, config: EncoderConfig, 
           scales,
         }),
       );
-      if (stage >= 0 && multiScale) scanBlock('ms_mamba_blocks', [gridTokens(grids)]);
+      if (scanned && multiScale) scanBlock('ms_mamba_blocks', [gridTokens(grids)]);
       if (stage >= 0) {
         const tap = lateral(graph, stage, fuseScales(graph, stage, x, grids), config.outDim, compute);
         sum = sum ? add(graph, tap, sum) : tap;

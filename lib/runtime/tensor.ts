@@ -61,9 +61,18 @@ export class Tensor<T extends DType = DType> {
 
   /** Overwrites the content. @throws HrsamError ERR_SHAPE when type or length differ. */
   write(data: TensorData): this {
-    if (data?.constructor !== ARRAYS[this.dtype] || data.length !== this.size) {
+    return this.#write(data, data?.length === this.size, `${this.size}`);
+  }
+
+  /** Overwrites the first elements, as many as `data` has. @throws HrsamError ERR_SHAPE when type differs or it is longer. */
+  writeStart(data: TensorData): this {
+    return this.#write(data, data?.length <= this.size, `${this.size} at most`);
+  }
+
+  #write(data: TensorData, fits: boolean, length: string): this {
+    if (data?.constructor !== ARRAYS[this.dtype] || !fits) {
       throw new HrsamError('ERR_SHAPE', 'data of a tensor', {
-        expected: `${ARRAYS[this.dtype].name} of length ${this.size} for ${this.dtype} [${this.shape}]`,
+        expected: `${ARRAYS[this.dtype].name} of length ${length} for ${this.dtype} [${this.shape}]`,
         actual: data == null ? `${data}` : `${data.constructor?.name} of length ${data.length}`,
       });
     }

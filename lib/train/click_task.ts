@@ -18,10 +18,10 @@ import { forwardProgram, gradientHalf } from './gradient_program.js';
 import { joined } from './joined.js';
 import { type ClickShape, clickLoss, repeated } from './losses.js';
 import { normalised } from './normalise.js';
+import type { Replica } from './replica.js';
 import type { Sample } from './samples/mixture.js';
 import { someOf } from './samples/source.js';
 import type { Task, TaskBatch } from './task.js';
-import type { Trainer } from './trainer.js';
 
 export interface ClickTaskOptions extends PlayerOptions, DropPathOptions {
   /** Side of the samples. */
@@ -64,7 +64,7 @@ export class ClickTask implements Task<Sample[]> {
   readonly #spare: Tensors[] = [];
 
   constructor(
-    readonly trainer: Trainer,
+    readonly replica: Replica,
     readonly config: ModelConfig,
     readonly fixed: ConstantSource,
     readonly sample: (index: number) => Promise<Sample>,
@@ -82,7 +82,7 @@ export class ClickTask implements Task<Sample[]> {
 
   async batch(samples: Sample[], index: number): Promise<TaskBatch> {
     const { seed, batch, objects, clicks, steps, goOn, size } = this.options;
-    const { device } = this.trainer;
+    const { device } = this.replica;
     const draws = new Draws(seed, index, 1);
     const masks = objectMasks(samples, objects);
     const square = { width: size, height: size };
@@ -94,7 +94,7 @@ export class ClickTask implements Task<Sample[]> {
     const image = owned.add(
       device.tensor([batch, 3, size, size], 'f32', normalised(samples, this.config.image)),
     );
-    const dropped = droppedBranches(this.trainer, this.config, this.options, index, owned);
+    const dropped = droppedBranches(this.replica, this.config, this.options, index, owned);
     const encoded = await this.#encode({ image, ...dropped }, owned);
     const made = await this.#play(encoded.embedding!, players, count);
     const later = Array.from({ length: count - 1 }, (_, i) => i + 1);
@@ -134,7 +134,7 @@ export class ClickTask implements Task<Sample[]> {
   /** Lets the model as it is answer `count` prompts of each sample. */
   async #play(embedding: Tensor, players: ClickPlayer[], count: number): Promise<ClickStep[]> {
     using owned = new Owned();
-    const { state, device } = this.trainer;
+    const { state, device } = this.replica;
     await Promise.all(players.map((player) => player.begin()));
     const steps: ClickStep[] = [];
     let mask: Tensor | undefined;
@@ -170,7 +170,7 @@ export class ClickTask implements Task<Sample[]> {
   }
 
   #promptTensors({ count, tokens, points, labels, lengths }: PromptArrays, owned: Owned) {
-    const { device } = this.trainer;
+    const { device } = this.replica;
     return {
       points: owned.add(device.tensor([count, tokens, 2], 'f32', points)),
       point_labels: owned.add(device.tensor([count, tokens], 'f32', labels)),
@@ -180,7 +180,7 @@ export class ClickTask implements Task<Sample[]> {
 
   /** The embedding, and what its backward pass needs. */
   async #encode(inputs: Tensors, owned: Owned): Promise<Tensors> {
-    const { state, device } = this.trainer;
+    const { state, device } = this.replica;
     // The halves' border does not depend on the number of tokens.
     const program = await this.#programs.get('encoder', () => this.#half('first', TOKEN_BUCKET));
     const kept =
@@ -195,7 +195,7 @@ export class ClickTask implements Task<Sample[]> {
   #decoder(tokens: number, refine: boolean): Promise<Program> {
     const { batch, objects, size, compute } = this.options;
     const users = objects * batch;
-    const { device, layout } = this.trainer;
+    const { device, layout } = this.replica;
     const side = size / this.config.encoder.patchSize;
     const area = [size, size] as const;
     return this.#programs.get(`decoder ${tokens} ${refine}`, () =>
@@ -239,7 +239,7 @@ export class ClickTask implements Task<Sample[]> {
   #half(half: 'first' | 'second', tokens: number): Promise<Program> {
     const { batch, objects, size, steps, focal, compute, recompute, dropPath } = this.options;
     const shape = { batch, height: size, width: size, tokens, objects, steps, focal };
-    const { device, layout } = this.trainer;
+    const { device, layout } = this.replica;
     const options = { recompute, dropPath: dropPath > 0 };
     return gradientHalf(half, device, layout, clickLoss(this.config, shape, compute), this.fixed, options);
   }

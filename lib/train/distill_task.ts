@@ -6,9 +6,9 @@ import type { ModelConfig } from '../weights/config.js';
 import { type DropPathOptions, droppedBranches } from './dropped_branches.js';
 import { joined } from './joined.js';
 import { distillationLoss } from './losses.js';
+import type { Replica } from './replica.js';
 import type { Task, TaskBatch } from './task.js';
 import type { TaughtPicture } from './taught_pictures.js';
-import type { Trainer } from './trainer.js';
 
 export interface DistillTaskOptions extends DropPathOptions {
   /** Side of the pictures. */
@@ -22,7 +22,7 @@ export class DistillTask implements Task<TaughtPicture[]> {
   #program: Promise<Program> | undefined;
 
   constructor(
-    readonly trainer: Trainer,
+    readonly replica: Replica,
     readonly config: ModelConfig,
     readonly fixed: ConstantSource,
     readonly sample: (index: number) => Promise<TaughtPicture>,
@@ -40,10 +40,10 @@ export class DistillTask implements Task<TaughtPicture[]> {
 
   async batch(pictures: TaughtPicture[], index: number): Promise<TaskBatch> {
     const { size, batch, compute, recompute, dropPath } = this.options;
-    const { device } = this.trainer;
+    const { device } = this.replica;
     const side = size / this.config.encoder.patchSize;
     const shape = { batch, height: size, width: size };
-    this.#program ??= this.trainer.program(distillationLoss(this.config, shape, compute), this.fixed, {
+    this.#program ??= this.replica.program(distillationLoss(this.config, shape, compute), this.fixed, {
       recompute,
       dropPath: dropPath > 0,
     });
@@ -51,7 +51,7 @@ export class DistillTask implements Task<TaughtPicture[]> {
     using owned = new Owned();
     const f32 = (sides: number[], data: Float32Array) => owned.add(device.tensor(sides, 'f32', data));
     const inputs = {
-      ...droppedBranches(this.trainer, this.config, this.options, index, owned),
+      ...droppedBranches(this.replica, this.config, this.options, index, owned),
       image: f32([batch, 3, size, size], joined(pictures.map(({ image }) => image))),
       target: f32([batch, side, side, this.config.decoder.dim], joined(pictures.map(({ target }) => target))),
     };

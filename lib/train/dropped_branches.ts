@@ -3,7 +3,7 @@ import { BRANCH_SCALES, dropRates } from '../model/drop_path.js';
 import type { Owned } from '../runtime/owned.js';
 import type { Tensors } from '../runtime/program.js';
 import type { ModelConfig } from '../weights/config.js';
-import type { Trainer } from './trainer.js';
+import type { Replica } from './replica.js';
 
 export interface DropPathOptions {
   /** How likely a branch of the last block is left out. */
@@ -32,7 +32,7 @@ export function drawnScales(
 
 /** The input that a gradient program with drop path has besides; none without. */
 export function droppedBranches(
-  { device }: Trainer,
+  { device }: Pick<Replica, 'device'>,
   config: ModelConfig,
   options: DropPathOptions,
   index: number,

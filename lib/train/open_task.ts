@@ -3,11 +3,11 @@ import { ClickTask } from './click_task.js';
 import { DistillTask } from './distill_task.js';
 import type { FixedTensors } from './parameters.js';
 import type { DistillRecipe, FinetuneRecipe, Recipe } from './recipe.js';
+import type { Replica } from './replica.js';
 import { openSamples } from './sets.js';
 import type { Task } from './task.js';
 import { TaughtPictures } from './taught_pictures.js';
 import { type Teacher, taughtRecipe } from './teacher.js';
-import type { Trainer } from './trainer.js';
 
 export interface TaskSources {
   /** Folders of data sets. */
@@ -21,38 +21,45 @@ export interface TaskSources {
 /** Decoded pictures kept in memory. */
 const CACHE_BYTES = 2 ** 31;
 
-/** @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_CONFIG, ERR_ARGUMENT for data that are not there or not what the recipe is about */
-export function openTask(
+/** Where a task runs. */
+export interface Place {
+  replica: Replica;
+  /** What is not trained, on the replica's device. */
+  constants: FixedTensors;
+}
+
+/**
+ * One task for each place. They share their data.
+ * @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_CONFIG, ERR_ARGUMENT for data that are not there or not what the recipe is about
+ */
+export function openTasks(
   recipe: Recipe,
-  trainer: Trainer,
-  constants: FixedTensors,
+  places: readonly [Place, ...Place[]],
   sources: TaskSources,
-): Promise<Task> {
+): Promise<Task[]> {
   return recipe.task === 'finetune'
-    ? openClicks(recipe, trainer, constants, sources)
-    : openDistillation(recipe, trainer, constants, sources);
+    ? openClicks(recipe, places, sources)
+    : openDistillation(recipe, places, sources);
 }
 
 async function openClicks(
   recipe: FinetuneRecipe,
-  trainer: Trainer,
-  constants: FixedTensors,
+  places: readonly Place[],
   { data, onCorrupt }: TaskSources,
-): Promise<Task> {
+): Promise<Task[]> {
   const { clicks, focal, model } = recipe;
   const { objects } = clicks;
   const sample = await openSamples(recipe, data, { cacheBytes: CACHE_BYTES, objects, onCorrupt });
   const { most, steps, ...rest } = clicks;
   const options = { ...rest, ...shared(recipe), focal, clicks: most, steps };
-  return new ClickTask(trainer, model, constants, sample, options);
+  return places.map(({ replica, constants }) => new ClickTask(replica, model, constants, sample, options));
 }
 
 async function openDistillation(
   recipe: DistillRecipe,
-  trainer: Trainer,
-  constants: FixedTensors,
+  places: readonly [Place, ...Place[]],
   { data, teacher, onCorrupt }: TaskSources,
-): Promise<Task> {
+): Promise<Task[]> {
   if (teacher?.stores.length !== data.length || data.length === 0)
     throw new HrsamError('ERR_ARGUMENT', 'folders of embeddings', {
       expected: 'one for each folder of pictures, of which there is at least one',
@@ -60,10 +67,12 @@ async function openDistillation(
     });
   const { model, size, seed } = taughtRecipe(recipe, teacher);
   const roots = data.map((root, i) => [root, teacher.stores[i]!] as const);
-  const { device } = trainer;
+  const { device } = places[0].replica;
   const pictures = await TaughtPictures.open(device, roots, { size, seed, image: model.image, onCorrupt });
   const sample = (index: number) => pictures.sample(index);
-  return new DistillTask(trainer, model, constants, sample, shared(recipe));
+  return places.map(
+    ({ replica, constants }) => new DistillTask(replica, model, constants, sample, shared(recipe)),
+  );
 }
 
 const shared = ({ size, batch, seed, dtype: compute, dropPath, recompute }: Recipe) => ({

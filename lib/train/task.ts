@@ -1,4 +1,4 @@
-import type { MicroBatch } from './trainer.js';
+import type { MicroBatch } from './replica.js';
 
 /** A micro-batch ready to be learned from. Dispose it once that is done. */
 export interface TaskBatch extends Disposable {
@@ -7,7 +7,7 @@ export interface TaskBatch extends Disposable {
   figures: Record<string, number>;
 }
 
-/** What is learned. Everything it makes follows from its seed, an index and the parameters. */
+/** What is learned, on one device. Everything it makes follows from its seed, an index and the parameters. */
 export interface Task<Data = unknown> {
   /** Samples in a micro-batch. */
   readonly samples: number;

@@ -1,12 +1,14 @@
 import { HrsamError } from '../errors.js';
-import type { ConstantSource } from '../graph/compile.js';
 import type { AdamWOptions, ParameterGroup } from '../graph/ops/adamw.js';
 import type { Device } from '../runtime/device.js';
 import { Owned } from '../runtime/owned.js';
-import type { Program, Tensors } from '../runtime/program.js';
+import type { Program } from '../runtime/program.js';
 import type { Tensor } from '../runtime/tensor.js';
-import { gradientProgram, type Loss, type TrainingGraphOptions, updateProgram } from './gradient_program.js';
+import { allOf } from './all_of.js';
+import { Followers } from './followers.js';
+import { updateProgram } from './gradient_program.js';
 import type { ParameterLayout } from './layout.js';
+import { type MicroBatch, type OnOutputs, Replica } from './replica.js';
 import { learningRate, type Schedule } from './schedule.js';
 
 export interface TrainerOptions {
@@ -20,47 +22,47 @@ export interface TrainerOptions {
 /** As published; gradients are not clipped. */
 export const ADAMW: AdamWOptions = { betas: [0.9, 0.999], eps: 1e-8, clip: 0 };
 
-/** What one step is made of: its micro-batches, of shapes that `program` was compiled for. */
-export interface MicroBatch {
-  program: Program;
-  inputs: Tensors;
-  /** Samples in it. */
-  size: number;
-}
+/** Micro-batches that are computed at the same time, the i-th one by the i-th replica. */
+export type Round = readonly [MicroBatch, ...MicroBatch[]];
 
 /**
- * Parameters on a device and the steps that change them. It knows neither data nor models: programs come from
- * `program()`, batches from the caller.
+ * Parameters on one or several devices and the steps that change them. It knows neither data nor models: programs come
+ * from the replicas, batches from the caller. Micro-batch after micro-batch is added to one gradient, wherever it was
+ * computed, and one update is made and copied: the result is the same bits on any number of devices of one kind.
  */
 export class Trainer {
-  /** (4, P): parameters, first and second moments, moving average. */
-  readonly state: Tensor;
-  readonly #gradient: Tensor;
+  /** One for each device; the first one has moments and moving average as they are, the others parameters alone. */
+  readonly replicas: readonly [Replica, ...Replica[]];
+  readonly #followers: Followers | undefined;
   readonly #zeros: Float32Array;
   readonly #step: Tensor;
+  readonly #owned: Owned;
   #taken: number;
 
   private constructor(
-    readonly device: Device,
     readonly layout: ParameterLayout,
     readonly options: TrainerOptions,
     readonly update: Program,
-    state: Float32Array,
+    first: Replica,
+    followers: Followers | undefined,
+    owned: Owned,
     taken: number,
   ) {
-    this.state = device.tensor([4, layout.size], 'f32', state);
-    this.#gradient = device.tensor([layout.size], 'f32');
+    this.replicas = [first, ...(followers?.replicas ?? [])];
+    this.#followers = followers;
     this.#zeros = new Float32Array(layout.size);
-    this.#step = device.tensor([5], 'f32');
+    this.#step = owned.add(first.device.tensor([5], 'f32'));
+    this.#owned = owned.move();
     this.#taken = taken;
   }
 
   /**
+   * @param devices The first one makes the updates.
    * @param state (4, P): from `initialState`, or a checkpoint's.
    * @param taken Steps taken before.
    */
   static async create(
-    device: Device,
+    devices: Device | readonly [Device, ...Device[]],
     layout: ParameterLayout,
     options: TrainerOptions,
     state: Float32Array,
@@ -72,8 +74,12 @@ export class Trainer {
         actual: state.length,
       });
     }
-    const update = await updateProgram(device, layout, options.groups, options.adamw ?? ADAMW);
-    return new Trainer(device, layout, options, update, state, taken);
+    const [device, ...others] = [devices].flat() as [Device, ...Device[]];
+    using owned = new Owned();
+    const update = owned.add(await updateProgram(device, layout, options.groups, options.adamw ?? ADAMW));
+    const first = owned.add(new Replica(device, layout, state));
+    const followers = others.length > 0 ? owned.add(await Followers.create(first, others, state)) : undefined;
+    return new Trainer(layout, options, update, first, followers, owned, taken);
   }
 
   /** Steps taken so far. */
@@ -81,50 +87,37 @@ export class Trainer {
     return this.#taken;
   }
 
-  /** Compiles forward and backward of a loss over this trainer's parameters. The caller disposes it. */
-  program(loss: Loss, frozen?: ConstantSource, options?: TrainingGraphOptions): Promise<Program> {
-    return gradientProgram(this.device, this.layout, loss, frozen, options);
+  /** (4, P), as in `Replica`. */
+  get state(): Tensor {
+    return this.replicas[0].state;
   }
 
   /**
-   * One optimiser step: the mean over all samples of the micro-batches, which are asked for one by one.
+   * One optimiser step: the mean over all samples of the micro-batches, whose rounds are asked for one by one.
    * @param onOutputs Sees what each micro-batch returned besides the gradient; the tensors are disposed after it.
    * @returns The mean loss.
    * @throws HrsamError ERR_INTERNAL when the loss is not finite; the parameters are then as before.
    */
-  async step(
-    batches: Iterable<MicroBatch> | AsyncIterable<MicroBatch>,
-    onOutputs?: (outputs: Tensors, batch: number) => void | Promise<void>,
-  ): Promise<number> {
-    this.#gradient.write(this.#zeros);
+  async step(rounds: Iterable<Round> | AsyncIterable<Round>, onOutputs?: OnOutputs): Promise<number> {
+    const [first] = this.replicas;
+    first.gradient.write(this.#zeros);
     let sum = 0;
     let samples = 0;
-    let count = 0;
-    for await (const { program, inputs, size } of batches) {
-      const index = count++;
-      sum += await this.#backward(program, inputs, size, (outputs) => onOutputs?.(outputs, index));
-      samples += size;
+    for await (const [leading, ...others] of rounds) {
+      const losses = await allOf([
+        first.backward(leading, first.gradient, onOutputs),
+        ...others.map((batch, i) => this.#followers!.backward(i, batch, onOutputs)),
+      ]);
+      for (const i of others.keys()) await this.#followers!.collect(i);
+      for (const loss of losses) sum += loss;
+      for (const { size } of [leading, ...others]) samples += size;
     }
     if (!Number.isFinite(sum)) {
       throw new HrsamError('ERR_INTERNAL', `the loss is ${sum}`, { where: `step ${this.#taken}` });
     }
     await this.#apply(samples);
+    await this.#followers?.update();
     return sum / samples;
-  }
-
-  async #backward(
-    program: Program,
-    inputs: Tensors,
-    size: number,
-    onOutputs: (outputs: Tensors) => void | Promise<void>,
-  ): Promise<number> {
-    using owned = new Owned();
-    const weights = owned.add(this.device.tensor([size], 'f32', new Float32Array(size).fill(1)));
-    const given = { ...inputs, state: this.state, accumulated: this.#gradient, weights };
-    const { gradient: _, ...outputs } = await program.run(given, { into: { gradient: this.#gradient } });
-    for (const tensor of Object.values(outputs)) owned.add(tensor);
-    await onOutputs(outputs);
-    return ((await outputs.loss!.data()) as Float32Array).reduce((total, loss) => total + loss, 0);
   }
 
   async #apply(samples: number): Promise<void> {
@@ -134,13 +127,13 @@ export class Trainer {
     const rate = learningRate(this.#taken, schedule);
     const kept = Math.min(average, t / (t + 9));
     this.#step.write(new Float32Array([rate, 1 - beta1 ** t, 1 - beta2 ** t, samples, kept]));
-    const inputs = { state: this.state, gradient: this.#gradient, step: this.#step };
-    await this.update.run(inputs, { into: { state: this.state } });
+    const { state, gradient } = this.replicas[0];
+    await this.update.run({ state, gradient, step: this.#step }, { into: { state } });
     this.#taken = t;
   }
 
   dispose(): void {
-    for (const item of [this.state, this.#gradient, this.#step, this.update]) item.dispose();
+    this.#owned[Symbol.dispose]();
   }
 
   [Symbol.dispose](): void {

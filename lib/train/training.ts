@@ -6,7 +6,7 @@ import type { SavedTraining } from './checkpoint.js';
 import { layerDecayGroups } from './groups.js';
 import { adoptValues, initialValues } from './initial.js';
 import { ParameterLayout } from './layout.js';
-import { openTask } from './open_task.js';
+import { openTasks, type Place } from './open_task.js';
 import { FixedTensors, recipeTensors, type Values } from './parameters.js';
 import type { Recipe } from './recipe.js';
 import { means, runTask, type StepReport } from './run.js';
@@ -38,12 +38,24 @@ export interface TrainingOptions {
 const LOGGED_STEPS = 20;
 
 /**
+ * One device, or several that compute a step's micro-batches at the same time: as many at most as the recipe accumulates.
+ * Their number does not change the result.
+ */
+export type Devices = Device | readonly [Device, ...Device[]];
+
+/**
  * Trains by a recipe from its beginning; the run's folder then holds checkpoint, model (the parameters' moving average),
  * log and curves.
- * @throws HrsamError ERR_FILE when there is a training in the folder already, and whatever data and weights have wrong
+ * @throws HrsamError ERR_FILE when there is a training in the folder already, ERR_ARGUMENT for more devices than
+ * micro-batches, and whatever data and weights have wrong
  */
-export async function beginTraining(device: Device, given: Recipe, options: TrainingOptions): Promise<void> {
+export async function beginTraining(
+  devices: Devices,
+  given: Recipe,
+  options: TrainingOptions,
+): Promise<void> {
   expectTask(given, options.task, 'recipe');
+  expectWork(given, devices);
   const teacher = options.teacher && (await openTeacher(options.teacher));
   const recipe = given.task === 'distill' && teacher ? taughtRecipe(given, teacher) : given;
   const { trained, fixed } = recipeTensors(recipe);
@@ -55,22 +67,34 @@ export async function beginTraining(device: Device, given: Recipe, options: Trai
   const folder = new RunFolder(options.out);
   await folder.create();
   const start = { recipe, step: 0, state, fixed: (name: string) => kept.get(name)! };
-  await train(device, folder, start, teacher, options);
+  await train(devices, folder, start, teacher, options);
 }
 
 /**
- * Goes on from a folder's last checkpoint, to the byte as if it had never stopped.
- * @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_CONFIG for a checkpoint that is missing, damaged or of another model
+ * Goes on from a folder's last checkpoint, to the byte as if it had never stopped, on as many devices as there are now.
+ * @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_CONFIG for a checkpoint that is missing, damaged or of another model,
+ * ERR_ARGUMENT for more devices than micro-batches
  */
-export async function resumeTraining(device: Device, options: TrainingOptions): Promise<void> {
+export async function resumeTraining(devices: Devices, options: TrainingOptions): Promise<void> {
   const folder = new RunFolder(options.out);
   const saved = await folder.load();
   expectTask(saved.recipe, options.task, folder.checkpoint);
-  await train(device, folder, saved, options.teacher && (await openTeacher(options.teacher)), options);
+  expectWork(saved.recipe, devices);
+  await train(devices, folder, saved, options.teacher && (await openTeacher(options.teacher)), options);
 }
 
 function expectTask({ task }: Recipe, expected: Recipe['task'], where: string): void {
   if (task !== expected) throw new HrsamError('ERR_CONFIG', 'task', { where, expected, actual: task });
+}
+
+/** A device without a micro-batch would sit idle. */
+function expectWork({ accumulate }: Recipe, devices: Devices): void {
+  const count = [devices].flat().length;
+  if (count > accumulate)
+    throw new HrsamError('ERR_ARGUMENT', 'more devices than micro-batches in a step', {
+      expected: `${accumulate} at most (accumulate in the recipe)`,
+      actual: count,
+    });
 }
 
 /** What training begins with: a checkpoint's values as far as they fit, else random ones. */
@@ -96,7 +120,7 @@ const someNames = (names: readonly string[]): string =>
   names.slice(0, NAMES).join(', ') + (names.length > NAMES ? ` and ${names.length - NAMES} more` : '');
 
 async function train(
-  device: Device,
+  devices: Devices,
   folder: RunFolder,
   start: SavedTraining,
   teacher: Teacher | undefined,
@@ -106,31 +130,30 @@ async function train(
   const { data, onNote } = options;
   const { trained, fixed } = recipeTensors(recipe);
   using owned = new Owned();
+  const layout = new ParameterLayout(trained);
   const trainer = owned.add(
-    await Trainer.create(
-      device,
-      new ParameterLayout(trained),
-      trainerOptions(recipe),
-      start.state,
-      start.step,
-    ),
+    await Trainer.create(devices, layout, trainerOptions(recipe), start.state, start.step),
   );
-  const constants = owned.add(new FixedTensors(device, fixed, start.fixed));
+  const places = trainer.replicas.map((replica) => ({
+    replica,
+    constants: owned.add(new FixedTensors(replica.device, fixed, start.fixed)),
+  })) as [Place, ...Place[]];
   const onCorrupt = (error: HrsamError) => onNote?.(`left out: ${error.message}`);
-  const task = owned.add(await openTask(recipe, trainer, constants, { data, teacher, onCorrupt }));
+  const tasks = await openTasks(recipe, places, { data, teacher, onCorrupt });
+  for (const task of tasks) owned.add(task);
   const save = async () => {
     const state = (await trainer.state.data()) as Float32Array;
     await folder.save({ ...start, step: trainer.taken, state });
   };
   // Before the first step too: a run can be resumed wherever it is killed.
   if (start.step === 0) await save();
-  await follow(trainer, task, recipe, folder, save, options);
+  await follow(trainer, tasks, recipe, folder, save, options);
 }
 
 /** Takes the steps; log and checkpoints are kept up. */
 async function follow(
   trainer: Trainer,
-  task: Task,
+  tasks: readonly Task[],
   { accumulate, batch, steps }: Recipe,
   folder: RunFolder,
   save: () => Promise<void>,
@@ -152,7 +175,7 @@ async function follow(
     await save();
     saved = performance.now();
   };
-  await runTask(trainer, task, {
+  await runTask(trainer, tasks, {
     accumulate,
     steps,
     signal,

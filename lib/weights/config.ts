@@ -68,8 +68,8 @@ const hrsamEncoderSchema = z
     windowSize: z.number().int().min(1).max(1024),
     /** States per channel of the cycle scan (N). */
     stateDim: width,
-    /** Readings of the cycle scan (R; the authors' `extend_ratio`). */
-    cycles: count,
+    /** Readings of the cycle scan (R; the authors' `extend_ratio`). 0: without cycle-scan blocks, windows alone. */
+    cycles: z.number().int().min(0).max(256),
     patchSize: z.number().int().min(1).max(256),
     inDim: z.number().int().min(1).max(16),
     /** Side of the position table (`img_size / patch_size` of pre-training). */

@@ -69,7 +69,8 @@ const hrsamEncoder = (scope: Scope, config: HrsamConfig['encoder']): void => {
     block.affine('mlp.fc1', [hidden, c]);
     block.affine('mlp.fc2', [c, hidden]);
   }
-  for (const name of scales > 1 ? ['ss_mamba_blocks', 'ms_mamba_blocks'] : ['mamba_blocks']) {
+  const scans = scales > 1 ? ['ss_mamba_blocks', 'ms_mamba_blocks'] : ['mamba_blocks'];
+  for (const name of config.cycles > 0 ? scans : []) {
     for (const stage of stageEnds.keys()) cycleScan(scope.at(name).at(stage), config);
   }
   if (scales > 1) for (const stage of stageEnds.keys()) scope.at('multi_scale_fusion').at(stage).norm(0, c);

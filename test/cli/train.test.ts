@@ -121,8 +121,13 @@ describe('hrsam train finetune', () => {
       1,
       '/none/checkpoint.safetensors',
     ],
+    ['a device twice', ['--out', 'x', '--resume', '-d', 'cpu,cpu:0'], 1, 'given twice; expected one device'],
+    ['devices of two kinds', ['--out', 'x', '--resume', '-d', 'cpu,cuda'], 1, 'devices of different kinds'],
+    ['auto and another', ['--out', 'x', '--resume', '-d', 'auto,cpu'], 1, 'auto is one device'],
+    ['half a list of devices', ['--out', 'x', '--resume', '-d', 'cpu,'], 1, 'a name is missing'],
+    ['a device there is not', ['--out', 'x', '--resume', '-d', 'cpu,cpu:1'], 1, 'there is only cpu:0'],
   ])('%s: exit code and one line', async (_, args, code, text) => {
-    const result = await hrsam(['train', 'finetune', ...args, '-d', 'cpu']);
+    const result = await hrsam(['train', 'finetune', '-d', 'cpu', ...args]);
     expect([result.code, result.stderr]).toEqual([code, expect.stringContaining(text)]);
     expect(result.stderr.trim().split('\n')).toHaveLength(1);
   });

@@ -9,6 +9,7 @@ import { ParameterLayout } from '../../lib/train/layout.js';
 import { distillationLoss } from '../../lib/train/losses.js';
 import { FixedTensors, modelTensors } from '../../lib/train/parameters.js';
 import { initialState } from '../../lib/train/trainer.js';
+import type { HrsamConfig } from '../../lib/weights/config.js';
 import { type PresetName, presetConfig } from '../../lib/weights/presets.js';
 import { values } from '../gradient/support/check.js';
 import { expectWithin } from '../support/compare.js';
@@ -26,6 +27,8 @@ describe('dropRates', () => {
     );
     expect(dropRates(presetConfig('hrsam++-tiny'), 0.3)).toHaveLength(16);
     expect(dropRates(presetConfig('sam-tiny'), 0.3)).toHaveLength(8);
+    const { encoder } = presetConfig('hrsam++-tiny') as HrsamConfig;
+    expect(dropRates({ encoder: { ...encoder, cycles: 0 } }, 0.3)).toHaveLength(8);
     expect(dropRates(presetConfig('hrsam-b'), 0)).toEqual(Array.from({ length: 28 }, () => 0));
   });
 });

@@ -1,8 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { Graph } from '../../lib/graph/graph.js';
 import type { Grid } from '../../lib/graph/ops/window_attention.js';
 import { block } from '../../lib/model/block.js';
 import { hrsamEncoder } from '../../lib/model/hrsam_encoder.js';
-import type { AttentionKind, HrsamConfig } from '../../lib/weights/config.js';
+import { type AttentionKind, type HrsamConfig, validateConfig } from '../../lib/weights/config.js';
+import { expectedTensors } from '../../lib/weights/expected.js';
+import { toInternalName } from '../../lib/weights/names.js';
 import { expectClose } from '../support/compare.js';
 import { encode, hrsamModel } from '../support/models.js';
 import { ACTIVATION, product } from '../support/naive.js';
@@ -131,6 +134,34 @@ describe('encoders of other attention', () => {
       }
     },
   );
+});
+
+describe('encoders without a cycle scan', () => {
+  const config = hrsamModel('tiny-hrsampp').config as HrsamConfig;
+
+  it.each([
+    ['one scale', []],
+    ['two scales', config.encoder.downsampleSizes],
+  ])('have neither its tensors nor its work: %s', (_, downsampleSizes) => {
+    const build = (cycles: number) => {
+      const encoder = { ...config.encoder, cycles, downsampleSizes };
+      const graph = new Graph({ dropPath: true });
+      graph.output('embedding', hrsamEncoder(graph, graph.input('image', [1, 3, 64, 64]), encoder, 'f32'));
+      const variant = downsampleSizes.length > 0 ? 'hrsam++' : 'hrsam';
+      const tensors = expectedTensors(validateConfig({ ...config, variant, encoder }), ['encoder']);
+      return { graph, tensors: tensors.filter(({ optional }) => !optional).map(({ name }) => name) };
+    };
+    const [without, with3] = [build(0), build(3)];
+    const scans = ({ graph }: typeof without) =>
+      graph.nodes.filter(({ op }) => op.name === 'cycle_scan').length;
+    const stages = config.encoder.stageEnds.length;
+    expect([scans(without), scans(with3)]).toEqual([0, stages * (downsampleSizes.length > 0 ? 2 : 1)]);
+    expect(without.tensors).toEqual(with3.tensors.filter((name) => !name.includes('mamba')));
+    // What the graph reads is what a file must have.
+    const read = new Set([...without.graph.constants.keys()].map(toInternalName));
+    for (const name of without.tensors.map(toInternalName)) expect(read).toContain(name);
+    expect(without.graph.inputs.get('branch_scales')!.shape[0]).toBe(2 * config.encoder.depth);
+  });
 });
 
 describe('sizes', () => {

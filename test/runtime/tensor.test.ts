@@ -69,6 +69,14 @@ describe('tensors', () => {
     expect(await codeOf(() => cpu.tensor([3], 'u8', new Uint8Array(4)))).toBe('ERR_SHAPE');
   });
 
+  it('take the first elements alone', async () => {
+    using tensor = cpu.tensor([2, 2], 'f32', Float32Array.of(1, 2, 3, 4));
+    tensor.writeStart(Float32Array.of(7, 8));
+    expect([...(await tensor.data())]).toEqual([7, 8, 3, 4]);
+    for (const data of [new Float32Array(5), new Int32Array(2), null])
+      expect(await codeOf(() => tensor.writeStart(data as TensorData))).toBe('ERR_SHAPE');
+  });
+
   it.each([[[-1]], [[2.5]], [[Number.NaN]], [[2, -3]], [[Number.POSITIVE_INFINITY]]])(
     'refuses the shape %j',
     async (shape) => {

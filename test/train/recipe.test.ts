@@ -71,7 +71,10 @@ describe('readRecipe', () => {
 
   const published = readdirSync(join(root, 'recipes'), { recursive: true, encoding: 'utf8' });
 
-  it.each(published.filter((name) => name.endsWith('.json')))('recipes/%s is one', (name) => {
+  // Those of the experiment are put together: test/scripts/claim.test.ts.
+  const whole = published.filter((name) => name.endsWith('.json') && !name.startsWith('claim'));
+
+  it.each(whole)('recipes/%s is one', (name) => {
     const json = JSON.parse(readFileSync(join(root, 'recipes', name), 'utf8'));
     expect(readRecipe(json, name).steps).toBeGreaterThan(0);
   });

@@ -10,7 +10,7 @@ interface Faults {
 }
 
 /** Runs ten micro-batches, two to a step, from the second step on; anything may go wrong at some index. */
-async function run(faults: Faults, stop: (step: number) => boolean = () => false) {
+async function run(faults: Faults, stop: (step: number) => boolean = () => false, devices = 1) {
   const fail = (kind: keyof Faults, index: number) => {
     if (faults[kind] === index) throw new Error(`${kind} ${index}`);
   };
@@ -35,21 +35,25 @@ async function run(faults: Faults, stop: (step: number) => boolean = () => false
   const trainer = {
     taken: 1,
     options: { schedule: { peak: 1, warmup: 0, steps: 5 } },
-    async step(batches: AsyncIterable<{ size: number }>) {
+    async step(rounds: AsyncIterable<{ size: number }[]>) {
       const sizes: number[] = [];
-      for await (const { size } of batches) {
-        expect(made.length - disposed.length).toBe(1);
-        fail('step', size);
-        sizes.push(size);
+      for await (const round of rounds) {
+        expect(round).toHaveLength(devices);
+        expect(made.length - disposed.length).toBe(devices);
+        for (const { size } of round) {
+          fail('step', size);
+          sizes.push(size);
+        }
       }
       taken.push(sizes);
       trainer.taken++;
       return 7;
     },
   };
+  const tasks = Array.from({ length: devices }, () => task);
   const reports: StepReport[] = [];
   const controller = new AbortController();
-  const error = await runTask(trainer as unknown as Trainer, task, {
+  const error = await runTask(trainer as unknown as Trainer, tasks, {
     accumulate: 2,
     steps: 5,
     signal: controller.signal,
@@ -84,14 +88,28 @@ describe('runTask', () => {
     expect(disposed).toEqual(made);
   });
 
+  it('hands micro-batches to two devices at a time, in order', async () => {
+    const { taken, reports, disposed } = await run({}, undefined, 2);
+    expect(taken).toEqual([
+      [2, 3],
+      [4, 5],
+      [6, 7],
+      [8, 9],
+    ]);
+    expect(reports[0]).toEqual({ step: 2, loss: 7, rate: 0.8, figures: { index: 2.5 } });
+    expect(disposed).toEqual([2, 3, 4, 5, 6, 7, 8, 9]);
+  });
+
   it.each<[string, Faults]>([
     ['preparing', { prepare: 7 }],
     ['a micro-batch', { batch: 7 }],
     ['a step', { step: 7 }],
   ])('disposes everything once when %s fails', async (_, faults) => {
-    const { made, disposed, error } = await run(faults);
-    expect(error).toBe(Object.entries(faults).flat().join(' '));
-    expect(made.length).toBeGreaterThan(4);
-    expect(disposed).toEqual(made);
+    for (const devices of [1, 2]) {
+      const { made, disposed, error } = await run(faults, undefined, devices);
+      expect(error).toBe(Object.entries(faults).flat().join(' '));
+      expect(made.length).toBeGreaterThan(3);
+      expect(disposed).toEqual(made);
+    }
   });
 });

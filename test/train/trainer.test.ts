@@ -104,7 +104,7 @@ describe('Trainer', () => {
           ? { buffer: matrix.buffer, offset: 0, shape: matrix.shape, dtype: 'f32' as const }
           : undefined,
     };
-    const program = owned.add(await model.program(loss, frozen));
+    const program = owned.add(await model.replicas[0].program(loss, frozen));
     const inputs = {
       image: device.tensor([4, 3, size, size], 'f32', joined(pictures.map((p) => p.image))),
       points: device.tensor(
@@ -119,7 +119,7 @@ describe('Trainer', () => {
     for (const tensor of Object.values(inputs)) owned.add(tensor);
     let ious: number[] = [];
     for (let step = 0; step < 400; step++) {
-      await model.step([{ program, inputs, size: 4 }], async ({ logits }) => {
+      await model.step([[{ program, inputs, size: 4 }]], async ({ logits }) => {
         const data = (await logits!.data()) as Float32Array;
         if (step % 20 === 19) {
           ious = pictures.map(({ label }, i) => iou(data.subarray((i * size * size) / 16), label, size));
@@ -140,7 +140,7 @@ describe('Trainer', () => {
     );
     const zeros = owned.add(device.tensor([2, 4, 4, 64], 'f32', new Float32Array(2 * 16 * 64)));
     const program = owned.add(
-      await student.program((graph) => {
+      await student.replicas[0].program((graph) => {
         const { loss } = distillationLoss(config, shape, 'f32')(graph);
         return { loss };
       }),
@@ -151,7 +151,7 @@ describe('Trainer', () => {
     );
     // The teacher's embedding: what its own program compares with nothing.
     const embedding = owned.add(
-      await teacher.program((graph) => {
+      await teacher.replicas[0].program((graph) => {
         const { loss } = distillationLoss(config, shape, 'f32')(graph);
         return { loss, outputs: { embedding: graph.marks.get('embedding')! } };
       }),
@@ -166,7 +166,7 @@ describe('Trainer', () => {
     owned.add(target!);
     const losses: number[] = [];
     for (let step = 0; step < 400; step++) {
-      losses.push(await student.step([{ program, inputs: { image, target: target! }, size: 2 }]));
+      losses.push(await student.step([[{ program, inputs: { image, target: target! }, size: 2 }]]));
       if (losses.at(-1)! < losses[0]! / 10) break;
     }
     expect(losses.at(-1)).toBeLessThan(losses[0]! / 10);
@@ -180,14 +180,14 @@ describe('Trainer', () => {
       target: owned.add(device.tensor([1, 4, 4, 64], 'f32', new Float32Array(16 * 64).fill(0.5))),
     };
     const first = await trainer(['encoder'], 7, 1e-3, 20);
-    const program = owned.add(await first.program(loss));
+    const program = owned.add(await first.replicas[0].program(loss));
     const states: Float32Array[] = [];
     for (let step = 0; step < 4; step++) {
-      await first.step([{ program, inputs, size: 1 }]);
+      await first.step([[{ program, inputs, size: 1 }]]);
       states.push(Float32Array.from((await first.state.data()) as Float32Array));
     }
     const resumed = owned.add(await Trainer.create(device, first.layout, first.options, states[1]!, 2));
-    for (let step = 2; step < 4; step++) await resumed.step([{ program, inputs, size: 1 }]);
+    for (let step = 2; step < 4; step++) await resumed.step([[{ program, inputs, size: 1 }]]);
     expect(sameBytes((await resumed.state.data()) as Float32Array, states[3]!)).toBe(true);
     expect(sameBytes(states[3]!, states[1]!)).toBe(false);
   });
@@ -196,13 +196,15 @@ describe('Trainer', () => {
     const size = 64;
     const model = await trainer(['encoder'], 8, 1e-3, 20);
     const loss = distillationLoss(config, { batch: 1, height: size, width: size }, 'f32');
-    const program = owned.add(await model.program(loss));
+    const program = owned.add(await model.replicas[0].program(loss));
     const before = Float32Array.from((await model.state.data()) as Float32Array);
     const inputs = {
       image: owned.add(device.tensor([1, 3, size, size], 'f32', picture(0, size).image)),
       target: owned.add(device.tensor([1, 4, 4, 64], 'f32', new Float32Array(16 * 64).fill(Number.NaN))),
     };
-    await expect(model.step([{ program, inputs, size: 1 }])).rejects.toMatchObject({ code: 'ERR_INTERNAL' });
+    await expect(model.step([[{ program, inputs, size: 1 }]])).rejects.toMatchObject({
+      code: 'ERR_INTERNAL',
+    });
     expect(model.taken).toBe(0);
     expect(sameBytes((await model.state.data()) as Float32Array, before)).toBe(true);
   });

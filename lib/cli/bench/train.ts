@@ -71,7 +71,8 @@ export async function trainRows(part: TrainPart): Promise<BenchRow[]> {
   };
   const state = initialState(layout, (name) => values(name, shapes.get(name)!));
   const trainer = owned.add(await Trainer.create(device, layout, options, state));
-  const program = owned.add(await trainer.program(loss, owned.add(new FixedTensors(device, fixed, values))));
+  const constants = owned.add(new FixedTensors(device, fixed, values));
+  const program = owned.add(await trainer.replicas[0].program(loss, constants));
   const forward = new Graph();
   const built = loss(forward);
   const inputs = examples(device, forward, owned);
@@ -84,7 +85,7 @@ export async function trainRows(part: TrainPart): Promise<BenchRow[]> {
     batch: shape.batch,
     flops: 3 * totalFlops(forward),
     async run() {
-      await trainer.step([{ program, inputs, size }]);
+      await trainer.step([[{ program, inputs, size }]]);
     },
   });
   const note = `${(row.median / shape.batch).toFixed(1)} ms a sample of ${STEP.steps} prompts`;

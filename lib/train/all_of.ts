@@ -1,0 +1,13 @@
+/**
+ * All results, once everything has ended: nothing goes on in the background when one fails.
+ * @param release what becomes of the other results when one fails
+ * @throws the first failure
+ */
+export async function allOf<T>(promises: readonly Promise<T>[], release?: (value: T) => void): Promise<T[]> {
+  const ended = await Promise.allSettled(promises);
+  const values = ended.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []));
+  const failed = ended.find((end) => end.status === 'rejected');
+  if (!failed) return values;
+  if (release) values.forEach(release);
+  throw failed.reason;
+}
