@@ -191,6 +191,6 @@ def hrsam_rows(rows, dtypes, sizes_and_batches, mode):
                 scan = "mamba_ssm's scan"
             ways = {scan: model, f"{scan}, compiled": compiled(model, mode)}
             for by, run in ways.items():
-                for size, batch in sizes_and_batches if run else []:
+                for size, batch in sizes_and_batches if run is not None else []:
                     rows.add(f"{name} encoder", by, dtype, f"{size} x {size}", batch,
                              lambda: [rows.normal(dtype, batch, 3, size, size)], run)

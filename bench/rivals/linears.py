@@ -35,5 +35,5 @@ def linear_rows(rows, dtypes, batches, mode):
                 plain = EPILOGUES[kind]
                 add("F.linear", sizes, lambda *xs: plain(*xs, weight, bias))
                 fused = compiled(plain, "max-autotune-no-cudagraphs" if mode != "none" else mode)
-                if fused:
+                if fused is not None:
                     add("compiled", sizes, lambda *xs: fused(*xs, weight, bias))

@@ -111,6 +111,6 @@ def sam_rows(rows, dtypes, sizes_and_batches, mode):
         for size, batch in sizes_and_batches:
             model = Encoder({**VIT_B, "img_size": size}).to(rows.device, DTYPES[dtype]).eval()
             for by, run in {"plain ops": model, "plain ops, compiled": compiled(model, mode)}.items():
-                if run:
+                if run is not None:
                     rows.add("sam-vit-b encoder", by, dtype, f"{size} x {size}", batch,
                              lambda: [rows.normal(dtype, batch, 3, size, size)], run)
