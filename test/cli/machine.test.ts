@@ -70,7 +70,7 @@ describe('bench', () => {
   test('refuses groups that it does not have', async () => {
     const { code, stderr } = await hrsam(['bench', '--only', 'gemm,nothing']);
     expect(code).toBe(2);
-    expect(stderr).toContain('Expected some of gemm,attention,scan,encoder,train.');
+    expect(stderr).toContain('Expected some of gemm,attention,scan,memory,call,encoder,train.');
   });
 });
 
