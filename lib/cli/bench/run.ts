@@ -29,13 +29,14 @@ const SAM_SIZE = 1024;
 /** Models whose training is measured. */
 const TRAINED = ['small', 'hrsam-b'] as const;
 
-/** Measures the wanted groups, each in a process of its own, and prints the table. */
+/** Measures the wanted groups, each in a process of its own, and prints the table. What fails ends the command, after the others. */
 export async function runBench(options: BenchOptions): Promise<void> {
   // The parts get the device that `auto` means, so that one sentence says which.
   const device = Device.open(options.device);
   const dtypes = options.dtype ? [options.dtype] : (['f32', 'bf16'] as const);
   const folder = await mkdtemp(join(tmpdir(), 'hrsam-bench-'));
   const rows: BenchRow[] = [];
+  let failure: unknown;
   try {
     const common = { device: device.name, threads: options.threads };
     const parts: Part[] = [];
@@ -58,7 +59,12 @@ export async function runBench(options: BenchOptions): Promise<void> {
     const bar = await progressBar('measuring');
     for (const [i, part] of parts.entries()) {
       bar.update(i, parts.length);
-      rows.push(...(await measureApart(part)));
+      try {
+        rows.push(...(await measureApart(part)));
+      } catch (error) {
+        throwIfInterrupted();
+        failure ??= error;
+      }
     }
     bar.end();
   } finally {
@@ -66,6 +72,7 @@ export async function runBench(options: BenchOptions): Promise<void> {
   }
   if (options.json) printJson(benchDocument(device, rows, options.threads));
   else show(rows);
+  if (failure) throw failure;
 }
 
 /** At what sizes and in what batches an encoder is measured. */

@@ -1,0 +1,109 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { tables, withTables } from '../../scripts/figures/tables.mjs';
+import { generatedReadme, README } from '../../scripts/figures.mjs';
+
+const row = (what: string, median: number, more: object = {}) => ({
+  what,
+  device: 'cuda:0',
+  dtype: 'bf16',
+  size: '1024 x 1024',
+  batch: 16,
+  median,
+  spread: 0.01,
+  runs: 200,
+  ...more,
+});
+
+const ours = {
+  schema: 1,
+  by: 'hrsam 1.2.3',
+  device: { name: 'GPU A', detail: 'driver 1', memory: 1 },
+  processor: 'CPU B',
+  threads: 2,
+  node: 'v20.1.0',
+  commit: '0123456789abcdef0123456789abcdef01234567+',
+  run: 'one',
+  date: '2026-01-02T03:04:05Z',
+  rows: [
+    row('m encoder', 32, { p99: 33.333, gflops: 400_000, share: 0.506 }),
+    row('m encoder', 320, { dtype: 'f32' }),
+    row('linear', 0.25, { gflops: 640_000, share: 0.8 }),
+    row('cycle scan, R = 1', 1),
+    row('LayerNorm', 0.5, { gbps: 4210, share: 0.91 }),
+  ],
+};
+
+const rivals = {
+  ...ours,
+  by: 'PyTorch 9',
+  rows: [
+    row('m encoder', 80, { by: 'slow' }),
+    row('m encoder', 64, { by: 'fast' }),
+    row('m encoder', 1, { by: 'another batch', batch: 1 }),
+  ],
+};
+
+test('the README has the tables of the results that are there: npm run figures', () => {
+  expect(readFileSync(README, 'utf8')).toBe(generatedReadme());
+});
+
+describe('tables', () => {
+  test('say where and when, rate, share of the ceiling, and the fastest rival for the same', () => {
+    const lines = tables({ 'a.json': ours, 'a.rivals.json': rivals }).split('\n');
+    expect(lines).toEqual([
+      '**GPU A**: driver 1; hrsam 1.2.3, commit 0123456789ab+; Node 20.1.0; PyTorch 9; 2026-01-02.',
+      '',
+      expect.stringMatching(/^\| {2}\| size \| batch \| type \| median \|/),
+      '| --- | --- | --: | --- | --: | --: | --: | --: | --- | --: |',
+      '| m encoder | 1024 x 1024 | 16 | bf16 | 32.0 ms | 33.3 ms | 500 images/s | 51 % | 64.0 ms (fast) | 2.00 × |',
+      '| linear | 1024 x 1024 | 16 | bf16 | 0.25 ms |  | 640 TFLOP/s | 80 % |  |  |',
+      '| LayerNorm | 1024 x 1024 | 16 | bf16 | 0.50 ms |  | 4210 GB/s | 91 % |  |  |',
+    ]);
+  });
+
+  test.each([
+    ['of another run', { ...rivals, run: 'two' }],
+    ['of no run', { ...rivals, run: undefined }],
+    ['of another device', { ...rivals, device: { ...rivals.device, name: 'GPU C' } }],
+  ])('leave rivals out that are %s', (_, others) => {
+    const made = tables({ 'a.json': ours, 'a.rivals.json': others });
+    expect(made).toContain('| m encoder |');
+    expect(made).not.toMatch(/fast\)|PyTorch 9/);
+  });
+
+  test('of a run without a name have no rivals', () => {
+    const nameless = { ...ours, run: undefined };
+    expect(tables({ 'a.json': nameless, 'a.rivals.json': { ...rivals, run: undefined } })).not.toContain(
+      'fast)',
+    );
+  });
+
+  test('of a processor say its threads and show both types; a note is shown', () => {
+    const cpu = ours.rows.map((each) => ({ ...each, device: 'cpu' }));
+    const made = tables({ 'cpu.json': { ...ours, rows: cpu, note: 'other work beside it' } });
+    expect(made).toContain('; 2 threads; ');
+    expect(made).toContain('; other work beside it.');
+    expect(made).toContain('| f32 | 320 ms |');
+  });
+
+  test('nothing without results; rivals alone make no table', () => {
+    expect(tables({})).toBe('');
+    expect(tables({ 'a.rivals.json': rivals })).toBe('');
+  });
+});
+
+describe('withTables', () => {
+  const text = 'a\n<!-- figures: npm run figures -->\nold\n<!-- end of figures -->\nb';
+
+  test('replaces what stands between the markers, and only that', () => {
+    const made = withTables(text, 'new');
+    expect(made).toBe('a\n<!-- figures: npm run figures -->\n\nnew\n\n<!-- end of figures -->\nb');
+    expect(withTables(made, 'new')).toBe(made);
+    expect(withTables(made, '')).toBe('a\n<!-- figures: npm run figures -->\n<!-- end of figures -->\nb');
+  });
+
+  test('refuses a text without markers', () => {
+    expect(() => withTables('nothing', 'new')).toThrow('README.md: expected <!-- figures');
+  });
+});
