@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { tables, withTables } from '../../scripts/figures/tables.mjs';
-import { generatedReadme, README } from '../../scripts/figures.mjs';
+
+const script = (path: string) => import(new URL(`../../scripts/${path}`, import.meta.url).href);
+const { README, generatedReadme } = await script('figures.mjs');
+const { tables, withTables } = await script('figures/tables.mjs');
 
 const row = (what: string, median: number, more: object = {}) => ({
   what,
