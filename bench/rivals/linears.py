@@ -20,20 +20,17 @@ def linear_rows(rows, dtypes, batches, mode):
     for what, inner, outer, kind in LAYERS:
         for dtype in dtypes:
             weight, bias = rows.normal(dtype, outer, inner), rows.normal(dtype, outer)
+            sizes = [inner, outer] if kind == "residual" else [inner]
             for batch in batches:
                 count = 4096 * batch
-                flops = 2.0 * count * inner * outer
-                given = (what, dtype, f"{count} x {inner} -> {outer}", batch)
 
-                def add(by, sizes, run):
-                    what, dtype, size, batch = given
-                    rows.add(what, by, dtype, size, batch, lambda: [rows.normal(dtype, count, n) for n in sizes], run, flops,
-                             graph=True)
+                def add(by, widths, run):
+                    rows.add(what, by, dtype, f"{count} x {inner} -> {outer}", batch,
+                             lambda: [rows.normal(dtype, count, width) for width in widths], run,
+                             2.0 * count * inner * outer, graph=True)
 
                 add("torch.matmul alone", [inner], lambda x: torch.matmul(x, weight.t()))
-                sizes = [inner, outer] if kind == "residual" else [inner]
-                plain = EPILOGUES[kind]
-                add("F.linear", sizes, lambda *xs: plain(*xs, weight, bias))
-                fused = compiled(plain, "max-autotune-no-cudagraphs" if mode != "none" else mode)
+                add("with what follows", sizes, lambda *xs: EPILOGUES[kind](*xs, weight, bias))
+                fused = compiled(EPILOGUES[kind], "max-autotune-no-cudagraphs" if mode != "none" else mode)
                 if fused is not None:
-                    add("compiled", sizes, lambda *xs: fused(*xs, weight, bias))
+                    add("with what follows, compiled", sizes, lambda *xs: fused(*xs, weight, bias))

@@ -89,11 +89,10 @@ class Rows:
             run(*inputs)
             return time.perf_counter() - start
 
-        first = timed()
-        if first > LONG_SECONDS:
-            return [1e3 * first]
-        seconds = []
-        while len(seconds) < LEAST_RUNS or (len(seconds) < RUNS["cpu"] and sum(seconds) < LONG_SECONDS):
+        timed()  # may compile
+        seconds = [timed()]
+        while seconds[0] < LONG_SECONDS and (
+                len(seconds) < LEAST_RUNS or (len(seconds) < RUNS["cpu"] and sum(seconds) < LONG_SECONDS)):
             seconds.append(timed())
         return [1e3 * each for each in seconds]
 
@@ -114,8 +113,11 @@ def capture(sets, run, calls):
 
 
 def compiled(module, mode):
-    """The module under torch.compile, or None where this PyTorch has none."""
-    return torch.compile(module, mode=mode) if hasattr(torch, "compile") and mode != "none" else None
+    """The module under torch.compile, for one shape of inputs at a time, or None where this PyTorch has none."""
+    if not hasattr(torch, "compile") or mode == "none":
+        return None
+    torch._dynamo.reset()  # forgets other shapes: after a few it would not compile any more
+    return torch.compile(module, mode=mode, dynamic=False)
 
 
 def first_line(*command):

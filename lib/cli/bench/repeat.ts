@@ -72,7 +72,8 @@ function values(name: string, shape: Shape, dtype: Compute): Float32Array | Uint
   const made = fillTensor(name, { offset: 0, scale: 0.5 }, new Float32Array(Math.min(count, DISTINCT)));
   const data = dtype === 'f32' ? new Float32Array(count) : new Uint16Array(count);
   data.set(dtype === 'f32' ? made : Uint16Array.from(made, bf16Bits));
-  for (let filled = made.length; filled < count; filled *= 2) data.copyWithin(filled, 0, count - filled);
+  for (let filled = made.length; filled < count; filled *= 2)
+    data.copyWithin(filled, 0, Math.min(filled, count - filled));
   return data;
 }
 
