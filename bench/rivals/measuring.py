@@ -1,5 +1,6 @@
 """Timing, and the JSON that `hrsam bench --json` writes as well: a document about machine and run, with rows."""
 
+import math
 import os
 import platform
 import resource
@@ -13,17 +14,20 @@ import torch
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 CACHE_BYTES = 128 << 20  # more than any GPU's second-level cache
-RUNS = {"cuda": 30, "cpu": 10}
-LEAST_RUNS = 3
-LONG_SECONDS = 30  # of a row on a CPU: then LEAST_RUNS will do; of a run: then it is the only one
+MOST_RUNS = {"cuda": 30, "cpu": 10}
+LEAST_RUNS = {"cuda": 10, "cpu": 3}  # in longer than a row is to take
+ROW_SECONDS = {"cuda": 5, "cpu": 30}
+WARM_UPS = 3
 GRAPH_MS = 3  # of a CUDA graph's calls together, so that launching it is nothing
 
 
 class Rows:
     """Measures what is given to it on one device and keeps the rows."""
 
-    def __init__(self, device):
+    def __init__(self, device, seconds=None):
+        """seconds: after so many no more rows are begun."""
         self.device = torch.device(device)
+        self.end = time.monotonic() + (math.inf if seconds is None else seconds)
         self.rows = []
 
     @property
@@ -37,9 +41,11 @@ class Rows:
         """A row of run(*inputs). make() gives inputs: on a GPU several sets, together more than its cache holds, take turns.
         graph: on a GPU many calls in one CUDA graph, as for a kernel too short to be launched by Python."""
         try:
+            if time.monotonic() > self.end:
+                raise RuntimeError("no time left")
             with torch.inference_mode():
                 times, memory = self._measure(make, run, graph)
-        except (RuntimeError, NotImplementedError) as error:  # out of memory, or a shape that a back end does not take
+        except Exception as error:  # out of memory, no compiler, a shape that a back end does not take
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             print(f"{what}, {size}, {dtype}, batch {batch}, {by}: left out: {reason}", file=sys.stderr)
             return
@@ -63,16 +69,24 @@ class Rows:
         sets = [make()]
         size = sum(x.numel() * x.element_size() for x in sets[0])
         sets += [make() for _ in range(min(64, CACHE_BYTES // max(1, size)))]
-        for inputs in sets:
+        for inputs in sets[:WARM_UPS]:
             run(*inputs)
-        calls = 1
         if graph:
             calls = max(len(sets), min(400, int(GRAPH_MS / self._time(lambda: [run(*each) for each in sets]) * len(sets))))
             replay = capture(sets, run, calls)
-            times = [self._time(replay) / calls for _ in range(RUNS["cuda"])]
+            times = [each / calls for each in self._several(lambda i: self._time(replay))]
         else:
-            times = [self._time(lambda: run(*sets[i % len(sets)])) for i in range(RUNS["cuda"])]
-        return times, torch.cuda.max_memory_allocated()
+            times = self._several(lambda i: self._time(lambda: run(*sets[i % len(sets)])))
+        return times, torch.cuda.max_memory_allocated() - size * (len(sets) - 1)
+
+    def _several(self, timed):
+        """Milliseconds of several runs. One that takes longer than a row is to is the only one on a CPU."""
+        kind, times = self.device.type, [timed(0)]
+        limit = 1e3 * ROW_SECONDS[kind]
+        while not (kind == "cpu" and times[0] > limit) and (
+                len(times) < LEAST_RUNS[kind] or (len(times) < MOST_RUNS[kind] and sum(times) < limit)):
+            times.append(timed(len(times)))
+        return times
 
     def _time(self, call):
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -84,17 +98,13 @@ class Rows:
         return begin.elapsed_time(end)
 
     def _measure_cpu(self, inputs, run):
-        def timed():
+        def timed(_):
             start = time.perf_counter()
             run(*inputs)
-            return time.perf_counter() - start
+            return 1e3 * (time.perf_counter() - start)
 
-        timed()  # may compile
-        seconds = [timed()]
-        while seconds[0] < LONG_SECONDS and (
-                len(seconds) < LEAST_RUNS or (len(seconds) < RUNS["cpu"] and sum(seconds) < LONG_SECONDS)):
-            seconds.append(timed())
-        return [1e3 * each for each in seconds]
+        timed(0)  # may compile
+        return self._several(timed)
 
 
 def capture(sets, run, calls):

@@ -2,7 +2,7 @@
 repeated sequence, HRSAM's and HRSAM++'s encoder as their authors formulate it, SAM's ViT-B; compiled where torch.compile is
 there. Prints a JSON document whose rows have the columns of `hrsam bench --json`, and `by`: who took that time.
 
-On a GPU: device events, inputs rotated so that the cache does not help, median of 30 runs. On a CPU: wall time, median of 3
+On a GPU: device events, inputs rotated so that the cache does not help, median of 10 to 30 runs. On a CPU: wall time, median of 3
 to 10 runs, of what takes more than half a minute a single one.
 
   python bench/rivals/pytorch.py --device cuda --full > rivals.json
@@ -23,7 +23,7 @@ from measuring import DTYPES, Rows, document
 from sam import sam_rows
 from scan import scan_rows
 
-GROUPS = ("gemm", "attention", "scan", "hrsam", "sam")
+GROUPS = ("gemm", "attention", "scan", "sam", "hrsam")
 MEGAPIXELS = 16  # of a batch, together
 SAM_SIZE = 1024  # with --full: what its published weights are for
 
@@ -48,6 +48,7 @@ def parsed():
     parser.add_argument("--full", action="store_true", help="sizes 512 to 2048, SAM's 1024; on a GPU also 4096, and batches 1, 4 and 16")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     parser.add_argument("--mode", default="reduce-overhead", help="of torch.compile; none: leave it out")
+    parser.add_argument("--seconds", type=float, help="begin no more rows after so many")
     parser.add_argument("--check", metavar="FOLDER", help="compare the encoders with reference values instead")
     return parser.parse_args()
 
@@ -58,7 +59,7 @@ def main():
         torch.set_num_threads(options.threads)
     if options.check:
         return check(options.check)
-    rows = Rows(options.device)
+    rows = Rows(options.device, options.seconds)
     sizes, batches = options.sizes, options.batches
     if options.full:
         sizes = [512, 1024, 2048] + ([4096] if rows.on_gpu else [])
