@@ -1,5 +1,18 @@
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { root } from '../support/child.js';
 
 const script = (path: string) => import(new URL(`../../scripts/${path}`, import.meta.url).href);
 const { README, generatedReadme } = await script('figures.mjs');
@@ -107,5 +120,62 @@ describe('withTables', () => {
 
   test('refuses a text without markers', () => {
     expect(() => withTables('nothing', 'new')).toThrow('README.md: expected <!-- figures');
+  });
+});
+
+/** scripts/measure.sh in a folder of its own, with stand-ins for the two programs: the documents that it leaves. */
+function measured(node: string, python: string) {
+  const folder = mkdtempSync(join(tmpdir(), 'hrsam-measure-'));
+  try {
+    mkdirSync(join(folder, 'scripts'));
+    copyFileSync(join(root, 'scripts/measure.sh'), join(folder, 'scripts/measure.sh'));
+    for (const [name, script] of Object.entries({ node, python })) {
+      writeFileSync(join(folder, name), `#!/bin/sh\n${script}\n`);
+      chmodSync(join(folder, name), 0o755);
+    }
+    const { HRSAM_BENCH_RUN: _, ...inherited } = process.env;
+    const programs = { HRSAM_NODE: join(folder, 'node'), HRSAM_PYTHON: join(folder, 'python') };
+    const { status } = spawnSync('bash', ['scripts/measure.sh', 'cpu', '--dtype', 'f32'], {
+      cwd: folder,
+      env: { ...inherited, ...programs, HRSAM_COMMIT: 'abc' },
+    });
+    const results = join(folder, 'bench/results');
+    const made = readdirSync(results).map((name) => [
+      name,
+      JSON.parse(readFileSync(join(results, name), 'utf8')),
+    ]);
+    return { status, documents: Object.fromEntries(made) };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+describe.runIf(process.platform === 'linux')('a run of bench and rivals', () => {
+  const tell = `printf '{"run": "%s", "commit": "%s", "given": "%s"}' "$HRSAM_BENCH_RUN" "$HRSAM_COMMIT" "$*"`;
+  const rivals = `[ "$1" = -c ] || ${tell}`;
+
+  test('leaves two documents of one run', () => {
+    const { status, documents } = measured(tell, rivals);
+    expect(status).toBe(0);
+    const [ours, theirs, ...others] = Object.keys(documents).sort();
+    expect(others).toEqual([]);
+    expect(theirs).toBe(ours!.replace('.json', '.rivals.json'));
+    expect(documents[ours!].run).toMatch(/^\d{4}-.*, process \d+$/);
+    expect(documents[theirs!].run).toBe(documents[ours!].run);
+    expect(documents[ours!].commit).toBe('abc');
+    expect(documents[ours!].given).toBe('scripts/hrsam.mjs bench --device cpu --full --json --dtype f32');
+    expect(documents[theirs!].given).toBe('bench/rivals/pytorch.py --device cpu --full --dtype f32');
+  });
+
+  test('without PyTorch is the bench alone', () => {
+    const { status, documents } = measured(tell, 'exit 1');
+    expect(status).toBe(0);
+    expect(Object.keys(documents)).toEqual([expect.not.stringContaining('rivals')]);
+  });
+
+  test('keeps what was measured when something fails, and nothing of nothing', () => {
+    const { status, documents } = measured('exit 3', `${rivals}; [ "$1" = -c ] || exit 1`);
+    expect(status).toBe(1);
+    expect(Object.keys(documents)).toEqual([expect.stringContaining('.rivals.json')]);
   });
 });
