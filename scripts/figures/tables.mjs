@@ -1,5 +1,4 @@
-// Documents of `hrsam bench --json` and of bench/rivals as the README's tables. A rival stands beside ours when it was
-// measured on the same device in the same run.
+// Documents of `hrsam bench --json` and of bench/rivals as the README's tables.
 
 /** Rows that explain others rather than stand for themselves. */
 const LEFT_OUT = /two products|R = 1$|literal|training step/;
@@ -49,11 +48,13 @@ function cells(row, rivals) {
 const shown = ({ what, device, dtype }) =>
   !LEFT_OUT.test(what) && (device === 'cpu' || dtype === 'bf16' || what.startsWith('call'));
 
+const onCpu = ({ rows }) => rows[0]?.device === 'cpu';
+
 function section(ours, rivals) {
   const { device, commit, date, node, threads, by } = ours;
   const facts = [
     `**${device.name}**: ${device.detail}`,
-    ours.rows[0]?.device === 'cpu' && `${threads} threads`,
+    onCpu(ours) && `${threads} threads`,
     `${by}, commit ${commit?.replace(/^([0-9a-f]{12})[0-9a-f]*/, '$1') ?? 'unknown'}`,
     `Node ${node.slice(1)}`,
     rivals?.by,
@@ -69,6 +70,13 @@ function section(ours, rivals) {
   ].join('\n');
 }
 
+/** Whether two documents are of the same run on the same device, a processor's with as many threads. */
+const comparable = (ours, others) =>
+  ours.run !== undefined &&
+  others.run === ours.run &&
+  others.device.name === ours.device.name &&
+  (!onCpu(ours) || others.threads === ours.threads);
+
 /**
  * The tables of all results, in the order of their names; empty where there is none.
  * @param documents by file name: `name.json` is ours, `name.rivals.json` the rivals'
@@ -79,8 +87,7 @@ export function tables(documents) {
     if (name.endsWith('.rivals.json')) continue;
     const ours = documents[name];
     const others = documents[name.replace(/json$/, 'rivals.json')];
-    const beside = others && ours.run && others.run === ours.run && others.device.name === ours.device.name;
-    sections.push(section(ours, beside ? others : undefined));
+    sections.push(section(ours, others && comparable(ours, others) ? others : undefined));
   }
   return sections.join('\n\n');
 }

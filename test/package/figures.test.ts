@@ -102,6 +102,18 @@ describe('tables', () => {
     expect(made).toContain('| f32 | 320 ms |');
   });
 
+  test('compare processors with as many threads', () => {
+    const onCpu = ({ rows, ...rest }: typeof ours) => ({
+      ...rest,
+      rows: rows.map((each) => ({ ...each, device: 'cpu' })),
+    });
+    const others = onCpu(rivals);
+    const made = (threads: number) =>
+      tables({ 'a.json': onCpu(ours), 'a.rivals.json': { ...others, threads } });
+    expect(made(2)).toContain('64.0 ms (fast)');
+    expect(made(1)).not.toContain('fast)');
+  });
+
   test('nothing without results; rivals alone make no table', () => {
     expect(tables({})).toBe('');
     expect(tables({ 'a.rivals.json': rivals })).toBe('');
