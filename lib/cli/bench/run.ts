@@ -83,9 +83,9 @@ function encoderRuns(
 ): { size: number; batch: number }[] {
   if (!options.full) return [{ size: options.size, batch: options.batch }];
   const sizes = name === SAM ? [SAM_SIZE] : [0.5, 1, 2, 4].map((factor) => factor * options.size);
-  const batches = device.kind === 'cuda' ? BATCHES : [options.batch];
+  if (device.kind === 'cpu') return sizes.map((size) => ({ size, batch: options.batch }));
   return sizes
-    .flatMap((size) => batches.map((batch) => ({ size, batch })))
+    .flatMap((size) => BATCHES.map((batch) => ({ size, batch })))
     .filter(({ size, batch }) => batch === 1 || batch * size ** 2 <= BATCH_PIXELS);
 }
 
