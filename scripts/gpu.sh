@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, on a machine that has one: builds the CUDA backend for it, runs the native tests and (where
-# there is a Node) the fixtures on it, compute-sanitizer's four tools on the native tests, and the benchmarks. Needs nvcc,
-# CMake and a C++20 compiler; no network. Results go to bench/results/, logs to the folder given (default out/gpu).
+# there is a Node) the fixtures on it, compute-sanitizer's four tools on the native tests, and the benchmarks, with PyTorch
+# beside them where python3 (or HRSAM_PYTHON) has it. Needs nvcc, CMake and a C++20 compiler; no network. Results go to
+# bench/results/, logs to the folder given (default out/gpu).
 #
 #   scripts/gpu.sh [folder]
 #
@@ -78,10 +79,15 @@ node=$(find_node)
 if [ -n "$node" ] && [ -d node_modules/vitest ]; then
   export HRSAM_PREBUILD=$PWD/$out HRSAM_TEST_DEVICE=cuda
   step fixtures "$node" node_modules/vitest/vitest.mjs run test/ops test/model test/predictor test/gradient test/train
-  measure() { "$node" scripts/hrsam.mjs bench --device cuda --full --json >bench/results/cuda.json; }
-  step bench measure
 else
-  echo "no Node with node_modules/vitest: fixtures and benchmarks are left out"
+  echo "no Node with node_modules/vitest: fixtures are left out"
+  node=none
 fi
+# Rivals need no Node; one that computes something else than the model is none.
+rivals=${HRSAM_PYTHON:-python3}
+if "$rivals" -c 'import torch' 2>/dev/null; then
+  step rivals-check "$rivals" bench/rivals/pytorch.py --check test/fixtures/reference
+fi
+step bench env HRSAM_NODE="$node" scripts/measure.sh cuda
 
 [ ${#failed[@]} -eq 0 ] || { echo "failed: ${failed[*]}"; exit 1; }

@@ -1,90 +1,85 @@
-"""What the machine's PyTorch takes for the shapes of the HRSAM-B encoder at 1024 x 1024: every attention back end that it
-offers, torch.matmul, and both with the epilogues that the model needs. Device events, inputs rotated so that the L2 does
-not help, median of at least ten runs. Prints one JSON row per measurement, as `hrsam bench --json` does.
+"""What this machine's PyTorch takes for what `hrsam bench` measures: its attention back ends and torch.matmul, the scan over the
+repeated sequence, HRSAM's and HRSAM++'s encoder as their authors formulate it, SAM's ViT-B; compiled where torch.compile is
+there. Prints a JSON document whose rows have the columns of `hrsam bench --json`, and `by`: who took that time.
 
-  python bench/rivals/pytorch.py > bench/results/rivals.json
+On a GPU: device events, inputs rotated so that the cache does not help, median of 10 to 30 runs. On a CPU: wall time, median of 3
+to 10 runs, of what takes more than half a minute a single one.
+
+  python bench/rivals/pytorch.py --device cuda --full > rivals.json
+  python bench/rivals/pytorch.py --check test/fixtures/reference
 """
 
+import argparse
 import json
-import statistics
 import sys
 
 import torch
-import torch.nn.functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-L2_BYTES = 128 << 20  # more than any GPU's second-level cache
-BACKENDS = {
-    "flash": SDPBackend.FLASH_ATTENTION,
-    "cudnn": SDPBackend.CUDNN_ATTENTION,
-    "efficient": SDPBackend.EFFICIENT_ATTENTION,
-    "math": SDPBackend.MATH,
-}
+from attention import attention_rows
+from check import check
+from hrsam import hrsam_rows
+from linears import linear_rows
+from measuring import DTYPES, Rows, document
+from sam import sam_rows
+from scan import scan_rows
 
-
-def measure(make, run, runs=30):
-    """Milliseconds of run(*inputs), inputs being one of several sets that together exceed the cache."""
-    first = make()
-    size = sum(x.numel() * x.element_size() for x in first)
-    sets = [first] + [make() for _ in range(max(1, L2_BYTES // max(1, size)) if size < L2_BYTES else 1)]
-    for inputs in sets:
-        run(*inputs)
-    times = []
-    for i in range(runs):
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        begin.record()
-        run(*sets[i % len(sets)])
-        end.record()
-        torch.cuda.synchronize()
-        times.append(begin.elapsed_time(end))
-    return statistics.median(times), max(times) - min(times)
+GROUPS = ("gemm", "attention", "scan", "sam", "hrsam")
+MEGAPIXELS = 16  # of a batch, together
+SAM_SIZE = 1024  # with --full: what its published weights are for
 
 
-def report(group, name, flops, make, run):
-    try:
-        milliseconds, spread = measure(make, run)
-    except RuntimeError as error:  # a back end that does not take this shape
-        print(f"{name}: {error}".splitlines()[0], file=sys.stderr)
-        return
-    row = {"group": group, "name": name, "milliseconds": milliseconds, "spread": spread,
-           "tflops": flops / milliseconds * 1e-9}
-    print(json.dumps(row), flush=True)
+def listed(kind, allowed=None):
+    def parse(text):
+        values = [kind(part) for part in text.split(",")]
+        if allowed and any(value not in allowed for value in values):
+            raise argparse.ArgumentTypeError(f"expected some of {','.join(allowed)}")
+        return values
+
+    return parse
 
 
-def normal(*shape):
-    return torch.randn(*shape, device="cuda", dtype=torch.bfloat16)
-
-
-def attention(name, batch, heads, length, width):
-    flops = 4.0 * batch * heads * length * length * width
-    for label, backend in BACKENDS.items():
-        def run(q, k, v, backend=backend):
-            with sdpa_kernel(backend):
-                return F.scaled_dot_product_attention(q, k, v)
-
-        report("attention", f"{name}, {label}", flops, lambda: [normal(batch, heads, length, width) for _ in range(3)], run)
-
-
-def linear(rows, inner, outer):
-    flops = 2.0 * rows * inner * outer
-    shape = f"{rows} x {inner} to {outer}"
-    weight, bias = normal(outer, inner), normal(outer)
-    report("gemm", shape, flops, lambda: [normal(rows, inner)], lambda x: torch.matmul(x, weight.t()))
-    report("gemm", f"{shape}, bias and GELU", flops, lambda: [normal(rows, inner)], lambda x: F.gelu(F.linear(x, weight, bias)))
+def parsed():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--only", type=listed(str, GROUPS), default=GROUPS, metavar="GROUPS", help=f"some of {','.join(GROUPS)}")
+    parser.add_argument("--dtype", choices=tuple(DTYPES), help="default: both")
+    parser.add_argument("--sizes", type=listed(int), default=[1024], help="sides of the encoders' images")
+    parser.add_argument("--batches", type=listed(int), default=[1])
+    parser.add_argument("--full", action="store_true", help="sizes 512 to 2048, SAM's 1024; on a GPU also 4096, and batches 1, 4 and 16")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    parser.add_argument("--mode", default="reduce-overhead", help="of torch.compile; none: leave it out")
+    parser.add_argument("--seconds", type=float, help="begin no more rows after so many")
+    parser.add_argument("--check", metavar="FOLDER", help="compare the encoders with reference values instead")
+    return parser.parse_args()
 
 
 def main():
-    properties = torch.cuda.get_device_properties(0)
-    print(json.dumps({"device": properties.name, "torch": torch.__version__, "cuda": torch.version.cuda}))
-    torch.backends.cuda.matmul.allow_tf32 = False
-    for batch in (1, 16):
-        attention(f"windows of 256 x 64, {batch} images", batch * 16, 12, 256, 64)
-        attention(f"shifted windows of 256 x 64, {batch} images", batch * 25, 12, 256, 64)
-        for inner, outer in ((768, 2304), (768, 768), (768, 3072), (3072, 768)):
-            linear(4096 * batch, inner, outer)
-    for length in (4096, 16384):
-        attention(f"{length} tokens, 12 heads of 64", 1, 12, length, 64)
+    options = parsed()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if options.check:
+        return check(options.check)
+    rows = Rows(options.device, options.seconds)
+    sizes, batches = options.sizes, options.batches
+    if options.full:
+        sizes = [512, 1024, 2048] + ([4096] if rows.on_gpu else [])
+        batches = [1, 4, 16] if rows.on_gpu else batches
+    dtypes = [options.dtype] if options.dtype else list(DTYPES)
+    runs = [(size, batch) for size in sizes for batch in batches if batch == 1 or batch * size ** 2 <= MEGAPIXELS << 20]
+    counts = sorted({1, *batches} & {1, 16}) if rows.on_gpu else [1]
+    measure = {
+        "gemm": lambda: linear_rows(rows, dtypes, counts, options.mode),
+        "attention": lambda: attention_rows(rows, dtypes, counts),
+        "scan": lambda: scan_rows(rows, dtypes, counts),
+        "hrsam": lambda: hrsam_rows(rows, dtypes, runs, options.mode),
+        "sam": lambda: sam_rows(rows, dtypes, [run for run in runs if not options.full or run[0] == SAM_SIZE], options.mode),
+    }
+    for group in options.only:
+        measure[group]()
+    json.dump(document(rows), sys.stdout, indent=1)
+    print()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { addDeviceOptions, addWeightsOptions, type ModelOptions, wholeNumber } from './options.js';
 
-export const BENCH_GROUPS = ['gemm', 'attention', 'scan', 'encoder', 'train'] as const;
+export const BENCH_GROUPS = ['gemm', 'attention', 'scan', 'memory', 'call', 'encoder', 'train'] as const;
 export type BenchGroup = (typeof BENCH_GROUPS)[number];
 
 export interface BenchOptions extends Omit<ModelOptions, 'dtype'> {
@@ -16,8 +16,11 @@ export interface BenchOptions extends Omit<ModelOptions, 'dtype'> {
 
 const HELP = `
 Without --dtype both types are measured. The peak is measured in the same run, before and after every timing, as multiply-adds that wait for nothing; share is a
-run's rate by the peak around it. GFLOP/s count only what the result needs, of a training step three times the forward
-pass. Each group of ops, each encoder and each trained model runs in a process of its own; its peak memory is that process's, weights included.
+run's rate by the peak around it, in the group memory by the GB/s of a sum of two large tensors. GFLOP/s count only what the result needs, of a training step three times the forward
+pass. On a GPU an op is run many times in one program, on inputs that take turns so that its cache does not help; an encoder is timed from the call to
+the promise's end, like a user's. Each group of ops, each encoder and each trained model runs in a process of its own; its peak memory is
+that process's, weights included: resident or, on a GPU, there. The JSON tells the commit (of the clone, or in HRSAM_COMMIT), and in run and
+note what HRSAM_BENCH_RUN and HRSAM_BENCH_NOTE hold.
 
 Examples:
   $ hrsam bench
@@ -43,7 +46,10 @@ export function benchCommand(): Command {
   return addDeviceOptions(addWeightsOptions(command))
     .option('--size <pixels>', 'side of the encoders’ images', wholeNumber(16), 1024)
     .option('--batch <n>', 'images per run of an encoder', wholeNumber(1), 1)
-    .option('--full', 'encoders also at twice and four times the size')
+    .option(
+      '--full',
+      'encoders also at half, twice and four times the size, SAM’s at 1024; on a GPU batches of 1, 4, 16',
+    )
     .option('--json', 'print rows as JSON')
     .addOption(command.createOption('--part <json>', 'one part, in this process').hideHelp())
     .addHelpText('after', HELP)

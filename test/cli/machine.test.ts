@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -67,10 +67,49 @@ describe('bench', () => {
     expect(click.median).toBeGreaterThan(0);
   });
 
+  test('what a call costs, in a document that says where, when and of what', async () => {
+    const args = ['bench', '--only', 'call', '-d', 'cpu', '--threads', '1', '--json'];
+    const { code, stdout } = await hrsam(args, {
+      env: { HRSAM_BENCH_RUN: 'this one', HRSAM_BENCH_NOTE: 'in a test', HRSAM_COMMIT: 'abc' },
+    });
+    expect(code).toBe(0);
+    const { device, processor, date, rows, ...rest } = JSON.parse(stdout);
+    expect(rest).toMatchObject({ schema: 1, threads: 1, node: process.version });
+    expect(rest).toMatchObject({ run: 'this one', note: 'in a test', commit: 'abc' });
+    expect(rest.by).toMatch(/^hrsam \d/);
+    expect(device.detail).toMatch(/^using \w+; available:/);
+    expect(processor).toBe(`${device.name}, ${device.detail}`);
+    expect(Math.abs(Date.now() - Date.parse(date))).toBeLessThan(600_000);
+    expect(rows).toHaveLength(1);
+    const [{ what, median, p90, p99, runs }] = rows;
+    expect(what).toBe('call from JavaScript');
+    expect(runs).toBeGreaterThanOrEqual(100);
+    expect(median).toBeGreaterThan(0);
+    expect(p90).toBeGreaterThanOrEqual(median);
+    expect(p99).toBeGreaterThanOrEqual(p90);
+  });
+
+  test('the commit is that of the clone', async () => {
+    const { stdout } = await hrsam(['bench', '--only', 'call', '-d', 'cpu', '--json']);
+    const git = spawnSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' });
+    const { commit } = JSON.parse(stdout);
+    if (git.status === 0) expect(commit?.replace('+', '')).toBe(git.stdout.trim());
+    else expect(commit).toBeUndefined();
+  });
+
+  test('a part that fails ends the command, but not the others', async () => {
+    const encoder = ['--only', 'call,encoder', '-w', 'random:sam-tiny', '--size', '128', '--dtype', 'f32'];
+    const { code, stdout, stderr } = await hrsam(['bench', ...encoder, '-d', 'cpu', '--json']);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/expected 224 × 224; got 128 × 128\n/);
+    expect(stderr).toContain('the process that measured encoder ended with 1');
+    expect(JSON.parse(stdout).rows).toHaveLength(1);
+  });
+
   test('refuses groups that it does not have', async () => {
     const { code, stderr } = await hrsam(['bench', '--only', 'gemm,nothing']);
     expect(code).toBe(2);
-    expect(stderr).toContain('Expected some of gemm,attention,scan,encoder,train.');
+    expect(stderr).toContain('Expected some of gemm,attention,scan,memory,call,encoder,train.');
   });
 });
 

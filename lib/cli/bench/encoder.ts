@@ -49,7 +49,7 @@ export async function encoderRows(part: EncoderPart): Promise<BenchRow[]> {
       for (const embedding of embeddings) embedding.dispose();
     },
   });
-  const rows: BenchRow[] = [{ ...row, memory: peakMemory() }];
+  const rows: BenchRow[] = [{ ...row, memory: peakMemory(device) }];
   const shared = { device: device.name, dtype, size: label, batch: 1 };
   rows.push({
     ...shared,

@@ -1,17 +1,15 @@
-import { type Build, program } from '../../graph/evaluate.js';
+import { program } from '../../graph/evaluate.js';
+import { add } from '../../graph/ops/add.js';
 import { attention } from '../../graph/ops/attention.js';
 import { cycleScan } from '../../graph/ops/cycle_scan.js';
+import { layerNorm } from '../../graph/ops/layer_norm.js';
 import { linear } from '../../graph/ops/linear.js';
 import { windowAttention } from '../../graph/ops/window_attention.js';
 import type { Device } from '../../runtime/device.js';
-import { elementCount, type Shape } from '../../runtime/dtype.js';
+import { byteCount } from '../../runtime/dtype.js';
 import { Owned } from '../../runtime/owned.js';
-import type { Tensors } from '../../runtime/program.js';
-import { bf16Bits } from '../../weights/dtypes.js';
-import { fillTensor } from '../../weights/random.js';
-import { type BenchRow, measure, type Subject } from './measure.js';
-
-type Compute = 'f32' | 'bf16';
+import { type BenchRow, measure } from './measure.js';
+import { type Compute, timeOps } from './repeat.js';
 
 /** The base model at 1024²: 64 × 64 tokens. */
 const TOKENS = 4096;
@@ -21,38 +19,17 @@ const HEAD_DIM = CHANNELS / HEADS;
 const WINDOW = 16;
 const STATES = 32;
 
-/** Times a few ops on generated tensors; `shapes` of inputs and constants, whose types are `dtype` unless a weight's. */
-async function timeOps(
-  device: Device,
-  subject: Omit<Subject, 'run' | 'device'>,
-  inputs: Record<string, Shape>,
-  constants: Record<string, Shape>,
-  build: Build,
-): Promise<BenchRow> {
-  using owned = new Owned();
-  const make = (shapes: Record<string, Shape>, dtype: Compute): Tensors =>
-    Object.fromEntries(
-      Object.entries(shapes).map(([name, shape]) => {
-        const values = fillTensor(name, { offset: 0, scale: 0.5 }, new Float32Array(elementCount(shape)));
-        const data = dtype === 'f32' ? values : Uint16Array.from(values, bf16Bits);
-        return [name, owned.add(device.tensor(shape, dtype, data))];
-      }),
-    );
-  const given = make(inputs, subject.dtype);
-  const compiled = owned.add(await program(device, given, build, { constants: make(constants, 'f32') }));
-  const into = await compiled.run(given);
-  for (const tensor of Object.values(into)) owned.add(tensor);
-  const run = async () => {
-    await compiled.run(given, { into });
-  };
-  return await measure({ ...subject, device, run });
-}
+/** So many that their 99th percentile means something. */
+const CALLS = 2000;
 
-const row = (what: string, dtype: Compute, size: string, flops: number, note?: string) => ({
+/** Images at once: a GPU is not filled by the tokens of one. */
+const batches = (device: Device): readonly number[] => (device.kind === 'cuda' ? [1, 16] : [1]);
+
+const row = (what: string, dtype: Compute, size: string, batch: number, flops?: number, note?: string) => ({
   what,
   dtype,
   size,
-  batch: 1,
+  batch,
   flops,
   note,
 });
@@ -67,48 +44,58 @@ export async function gemmRows(device: Device, dtype: Compute): Promise<BenchRow
   ] as const;
   const rows: BenchRow[] = [];
   for (const { what, outer, inner, ...fused } of layers) {
-    const residual = 'residual' in fused;
-    const inputs = { x: [TOKENS, inner], ...(residual && { residual: [TOKENS, outer] }) };
-    const flops = 2 * TOKENS * outer * inner;
-    rows.push(
-      await timeOps(
-        device,
-        row(what, dtype, `${TOKENS} x ${inner} -> ${outer}`, flops),
-        inputs,
-        { weight: [outer, inner], bias: [outer] },
-        (graph, { x, weight, bias, residual }) => ({
-          y: linear(graph, x!, weight!, {
-            bias,
-            residual,
-            activation: 'activation' in fused ? fused.activation : 'none',
+    for (const batch of batches(device)) {
+      const count = TOKENS * batch;
+      const inputs = { x: [count, inner], ...('residual' in fused && { residual: [count, outer] }) };
+      rows.push(
+        await timeOps(
+          device,
+          row(what, dtype, `${count} x ${inner} -> ${outer}`, batch, 2 * count * outer * inner),
+          inputs,
+          { weight: [outer, inner], bias: [outer] },
+          (graph, { x, weight, bias, residual }) => ({
+            y: linear(graph, x!, weight!, {
+              bias,
+              residual,
+              activation: 'activation' in fused ? fused.activation : 'none',
+            }),
           }),
-        }),
-      ),
-    );
+        ),
+      );
+    }
   }
   return rows;
 }
 
 /** Window attention, plain and shifted, against its two matrix products alone; general attention over all tokens. */
 export async function attentionRows(device: Device, dtype: Compute): Promise<BenchRow[]> {
+  const rows: BenchRow[] = [];
+  for (const batch of batches(device)) rows.push(...(await windowAttentionRows(device, dtype, batch)));
+  for (const tokens of device.kind === 'cuda' ? [TOKENS, 4 * TOKENS] : [TOKENS]) {
+    const general = row('attention', dtype, `${tokens} x ${tokens}`, 1, 4 * tokens * tokens * CHANNELS);
+    rows.push(
+      await timeOps(device, general, { qkv: [1, tokens, 3 * CHANNELS] }, {}, (graph, { qkv }) => ({
+        y: attention(graph, qkv!, undefined, { heads: HEADS }),
+      })),
+    );
+  }
+  return rows;
+}
+
+async function windowAttentionRows(device: Device, dtype: Compute, batch: number): Promise<BenchRow[]> {
   const side = Math.sqrt(TOKENS);
-  const flops = 4 * TOKENS * WINDOW ** 2 * CHANNELS;
+  const size = `${TOKENS} tokens`;
+  const flops = 4 * batch * TOKENS * WINDOW ** 2 * CHANNELS;
   const products = await timeOps(
     device,
-    row(
-      'window attention: its two products',
-      dtype,
-      `${TOKENS} tokens`,
-      flops,
-      'the linears’ micro-kernel, nothing else',
-    ),
-    { q: [TOKENS * HEADS, HEAD_DIM] },
+    row('window attention: its two products', dtype, size, batch, flops, 'as linears, nothing else'),
+    { q: [batch * TOKENS * HEADS, HEAD_DIM] },
     { k: [WINDOW ** 2, HEAD_DIM], v: [HEAD_DIM, WINDOW ** 2] },
     // In pieces, so that the logits stay in the cache as they do inside the attention.
     (graph, { q, k, v }) =>
       Object.fromEntries(
         Array.from({ length: 24 }, (_, i) => {
-          const rows = (TOKENS * HEADS) / 24;
+          const rows = (batch * TOKENS * HEADS) / 24;
           const logits = linear(graph, graph.rows(q!, i * rows, (i + 1) * rows), k!);
           return [`o${i}`, linear(graph, logits, v!)];
         }),
@@ -118,8 +105,8 @@ export async function attentionRows(device: Device, dtype: Compute): Promise<Ben
   for (const shifted of [false, true]) {
     const timed = await timeOps(
       device,
-      row(`window attention, ${shifted ? 'shifted' : 'plain'}`, dtype, `${TOKENS} tokens`, flops),
-      { qkv: [1, TOKENS, 3 * CHANNELS], pad: [1, 3 * CHANNELS] },
+      row(`window attention, ${shifted ? 'shifted' : 'plain'}`, dtype, size, batch, flops),
+      { qkv: [batch, TOKENS, 3 * CHANNELS], pad: [1, 3 * CHANNELS] },
       {},
       (graph, { qkv, pad }) => ({
         y: windowAttention(graph, qkv!, {
@@ -134,42 +121,85 @@ export async function attentionRows(device: Device, dtype: Compute): Promise<Ben
     );
     rows.push({ ...timed, note: `${(timed.median / products.median).toFixed(2)} x its two products` });
   }
-  const general = row('attention', dtype, `${TOKENS} x ${TOKENS}`, 4 * TOKENS * TOKENS * CHANNELS);
-  rows.push(
-    await timeOps(device, general, { qkv: [1, TOKENS, 3 * CHANNELS] }, {}, (graph, { qkv }) => ({
-      y: attention(graph, qkv!, undefined, { heads: HEADS }),
-    })),
-  );
   return rows;
 }
 
 /** The cycle scan: one reading, three at the price of one, three literally. */
 export async function scanRows(device: Device, dtype: Compute): Promise<BenchRow[]> {
   const rows: BenchRow[] = [];
-  for (const { what, cycles, literal } of [
-    { what: 'cycle scan, R = 1', cycles: 1, literal: false },
-    { what: 'cycle scan, R = 3', cycles: 3, literal: false },
-    { what: 'cycle scan, R = 3, literal', cycles: 3, literal: true },
-  ]) {
-    const timed = await timeOps(
-      device,
-      // FLOPs say little about a scan, which waits for exponentials.
-      { what, dtype, size: `${TOKENS} x ${CHANNELS} x ${STATES}`, batch: 1 },
-      { u: [1, TOKENS, CHANNELS], ssm: [1, TOKENS, CHANNELS + 2 * STATES] },
-      { a: [CHANNELS, STATES], bias: [CHANNELS], d: [CHANNELS], gamma: [CHANNELS, cycles, 1] },
-      (graph, { u, ssm, a, bias, d, gamma }) => ({
-        y: cycleScan(graph, u!, ssm!, a!, {
-          dtBias: bias,
-          d,
-          gamma,
-          segments: [TOKENS],
-          literal,
-          dtype: 'f32',
+  for (const batch of batches(device)) {
+    let first: BenchRow | undefined;
+    for (const { what, cycles, literal } of [
+      { what: 'cycle scan, R = 1', cycles: 1, literal: false },
+      { what: 'cycle scan, R = 3', cycles: 3, literal: false },
+      { what: 'cycle scan, R = 3, literal', cycles: 3, literal: true },
+    ]) {
+      const timed = await timeOps(
+        device,
+        // FLOPs say little about a scan, which waits for exponentials.
+        row(what, dtype, `${TOKENS} x ${CHANNELS} x ${STATES}`, batch),
+        { u: [batch, TOKENS, CHANNELS], ssm: [batch, TOKENS, CHANNELS + 2 * STATES] },
+        { a: [CHANNELS, STATES], bias: [CHANNELS], d: [CHANNELS], gamma: [CHANNELS, cycles, 1] },
+        (graph, { u, ssm, a, bias, d, gamma }) => ({
+          y: cycleScan(graph, u!, ssm!, a!, {
+            dtBias: bias,
+            d,
+            gamma,
+            segments: [TOKENS],
+            literal,
+            dtype: 'f32',
+          }),
         }),
-      }),
-    );
-    const first = rows[0];
-    rows.push({ ...timed, note: first && `${(timed.median / first.median).toFixed(2)} x R = 1` });
+      );
+      rows.push({ ...timed, note: first && `${(timed.median / first.median).toFixed(2)} x R = 1` });
+      first ??= timed;
+    }
   }
   return rows;
+}
+
+/** What waits for memory. The sum of two tensors that no cache holds is the ceiling that the others are compared with. */
+export async function memoryRows(device: Device, dtype: Compute): Promise<BenchRow[]> {
+  const large = [(device.kind === 'cuda' ? 64 : 8) * TOKENS, CHANNELS];
+  const bytes = 3 * byteCount(large, dtype);
+  const sum = await timeOps(
+    device,
+    { ...row('sum of two tensors', dtype, large.join(' x '), 1), rotate: true },
+    { a: large, b: large },
+    {},
+    (graph, { a, b }) => ({ y: add(graph, a!, b!) }),
+  );
+  const bandwidth = bytes / sum.median / 1e6;
+  const rows: BenchRow[] = [{ ...sum, gbps: bandwidth, note: 'its GB/s are the ceiling of those below' }];
+  for (const batch of batches(device)) {
+    const shape = [batch * TOKENS, CHANNELS];
+    rows.push(
+      await timeOps(
+        device,
+        {
+          ...row('LayerNorm', dtype, shape.join(' x '), batch),
+          traffic: { bytes: 2 * byteCount(shape, dtype), bandwidth },
+          rotate: true,
+        },
+        { x: shape },
+        { weight: [CHANNELS], bias: [CHANNELS] },
+        (graph, { x, weight, bias }) => ({ y: layerNorm(graph, x!, weight!, bias!) }),
+      ),
+    );
+  }
+  return rows;
+}
+
+/** The least that a call costs: a program of one addition, from JavaScript to the device and back. */
+export async function callRows(device: Device, dtype: Compute): Promise<BenchRow[]> {
+  using owned = new Owned();
+  const x = owned.add(device.tensor([1], dtype, dtype === 'f32' ? new Float32Array(1) : new Uint16Array(1)));
+  const compiled = owned.add(await program(device, { x }, (graph, { x }) => ({ y: add(graph, x!, x!) })));
+  const into = await compiled.run({ x });
+  owned.add(into.y!);
+  const run = async () => {
+    await compiled.run({ x }, { into });
+  };
+  const call = row('call from JavaScript', dtype, '1 number', 1, undefined, 'a program of one addition');
+  return [await measure({ ...call, device, maxRuns: CALLS, run })];
 }

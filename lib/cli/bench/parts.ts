@@ -1,11 +1,11 @@
 import { Device } from '../../runtime/device.js';
 import { type EncoderPart, encoderRows } from './encoder.js';
 import type { BenchRow } from './measure.js';
-import { attentionRows, gemmRows, scanRows } from './ops.js';
+import { attentionRows, callRows, gemmRows, memoryRows, scanRows } from './ops.js';
 import { type TrainPart, trainRows } from './train.js';
 
 export interface OpsPart {
-  group: 'gemm' | 'attention' | 'scan';
+  group: keyof typeof OPS;
   device: string;
   dtype: 'f32' | 'bf16';
   threads?: number;
@@ -14,7 +14,13 @@ export interface OpsPart {
 /** What one process of the bench measures. */
 export type Part = OpsPart | (EncoderPart & { group: 'encoder' }) | (TrainPart & { group: 'train' });
 
-const OPS = { gemm: gemmRows, attention: attentionRows, scan: scanRows } as const;
+const OPS = {
+  gemm: gemmRows,
+  attention: attentionRows,
+  scan: scanRows,
+  memory: memoryRows,
+  call: callRows,
+} as const;
 
 async function rowsOf(part: Part): Promise<BenchRow[]> {
   if (part.group === 'encoder') return encoderRows(part);

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { cpus, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { HrsamError } from '../../errors.js';
 import { openModel } from '../../predictor/load.js';
@@ -12,22 +12,31 @@ import { interruption, throwIfInterrupted } from '../interrupt.js';
 import { readConfig } from '../options.js';
 import { formatBytes, formatMs, print, printJson, table } from '../output.js';
 import { progressBar } from '../progress.js';
+import { benchDocument, processor } from './document.js';
 import type { BenchRow } from './measure.js';
 import type { Part } from './parts.js';
 
-/** Without -w: the two published encoders, untrained, which cost the same. */
+/** Without -w: the two published encoders, untrained, which cost the same; with --full SAM's smallest as well. */
 const PRESETS = ['hrsam-b', 'hrsam++-b'] as const;
+const SAM = 'sam-vit-b';
+
+/** Of --full on a GPU, and the most pixels of a batch together. */
+const BATCHES = [1, 4, 16];
+const BATCH_PIXELS = 16 * 1024 ** 2;
+/** Its absolute positions fit no other side. */
+const SAM_SIZE = 1024;
 
 /** Models whose training is measured. */
 const TRAINED = ['small', 'hrsam-b'] as const;
 
-/** Measures the wanted groups, each in a process of its own, and prints the table. */
+/** Measures the wanted groups, each in a process of its own, and prints the table. What fails ends the command, after the others. */
 export async function runBench(options: BenchOptions): Promise<void> {
   // The parts get the device that `auto` means, so that one sentence says which.
   const device = Device.open(options.device);
   const dtypes = options.dtype ? [options.dtype] : (['f32', 'bf16'] as const);
   const folder = await mkdtemp(join(tmpdir(), 'hrsam-bench-'));
   const rows: BenchRow[] = [];
+  let failure: unknown;
   try {
     const common = { device: device.name, threads: options.threads };
     const parts: Part[] = [];
@@ -36,31 +45,49 @@ export async function runBench(options: BenchOptions): Promise<void> {
       for (const dtype of dtypes) {
         if (group === 'train') {
           for (const model of TRAINED) parts.push({ group, model, dtype, ...common });
-        } else parts.push({ group, dtype, ...common });
+          // What a call costs does not depend on the type.
+        } else if (group !== 'call' || dtype === dtypes[0]) parts.push({ group, dtype, ...common });
       }
     }
     if (options.only.includes('encoder')) {
-      const sizes = [1, ...(options.full ? [2, 4] : [])].map((factor) => factor * options.size);
       for (const model of await models(options, folder)) {
-        for (const size of sizes)
+        for (const { size, batch } of encoderRuns(options, model, device))
           for (const dtype of dtypes)
-            parts.push({ group: 'encoder', ...model, ...common, dtype, size, batch: options.batch });
+            parts.push({ group: 'encoder', ...model, ...common, dtype, size, batch });
       }
     }
     const bar = await progressBar('measuring');
     for (const [i, part] of parts.entries()) {
       bar.update(i, parts.length);
-      rows.push(...(await measureApart(part)));
+      try {
+        rows.push(...(await measureApart(part)));
+      } catch (error) {
+        throwIfInterrupted();
+        failure ??= error;
+      }
     }
     bar.end();
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-  if (options.json) printJson({ processor: processor(), node: process.version, rows });
+  if (options.json) printJson(benchDocument(device, rows, options.threads));
   else show(rows);
+  if (failure) throw failure;
 }
 
-const processor = (): string => `${cpus()[0]?.model ?? process.arch}, ${Device.list('cpu')[0]!.detail}`;
+/** At what sizes and in what batches an encoder is measured. */
+function encoderRuns(
+  options: BenchOptions,
+  { name }: BenchModel,
+  device: Device,
+): { size: number; batch: number }[] {
+  if (!options.full) return [{ size: options.size, batch: options.batch }];
+  const sizes = name === SAM ? [SAM_SIZE] : [0.5, 1, 2, 4].map((factor) => factor * options.size);
+  if (device.kind === 'cpu') return sizes.map((size) => ({ size, batch: options.batch }));
+  return sizes
+    .flatMap((size) => BATCHES.map((batch) => ({ size, batch })))
+    .filter(({ size, batch }) => batch === 1 || batch * size ** 2 <= BATCH_PIXELS);
+}
 
 interface BenchModel {
   name: string;
@@ -70,7 +97,8 @@ interface BenchModel {
 
 /** The models to measure. Random weights go into a file first: mapped as a user's, they cost the memory that those cost. */
 async function models(options: BenchOptions, folder: string): Promise<BenchModel[]> {
-  const named = options.weights ? [options.weights] : PRESETS.map((preset) => `random:${preset}`);
+  const presets = options.full ? [...PRESETS, SAM] : PRESETS;
+  const named = options.weights ? [options.weights] : presets.map((preset) => `random:${preset}`);
   const config = readConfig(options);
   const made: BenchModel[] = [];
   for (const weights of named) {
@@ -128,9 +156,12 @@ function show(rows: readonly BenchRow[]): void {
     row.size,
     String(row.batch),
     formatMs(row.median),
+    row.p90 === undefined ? '' : formatMs(row.p90),
+    row.p99 === undefined ? '' : formatMs(row.p99),
     percent(row.spread),
     row.gflops?.toFixed(0) ?? '',
     row.peak?.toFixed(0) ?? '',
+    row.gbps?.toFixed(0) ?? '',
     percent(row.share),
     row.memory === undefined ? '' : formatBytes(row.memory),
     row.note ?? '',
@@ -142,16 +173,21 @@ function show(rows: readonly BenchRow[]): void {
     'size',
     'batch',
     'median',
+    'p90',
+    'p99',
     'spread',
     'GFLOP/s',
     'peak',
+    'GB/s',
     'share',
     'memory',
     '',
   ];
-  print(table(header, cells, [0, 1, 2, 3, 11]));
+  print(table(header, cells, [0, 1, 2, 3, 14]));
   print(
-    `\n${processor()}, Node ${process.version}. Median of at least 3 runs; spread is (max − min) / median;`,
+    `\n${processor()}, Node ${process.version}. Median of at least 3 runs, on a GPU 10; spread is (max − min) / median;`,
   );
-  print('peak is multiply-adds that wait for nothing, measured around the runs, in GFLOP/s; share is of it.');
+  print(
+    'peak is multiply-adds that wait for nothing, measured around the runs, in GFLOP/s; share is of it, or of the memory’s GB/s.',
+  );
 }

@@ -89,7 +89,7 @@ export async function trainRows(part: TrainPart): Promise<BenchRow[]> {
     },
   });
   const note = `${(row.median / shape.batch).toFixed(1)} ms a sample of ${STEP.steps} prompts`;
-  return [{ ...row, memory: peakMemory(), note }];
+  return [{ ...row, memory: peakMemory(device), note }];
 }
 
 /** Values for the graph's inputs: what they are does not change how long a step takes. */

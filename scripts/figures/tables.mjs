@@ -1,0 +1,104 @@
+// Documents of `hrsam bench --json` and of bench/rivals as the README's tables.
+
+/** Rows that explain others rather than stand for themselves. */
+const LEFT_OUT = /two products|R = 1$|literal|training step/;
+const HEADER = [
+  '',
+  'size',
+  'batch',
+  'type',
+  'median',
+  'p99',
+  'rate',
+  'of the ceiling',
+  'PyTorch, fastest',
+  '',
+];
+const NUMBERS = [2, 4, 5, 6, 7, 9];
+
+const digits = (value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(value < 1 ? 2 : 3));
+const ms = (value) => (value >= 10_000 ? `${digits(value / 1000)} s` : `${digits(value)} ms`);
+
+function rate({ what, batch, median, gflops, gbps }) {
+  if (what.endsWith(' encoder')) return `${digits((1000 * batch) / median)} images/s`;
+  if (gflops !== undefined)
+    return gflops >= 1000 ? `${digits(gflops / 1000)} TFLOP/s` : `${digits(gflops)} GFLOP/s`;
+  return gbps === undefined ? '' : `${digits(gbps)} GB/s`;
+}
+
+const same = (a, b) => ['what', 'device', 'dtype', 'size', 'batch'].every((key) => a[key] === b[key]);
+
+function cells(row, rivals) {
+  const [fastest] = rivals.filter((rival) => same(rival, row)).sort((a, b) => a.median - b.median);
+  return [
+    row.what,
+    row.size,
+    row.batch,
+    row.dtype,
+    ms(row.median),
+    row.p99 === undefined ? '' : ms(row.p99),
+    rate(row),
+    row.share === undefined ? '' : `${(100 * row.share).toFixed(0)} %`,
+    fastest ? `${ms(fastest.median)} (${fastest.by})` : '',
+    fastest ? `${digits(fastest.median / row.median)} ×` : '',
+  ];
+}
+
+/** A GPU is used in bf16; on a CPU both types matter. */
+const shown = ({ what, device, dtype }) =>
+  !LEFT_OUT.test(what) && (device === 'cpu' || dtype === 'bf16' || what.startsWith('call'));
+
+const onCpu = ({ rows }) => rows[0]?.device === 'cpu';
+
+function section(ours, rivals) {
+  const { device, commit, date, node, threads, by } = ours;
+  const facts = [
+    `**${device.name}**: ${device.detail}`,
+    onCpu(ours) && `${threads} threads`,
+    `${by}, commit ${commit?.replace(/^([0-9a-f]{12})[0-9a-f]*/, '$1') ?? 'unknown'}`,
+    `Node ${node.slice(1)}`,
+    rivals?.by,
+    date.slice(0, 10),
+    ours.note,
+  ];
+  const rows = ours.rows.filter(shown).map((row) => cells(row, rivals?.rows ?? []));
+  const rule = HEADER.map((_, i) => (NUMBERS.includes(i) ? '--:' : '---'));
+  return [
+    `${facts.filter(Boolean).join('; ')}.`,
+    '',
+    ...[HEADER, rule, ...rows].map((line) => `| ${line.join(' | ')} |`),
+  ].join('\n');
+}
+
+/** Whether two documents are of the same run on the same device, a processor's with as many threads. */
+const comparable = (ours, others) =>
+  ours.run !== undefined &&
+  others.run === ours.run &&
+  others.device.name === ours.device.name &&
+  (!onCpu(ours) || others.threads === ours.threads);
+
+/**
+ * The tables of all results, in the order of their names; empty where there is none.
+ * @param documents by file name: `name.json` is ours, `name.rivals.json` the rivals'
+ */
+export function tables(documents) {
+  const sections = [];
+  for (const name of Object.keys(documents).sort()) {
+    if (name.endsWith('.rivals.json')) continue;
+    const ours = documents[name];
+    const others = documents[name.replace(/json$/, 'rivals.json')];
+    sections.push(section(ours, others && comparable(ours, others) ? others : undefined));
+  }
+  return sections.join('\n\n');
+}
+
+const BEGIN = '<!-- figures: npm run figures -->';
+const END = '<!-- end of figures -->';
+
+/** The text with what stands between its markers replaced. @throws where it has no markers */
+export function withTables(text, made) {
+  const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
+  if (begin < 0 || end < begin) throw new Error(`README.md: expected ${BEGIN} and, after it, ${END}`);
+  const between = made === '' ? '\n' : `\n\n${made}\n\n`;
+  return `${text.slice(0, begin + BEGIN.length)}${between}${text.slice(end)}`;
+}

@@ -1,0 +1,193 @@
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { root } from '../support/child.js';
+
+const script = (path: string) => import(new URL(`../../scripts/${path}`, import.meta.url).href);
+const { README, generatedReadme } = await script('figures.mjs');
+const { tables, withTables } = await script('figures/tables.mjs');
+
+const row = (what: string, median: number, more: object = {}) => ({
+  what,
+  device: 'cuda:0',
+  dtype: 'bf16',
+  size: '1024 x 1024',
+  batch: 16,
+  median,
+  spread: 0.01,
+  runs: 200,
+  ...more,
+});
+
+const ours = {
+  schema: 1,
+  by: 'hrsam 1.2.3',
+  device: { name: 'GPU A', detail: 'driver 1', memory: 1 },
+  processor: 'CPU B',
+  threads: 2,
+  node: 'v20.1.0',
+  commit: '0123456789abcdef0123456789abcdef01234567+',
+  run: 'one',
+  date: '2026-01-02T03:04:05Z',
+  rows: [
+    row('m encoder', 32, { p99: 33.333, gflops: 400_000, share: 0.506 }),
+    row('m encoder', 320, { dtype: 'f32' }),
+    row('linear', 0.25, { gflops: 640_000, share: 0.8 }),
+    row('cycle scan, R = 1', 1),
+    row('LayerNorm', 0.5, { gbps: 4210, share: 0.91 }),
+  ],
+};
+
+const rivals = {
+  ...ours,
+  by: 'PyTorch 9',
+  rows: [
+    row('m encoder', 80, { by: 'slow' }),
+    row('m encoder', 64, { by: 'fast' }),
+    row('m encoder', 1, { by: 'another batch', batch: 1 }),
+  ],
+};
+
+test('the README has the tables of the results that are there: npm run figures', () => {
+  expect(readFileSync(README, 'utf8')).toBe(generatedReadme());
+});
+
+describe('tables', () => {
+  test('say where and when, rate, share of the ceiling, and the fastest rival for the same', () => {
+    const lines = tables({ 'a.json': ours, 'a.rivals.json': rivals }).split('\n');
+    expect(lines).toEqual([
+      '**GPU A**: driver 1; hrsam 1.2.3, commit 0123456789ab+; Node 20.1.0; PyTorch 9; 2026-01-02.',
+      '',
+      expect.stringMatching(/^\| {2}\| size \| batch \| type \| median \|/),
+      '| --- | --- | --: | --- | --: | --: | --: | --: | --- | --: |',
+      '| m encoder | 1024 x 1024 | 16 | bf16 | 32.0 ms | 33.3 ms | 500 images/s | 51 % | 64.0 ms (fast) | 2.00 × |',
+      '| linear | 1024 x 1024 | 16 | bf16 | 0.25 ms |  | 640 TFLOP/s | 80 % |  |  |',
+      '| LayerNorm | 1024 x 1024 | 16 | bf16 | 0.50 ms |  | 4210 GB/s | 91 % |  |  |',
+    ]);
+  });
+
+  test.each([
+    ['of another run', { ...rivals, run: 'two' }],
+    ['of no run', { ...rivals, run: undefined }],
+    ['of another device', { ...rivals, device: { ...rivals.device, name: 'GPU C' } }],
+  ])('leave rivals out that are %s', (_, others) => {
+    const made = tables({ 'a.json': ours, 'a.rivals.json': others });
+    expect(made).toContain('| m encoder |');
+    expect(made).not.toMatch(/fast\)|PyTorch 9/);
+  });
+
+  test('of a run without a name have no rivals', () => {
+    const nameless = { ...ours, run: undefined };
+    expect(tables({ 'a.json': nameless, 'a.rivals.json': { ...rivals, run: undefined } })).not.toContain(
+      'fast)',
+    );
+  });
+
+  test('of a processor say its threads and show both types; a note is shown', () => {
+    const cpu = ours.rows.map((each) => ({ ...each, device: 'cpu' }));
+    const made = tables({ 'cpu.json': { ...ours, rows: cpu, note: 'other work beside it' } });
+    expect(made).toContain('; 2 threads; ');
+    expect(made).toContain('; other work beside it.');
+    expect(made).toContain('| f32 | 320 ms |');
+  });
+
+  test('compare processors with as many threads', () => {
+    const onCpu = ({ rows, ...rest }: typeof ours) => ({
+      ...rest,
+      rows: rows.map((each) => ({ ...each, device: 'cpu' })),
+    });
+    const others = onCpu(rivals);
+    const made = (threads: number) =>
+      tables({ 'a.json': onCpu(ours), 'a.rivals.json': { ...others, threads } });
+    expect(made(2)).toContain('64.0 ms (fast)');
+    expect(made(1)).not.toContain('fast)');
+  });
+
+  test('nothing without results; rivals alone make no table', () => {
+    expect(tables({})).toBe('');
+    expect(tables({ 'a.rivals.json': rivals })).toBe('');
+  });
+});
+
+describe('withTables', () => {
+  const text = 'a\n<!-- figures: npm run figures -->\nold\n<!-- end of figures -->\nb';
+
+  test('replaces what stands between the markers, and only that', () => {
+    const made = withTables(text, 'new');
+    expect(made).toBe('a\n<!-- figures: npm run figures -->\n\nnew\n\n<!-- end of figures -->\nb');
+    expect(withTables(made, 'new')).toBe(made);
+    expect(withTables(made, '')).toBe('a\n<!-- figures: npm run figures -->\n<!-- end of figures -->\nb');
+  });
+
+  test('refuses a text without markers', () => {
+    expect(() => withTables('nothing', 'new')).toThrow('README.md: expected <!-- figures');
+  });
+});
+
+/** scripts/measure.sh in a folder of its own, with stand-ins for the two programs: the documents that it leaves. */
+function measured(node: string, python: string) {
+  const folder = mkdtempSync(join(tmpdir(), 'hrsam-measure-'));
+  try {
+    mkdirSync(join(folder, 'scripts'));
+    copyFileSync(join(root, 'scripts/measure.sh'), join(folder, 'scripts/measure.sh'));
+    for (const [name, script] of Object.entries({ node, python })) {
+      writeFileSync(join(folder, name), `#!/bin/sh\n${script}\n`);
+      chmodSync(join(folder, name), 0o755);
+    }
+    const { HRSAM_BENCH_RUN: _, ...inherited } = process.env;
+    const programs = { HRSAM_NODE: join(folder, 'node'), HRSAM_PYTHON: join(folder, 'python') };
+    const { status } = spawnSync('bash', ['scripts/measure.sh', 'cpu', '--dtype', 'f32'], {
+      cwd: folder,
+      env: { ...inherited, ...programs, HRSAM_COMMIT: 'abc' },
+    });
+    const results = join(folder, 'bench/results');
+    const made = readdirSync(results).map((name) => [
+      name,
+      JSON.parse(readFileSync(join(results, name), 'utf8')),
+    ]);
+    return { status, documents: Object.fromEntries(made) };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+describe.runIf(process.platform === 'linux')('a run of bench and rivals', () => {
+  const tell = `printf '{"run": "%s", "commit": "%s", "given": "%s"}' "$HRSAM_BENCH_RUN" "$HRSAM_COMMIT" "$*"`;
+  const rivals = `[ "$1" = -c ] || ${tell}`;
+
+  test('leaves two documents of one run', () => {
+    const { status, documents } = measured(tell, rivals);
+    expect(status).toBe(0);
+    const [ours, theirs, ...others] = Object.keys(documents).sort();
+    expect(others).toEqual([]);
+    expect(theirs).toBe(ours!.replace('.json', '.rivals.json'));
+    expect(documents[ours!].run).toMatch(/^\d{4}-.*, process \d+$/);
+    expect(documents[theirs!].run).toBe(documents[ours!].run);
+    expect(documents[ours!].commit).toBe('abc');
+    expect(documents[ours!].given).toBe('scripts/hrsam.mjs bench --device cpu --full --json --dtype f32');
+    expect(documents[theirs!].given).toBe('bench/rivals/pytorch.py --device cpu --full --dtype f32');
+  });
+
+  test('without PyTorch is the bench alone', () => {
+    const { status, documents } = measured(tell, 'exit 1');
+    expect(status).toBe(0);
+    expect(Object.keys(documents)).toEqual([expect.not.stringContaining('rivals')]);
+  });
+
+  test('keeps what was measured when something fails, and nothing of nothing', () => {
+    const { status, documents } = measured('exit 3', `${rivals}; [ "$1" = -c ] || exit 1`);
+    expect(status).toBe(1);
+    expect(Object.keys(documents)).toEqual([expect.stringContaining('.rivals.json')]);
+  });
+});
