@@ -1,0 +1,15 @@
+// Kernels for Hopper. Each returns false, and does nothing, where it is not for this GPU or this
+// call; the choice depends on shapes of one item alone, never on how many rows there are, so that a
+// result does not depend on the rest of its batch.
+#pragma once
+
+#include "../attention/attend.h"
+#include "../gemm/gemm.h"
+
+namespace hrsam::cuda {
+
+bool hopper_gemm(cudaStream_t stream, const Gemm& call);
+bool hopper_window_attention(cudaStream_t stream, const WindowCall& call, int64_t items,
+                             const AttendCall& at);
+
+}  // namespace hrsam::cuda
