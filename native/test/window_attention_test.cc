@@ -149,39 +149,27 @@ TEST(the_models_own_shape) {
 
 // As GPUs run it: whole windows, borders of padding on every side, more windows than processors.
 TEST(the_models_own_shape_in_bf16) {
-  for (const int before : {0, 8, 15})
-    for (const int out : {HRSAM_F32, HRSAM_BF16}) {
-      verify({.scales = {32, 32},
-              .window = 16,
-              .heads = 2,
-              .d = 64,
-              .before = before,
-              .in = HRSAM_BF16,
-              .out = out});
-      verify({.scales = {20, 37, 5, 9, 1, 1},
-              .window = 16,
-              .heads = 3,
-              .d = 64,
-              .batch = 2,
-              .before = before,
-              .in = HRSAM_BF16,
-              .out = out});
-    }
-  verify({.scales = {21, 16}, .window = 16, .heads = 1, .d = 64, .theta = 0, .in = HRSAM_BF16});
-  verify({.scales = {19, 16},
-          .window = 16,
-          .heads = 1,
-          .d = 64,
-          .cyclic = 1,
-          .shift = 8,
-          .in = HRSAM_BF16});
-  verify({.scales = {19, 16},
-          .window = 16,
-          .heads = 1,
-          .d = 64,
-          .theta = 0,
-          .rel = true,
-          .in = HRSAM_BF16});
+  const Case model{.scales = {32, 32}, .window = 16, .heads = 1, .d = 64, .in = HRSAM_BF16};
+  for (const int before : {0, 8, 15}) {
+    Case moved = model;
+    moved.before = before;
+    verify(moved);
+    moved.scales = {20, 21, 5, 9, 1, 1};
+    moved.heads = 2;
+    moved.out = HRSAM_BF16;
+    verify(moved);
+  }
+  Case other = model;
+  other.theta = 0;
+  other.scales = {21, 16};
+  other.batch = 2;
+  verify(other);
+  other.rel = true;
+  verify(other);
+  other.rel = false;
+  other.cyclic = 1;
+  other.shift = 8;
+  verify(other);
 }
 
 TEST(relative_position_bias) {

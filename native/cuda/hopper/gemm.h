@@ -42,7 +42,7 @@ struct HopperGemmShared {
       make_barrier(full + i, 1);
       make_barrier(empty + i, kWarpgroup / kWarp);
     }
-    for (int i = 0; i < kConsumers; ++i) make_barrier(turn + i, 1);
+    for (int i = 0; i < kConsumers; ++i) make_barrier(turn + i, kWarpgroup / kWarp);
     publish_barriers();
   }
   HRSAM_DEVICE unsigned char* stage(int index) const {
@@ -152,10 +152,11 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
   }
   take_registers<H::kConsumerRegisters>();
   const uint32_t own = threadIdx.x / kWarpgroup - 1;
-  const bool speaks = threadIdx.x % kWarpgroup == 0;
+  const bool speaks = threadIdx.x % kWarp == 0;
   const HopperTiles tiles(g);
   for (uint32_t number = own; tiles.index(number) < tiles.all; number += kConsumers) {
-    // In the ring's order: a stage whose last two uses were the other's would look like its own.
+    // In the ring's order: to a warp two uses behind, a stage looks as if its own use were there.
+    // All warps pass the turn on, for the same reason.
     const uint32_t round = number / kConsumers;
     wait_for_phase(shared.turn + own, (round & 1) ^ (own == 0 ? 1 : 0));
     float sums[2][64];
@@ -164,8 +165,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
     wait_for_products<0>();
     settle(sums[0]);
     settle(sums[1]);
-    if (threadIdx.x % kWarp == 0)
-      arrive(shared.empty + stage_of(number * steps + steps - 1, H::kStages).index);
+    if (speaks) arrive(shared.empty + stage_of(number * steps + steps - 1, H::kStages).index);
     const int64_t index = tiles.index(number);
     finish_tile(g, tiles.tile(index), tiles.item(index), sums);
   }

@@ -104,7 +104,8 @@ class HopperGatherer {
     using H = HopperWindow;
     const int channels = call_.heads * H::kD;
     const int first = which * channels + window.head * H::kD + piece_ * 8;
-    const bf16* padding = static_cast<const bf16*>(call_.pad) + first;
+    const bf16* padding =
+        call_.pad == nullptr ? nullptr : static_cast<const bf16*>(call_.pad) + first;
     const bf16* tokens =
         static_cast<const bf16*>(call_.qkv) + first + window.token(0, column_) * 3 * channels;
     const int64_t step = static_cast<int64_t>(window.width) * 3 * channels;
@@ -282,6 +283,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
       attend_tile(window, first, at, static_cast<int64_t>(call.heads) * H::kD,
                   shared.part(stage.index, 0), shared.part(stage.index, 1),
                   shared.part(stage.index, 2));
+    __syncwarp();  // where there was no tile, lanes may still wait
     if (threadIdx.x % kWarp == 0) arrive(shared.empty + stage.index);
   }
 }
