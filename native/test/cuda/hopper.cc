@@ -31,17 +31,18 @@ std::vector<unsigned char>& shown(Block& b) {
   return b.shown;
 }
 
-Barrier& barrier_of(Block& b, const void* address) {
+// Null where none was made there.
+Barrier* find_barrier(Block& b, const void* address) {
   const auto found = b.barriers.find(address);
-  if (found == b.barriers.end()) throw std::runtime_error("a barrier that was never made");
-  return found->second;
+  return found == b.barriers.end() ? nullptr : &found->second;
 }
+constexpr char kNoBarrier[] = "a barrier that was never made";
+constexpr char kTooMany[] = "more arrivals or bytes than a barrier expects";
 
-// Its phase may have ended.
-void look_at(Block& b, const void* address) {
-  Barrier& barrier = barrier_of(b, address);
-  if (barrier.bytes < 0) throw std::runtime_error("more bytes arrive than a barrier expects");
-  if (barrier.missing > 0 || barrier.bytes > 0) return;
+// Its phase may have ended. False: something is wrong.
+bool look_at(Block& b, const void* address, Barrier& barrier) {
+  if (barrier.bytes < 0 || barrier.missing < 0) return false;
+  if (barrier.missing > 0 || barrier.bytes > 0) return true;
   barrier.parity ^= 1;
   barrier.missing = barrier.arrivals;
   for (size_t i = 0; i < b.warps.size() * kLanes; ++i) {
@@ -49,18 +50,7 @@ void look_at(Block& b, const void* address) {
     if (lane.state == State::waiting && lane.barrier == address && lane.parity != barrier.parity)
       lane.state = State::ready;
   }
-}
-
-// Errors of the thread that runs end the grid from the scheduler, not from inside a fibre.
-template <class F>
-void in_fibre(F&& f) {
-  std::string message;
-  try {
-    f();
-  } catch (const std::runtime_error& error) {
-    message = error.what();
-  }
-  if (!message.empty()) fail(message);
+  return true;
 }
 
 float bf16_at(const unsigned char* at) {
@@ -168,24 +158,23 @@ void make_barrier(const void* barrier, int arrivals) {
 }
 
 void arrive(const void* address, int bytes) {
-  in_fibre([&] {
-    Block& b = block();
-    Barrier& barrier = barrier_of(b, address);
-    barrier.bytes += bytes;
-    --barrier.missing;
-    look_at(b, address);
-  });
+  Block& b = block();
+  Barrier* barrier = find_barrier(b, address);
+  if (barrier == nullptr) fail(kNoBarrier);
+  barrier->bytes += bytes;
+  --barrier->missing;
+  if (!look_at(b, address, *barrier)) fail(kTooMany);
 }
 
 void wait_for_phase(const void* address, uint32_t parity) {
-  in_fibre([&] {
-    Block& b = block();
-    if (barrier_of(b, address).parity != parity) return;
-    b.lane().barrier = address;
-    b.lane().parity = parity;
-    b.lane().state = State::waiting;
-  });
-  if (block().lane().state == State::waiting) block().leave();
+  Block& b = block();
+  const Barrier* barrier = find_barrier(b, address);
+  if (barrier == nullptr) fail(kNoBarrier);
+  if (barrier->parity != parity) return;
+  b.lane().barrier = address;
+  b.lane().parity = parity;
+  b.lane().state = State::waiting;
+  b.leave();
 }
 
 void copy_box(void* shared, const void* map, int column, int row, int item, const void* barrier) {
@@ -217,8 +206,10 @@ void finish_box(Block& b, size_t which) {
       std::memcpy(in_view(b.shared, b.shared_bytes, to, 2), &number, 2);
       std::memcpy(in_view(view.data(), view.size(), to, 2), &number, 2);
     }
-  barrier_of(b, copy.barrier).bytes -= int64_t{m.box[0]} * m.box[1] * 2;
-  look_at(b, copy.barrier);
+  Barrier* barrier = find_barrier(b, copy.barrier);
+  if (barrier == nullptr) throw std::runtime_error(kNoBarrier);
+  barrier->bytes -= int64_t{m.box[0]} * m.box[1] * 2;
+  if (!look_at(b, copy.barrier, *barrier)) throw std::runtime_error(kTooMany);
 }
 
 void show_to_products() {
