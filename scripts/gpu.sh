@@ -59,6 +59,11 @@ native_tests() {
   return $status
 }
 step native-tests native_tests
+# Hopper has two ways: its own instructions, and those of every GPU.
+wgmma_tests() { HRSAM_CUDA_WGMMA=$1 native_tests; }
+if [ "$capability" = 90a ]; then
+  for wgmma in 0 1; do step "native-tests-wgmma-$wgmma" wgmma_tests "$wgmma"; done
+fi
 
 # Without graphs, so that reports name kernels.
 sanitize() {
@@ -80,6 +85,8 @@ if [ -n "$node" ] && [ -d node_modules/vitest ]; then
   step fixtures "$node" node_modules/vitest/vitest.mjs run test/ops test/model test/predictor test/gradient test/train
   measure() { "$node" scripts/hrsam.mjs bench --device cuda --full --json >bench/results/cuda.json; }
   step bench measure
+  measure_mma() { HRSAM_CUDA_WGMMA=0 "$node" scripts/hrsam.mjs bench --device cuda --full --json >bench/results/cuda-mma.json; }
+  if [ "$capability" = 90a ]; then step bench-mma measure_mma; fi
 else
   echo "no Node with node_modules/vitest: fixtures and benchmarks are left out"
 fi
