@@ -11,5 +11,7 @@ namespace hrsam::cuda {
 bool hopper_gemm(cudaStream_t stream, const Gemm& call);
 bool hopper_window_attention(cudaStream_t stream, const WindowCall& call, int64_t items,
                              const AttendCall& at);
+bool hopper_attention(cudaStream_t stream, const SequenceCall& call, int64_t units,
+                      const AttendCall& at);
 
 }  // namespace hrsam::cuda
