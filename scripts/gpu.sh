@@ -60,6 +60,11 @@ native_tests() {
   return $status
 }
 step native-tests native_tests
+# Hopper has two ways: its own instructions, and those of every GPU.
+wgmma_tests() { HRSAM_CUDA_WGMMA=$1 native_tests; }
+if [ "$capability" = 90a ]; then
+  for wgmma in 0 1; do step "native-tests-wgmma-$wgmma" wgmma_tests "$wgmma"; done
+fi
 
 # Without graphs, so that reports name kernels.
 sanitize() {
@@ -89,5 +94,8 @@ if "$rivals" -c 'import torch' 2>/dev/null; then
   step rivals-check "$rivals" bench/rivals/pytorch.py --check test/fixtures/reference
 fi
 step bench env HRSAM_NODE="$node" scripts/measure.sh cuda
+# The same products by the instructions of earlier GPUs.
+mma() { HRSAM_CUDA_WGMMA=0 "$node" scripts/hrsam.mjs bench --device cuda --only gemm,attention --json >"$out/mma.json"; }
+if [ "$capability" = 90a ] && [ "$node" != none ]; then step bench-mma mma; fi
 
 [ ${#failed[@]} -eq 0 ] || { echo "failed: ${failed[*]}"; exit 1; }

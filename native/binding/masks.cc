@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -27,6 +28,21 @@ Napi::Value summaries(Napi::Env env, const std::vector<image::MaskSummary>& mask
   return list;
 }
 
+// Where a device's own summaries go.
+struct Reported {
+  std::vector<image::MaskSummary>* masks;
+  int64_t pixels;
+
+  static void take(void* context, const hrsam_mask* mask) {
+    const auto& self = *static_cast<const Reported*>(context);
+    image::MaskSummary& made = self.masks->emplace_back();
+    made.area = mask->area;
+    std::copy(mask->box, mask->box + 4, made.box);
+    if (self.pixels > 0)
+      made.counts = image::run_lengths(mask->begins, mask->begin_count, self.pixels);
+  }
+};
+
 }  // namespace
 
 // encodeMasks(masks, count, height, width) → {promise, id}
@@ -42,12 +58,13 @@ Napi::Value DeviceHandle::encode_masks(const Napi::CallbackInfo& info) {
   job->work = [=](hrsam_error* error) {
     const hrsam_backend& backend = *memory->worker->backend();
     try {
-      std::vector<uint8_t> copy;
       const auto* pixels = static_cast<const uint8_t*>(backend.buffer_host(memory->buffer));
       if (pixels == nullptr) {
-        copy.resize(memory->bytes);
-        if (backend.buffer_read(memory->buffer, 0, copy.data(), copy.size(), error) != 0) return -1;
-        pixels = copy.data();
+        Reported reported{results.get(), height * width};
+        return backend.mask_runs(memory->buffer, count, height, width, &Reported::take, &reported,
+                                 error) == 0
+                   ? 0
+                   : -1;
       }
       for (int64_t i = 0; i < count; ++i)
         results->push_back(image::summarise_mask(pixels + i * height * width, height, width, true));

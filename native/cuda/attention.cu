@@ -11,6 +11,7 @@
 #include "attention/tensor.h"
 #include "carver.h"
 #include "convert.h"
+#include "hopper/launch.h"
 
 namespace hrsam::cuda {
 
@@ -107,10 +108,12 @@ Op* compile_attention(const Node& node, Compiler& compiler) {
                    run.in<float>(rel_h), run.in<float>(rel_w), w.products, l.d);
             how.bias.products = w.products;
           }
-          if constexpr (sizeof(T) == sizeof(bf16))
+          if constexpr (sizeof(T) == sizeof(bf16)) {
+            if (hopper_attention(run.stream, seen, units, how)) return;
             tensor_attention<SequenceUnit<bf16>, false>(run.stream, seen, units, how);
-          else
+          } else {
             plain_attention<SequenceUnit<float>>(run.stream, seen, units, how);
+          }
         };
         tensor ? attend(bf16{}) : attend(float{});
         if (cut)

@@ -52,14 +52,23 @@ message(STATUS "CUDA: nvcc ${CMAKE_CUDA_COMPILER_VERSION}, architectures ${HRSAM
 
 file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/*.cu ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/*/*.cu
      ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/core/*.cc ${CMAKE_CURRENT_SOURCE_DIR}/native/plan/*.cc)
-add_library(hrsam_cuda MODULE ${CUDA_SOURCES})
-set_target_properties(hrsam_cuda PROPERTIES PREFIX "" SUFFIX ".so" CUDA_STANDARD 20 CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden)
-target_include_directories(hrsam_cuda PRIVATE native/include native/cuda/core ${GENERATED})
-target_compile_definitions(hrsam_cuda PRIVATE HRSAM_GPU)
-# Files that run on the host alone are the host compiler's.
-target_include_directories(hrsam_cuda SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
-target_compile_options(hrsam_cuda PRIVATE
-  $<$<COMPILE_LANGUAGE:CUDA>:-Xfatbin=-compress-all -Xcompiler=-Wall --expt-relaxed-constexpr>)
+# What only Hopper runs is compiled for it alone, whatever else is asked for: its instructions are no other GPU's.
+set(HOPPER_SOURCES ${CUDA_SOURCES})
+list(FILTER HOPPER_SOURCES INCLUDE REGEX "/native/cuda/hopper/")
+list(FILTER CUDA_SOURCES EXCLUDE REGEX "/native/cuda/hopper/")
+add_library(hrsam_hopper OBJECT ${HOPPER_SOURCES})
+add_library(hrsam_cuda MODULE ${CUDA_SOURCES} $<TARGET_OBJECTS:hrsam_hopper>)
+set_target_properties(hrsam_cuda PROPERTIES PREFIX "" SUFFIX ".so")
+set_target_properties(hrsam_hopper PROPERTIES CUDA_ARCHITECTURES 90a-real)
+foreach(target hrsam_cuda hrsam_hopper)
+  set_target_properties(${target} PROPERTIES CUDA_STANDARD 20 CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden)
+  target_include_directories(${target} PRIVATE native/include native/cuda/core ${GENERATED})
+  target_compile_definitions(${target} PRIVATE HRSAM_GPU)
+  # Files that run on the host alone are the host compiler's.
+  target_include_directories(${target} SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+  target_compile_options(${target} PRIVATE
+    $<$<COMPILE_LANGUAGE:CUDA>:-Xfatbin=-compress-all -Xcompiler=-Wall --expt-relaxed-constexpr>)
+endforeach()
 # Registers that do not suffice cost more than anything else a compiler does wrong.
 option(HRSAM_CUDA_STRICT "Fail where registers of the kernels that matter spill to memory" OFF)
 if(HRSAM_CUDA_STRICT)
@@ -67,6 +76,7 @@ if(HRSAM_CUDA_STRICT)
     set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/${op}.cu PROPERTIES
                                 COMPILE_OPTIONS -Xptxas=--warn-on-spills,-Werror)
   endforeach()
+  target_compile_options(hrsam_hopper PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xptxas=--warn-on-spills,-Werror>)
 endif()
 # The runtime inside must not be taken for that of another library in the process.
 target_link_options(hrsam_cuda PRIVATE -Wl,--exclude-libs,ALL)

@@ -12,6 +12,7 @@
 #include "attention/tensor.h"
 #include "carver.h"
 #include "convert.h"
+#include "hopper/launch.h"
 
 namespace hrsam::cuda {
 
@@ -42,7 +43,8 @@ Op* compile_window_attention(const Node& node, Compiler& compiler) {
   // Where a window's keys do not fit the chip, they take turns.
   const bool whole = tensor && whole_shared_bytes(g.d) <= compiler.shared_bytes();
   call.query_block = whole ? count : tensor ? kTensorQueries : plain_queries(g.d);
-  const int64_t units = value.dim(0) * g.windows * call.heads * divide_up(count, call.query_block);
+  const int64_t items = value.dim(0);
+  const int64_t units = items * g.windows * call.heads * divide_up(count, call.query_block);
   if (units > INT32_MAX) node.fail("ERR_SHAPE", "qkv: too many windows");
 
   const bool relative = node.has("rel_h");
@@ -92,6 +94,7 @@ Op* compile_window_attention(const Node& node, Compiler& compiler) {
         how.bias.products = w.products;
       }
       if constexpr (sizeof(T) == sizeof(bf16)) {
+        if (hopper_window_attention(run.stream, seen, items, how)) return;
         if (whole)
           tensor_attention<WindowUnit<bf16>, true>(run.stream, seen, units, how);
         else

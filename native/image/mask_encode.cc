@@ -76,6 +76,18 @@ std::vector<uint32_t> run_lengths(const uint8_t* mask, int64_t height, int64_t w
 
 }  // namespace
 
+std::vector<uint32_t> run_lengths(const uint32_t* begins, size_t count, int64_t pixels) {
+  std::vector<uint32_t> lengths;
+  lengths.reserve(count + 1);
+  uint32_t last = 0;
+  for (size_t i = 0; i < count; ++i) {
+    lengths.push_back(begins[i] - last);
+    last = begins[i];
+  }
+  lengths.push_back(static_cast<uint32_t>(pixels - last));
+  return lengths;
+}
+
 MaskSummary summarise_mask(const uint8_t* mask, int64_t height, int64_t width, bool with_counts) {
   MaskSummary summary;
   if (height <= 0 || width <= 0) return summary;

@@ -1,6 +1,7 @@
 // What is reported of a binary mask: area, box and COCO run lengths.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -19,5 +20,8 @@ struct MaskSummary {
 // mask: height × width bytes, row-major; a pixel is set when its byte is not 0.
 // height * width must be below 2^32. May throw std::bad_alloc.
 MaskSummary summarise_mask(const uint8_t* mask, int64_t height, int64_t width, bool with_counts);
+
+// Run lengths from where runs begin (x * height + y, ascending), as a backend reports them.
+std::vector<uint32_t> run_lengths(const uint32_t* begins, size_t count, int64_t pixels);
 
 }  // namespace hrsam::image

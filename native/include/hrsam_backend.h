@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define HRSAM_ABI_VERSION 1
+#define HRSAM_ABI_VERSION 2
 #define HRSAM_MAX_RANK 6
 
 typedef enum { HRSAM_F32 = 0, HRSAM_BF16 = 1, HRSAM_I32 = 2, HRSAM_U8 = 3 } hrsam_dtype;
@@ -96,6 +96,17 @@ typedef struct {
   uint64_t peak_bytes;   /* largest sum of the above so far */
 } hrsam_memory_info;
 
+/* A binary mask in few numbers. Positions count down the columns, as COCO's run lengths do:
+ * x * height + y. */
+typedef struct {
+  int64_t area;
+  int32_t box[4]; /* smallest and largest column and row that are set: x0, y0, x1, y1; or zeros */
+  const uint32_t*
+      begins; /* where runs of equal pixels begin, ascending; an unset pixel at 0 is none */
+  uint32_t begin_count;
+} hrsam_mask;
+typedef void (*hrsam_take_mask)(void* context, const hrsam_mask* mask);
+
 typedef struct hrsam_backend {
   uint32_t abi_version;
   const char* name; /* "cpu", "cuda" */
@@ -136,6 +147,12 @@ typedef struct hrsam_backend {
   /* Returns 1 while steps remain, 0 when done, -1 on error. */
   int (*run_step)(hrsam_run* run, hrsam_error* error);
   void (*run_destroy)(hrsam_run* run);
+
+  /* Binary masks, u8 (count, height, width), not 0 where set, height * width below 2^32: calls
+   * `take` for each in order; what it gets is valid during the call. NULL where buffer_host gives
+   * the memory itself. */
+  int (*mask_runs)(hrsam_buffer* masks, int64_t count, int64_t height, int64_t width,
+                   hrsam_take_mask take, void* context, hrsam_error* error);
 } hrsam_backend;
 
 /* The one symbol of a backend library. */

@@ -210,6 +210,31 @@ TEST(types) {
   verify({.queries = 35, .packed = true, .rel = true, .grids = {5, 7}, .in = HRSAM_BF16});
 }
 
+// Heads of 64 in bf16, tiles of queries and keys whole, begun and empty.
+TEST(heads_of_64_in_bf16) {
+  const Case one{.heads = 1, .d = 64, .in = HRSAM_BF16};
+  for (const auto& [queries, keys] : {std::pair{1, 1}, {130, 128}, {64, 129}, {200, 900}}) {
+    Case c = one;
+    c.queries = queries;
+    c.keys = keys;
+    verify(c);
+  }
+  Case lengths = one;
+  lengths.queries = 40;
+  lengths.keys = 300;
+  lengths.batch = 4;
+  lengths.lengths = {300, 0, 128, 257};
+  lengths.out = HRSAM_BF16;
+  verify(lengths);
+  Case packed = one;
+  packed.heads = 2;
+  packed.queries = 17 * 19 + 12 * 11;
+  packed.packed = true;
+  packed.grids = {17, 19, 12, 11};
+  packed.theta = 1e4;
+  verify(packed);
+}
+
 TEST(random_cases) {
   std::mt19937 random(11);
   const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };

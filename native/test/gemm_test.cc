@@ -136,6 +136,19 @@ TEST(more_than_one_task_of_rows_and_columns) {
   }
 }
 
+// As GPUs run it: more tiles than they have processors, sums shorter and longer than what is
+// brought ahead, ends of tiles in every direction.
+TEST(many_tiles_in_turn) {
+  for (const int64_t k : {8, 64, 200, 456}) {
+    Linear linear(650, 392, k, HRSAM_BF16, HRSAM_BF16);
+    linear.activation = 1;
+    linear.with_bias().with_residual(650, HRSAM_BF16).check();
+  }
+  Linear f32_result(520, 256, 384, HRSAM_BF16, HRSAM_F32);
+  f32_result.dtype = HRSAM_F32;
+  f32_result.with_residual(130, HRSAM_F32).check();
+}
+
 TEST(mixed_types) {
   for (const int x : {HRSAM_F32, HRSAM_BF16})
     for (const int weight : {HRSAM_F32, HRSAM_BF16})

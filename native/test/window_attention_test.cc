@@ -147,6 +147,31 @@ TEST(the_models_own_shape) {
   verify({.scales = {32, 32}, .window = 16, .heads = 2, .d = 64, .before = 8});
 }
 
+// As GPUs run it: whole windows, borders of padding on every side, more windows than processors.
+TEST(the_models_own_shape_in_bf16) {
+  const Case model{.scales = {32, 32}, .window = 16, .heads = 1, .d = 64, .in = HRSAM_BF16};
+  for (const int before : {0, 8, 15}) {
+    Case moved = model;
+    moved.before = before;
+    verify(moved);
+    moved.scales = {20, 21, 5, 9, 1, 1};
+    moved.heads = 2;
+    moved.out = HRSAM_BF16;
+    verify(moved);
+  }
+  Case other = model;
+  other.theta = 0;
+  other.scales = {21, 16};
+  other.batch = 2;
+  verify(other);
+  other.rel = true;
+  verify(other);
+  other.rel = false;
+  other.cyclic = 1;
+  other.shift = 8;
+  verify(other);
+}
+
 TEST(relative_position_bias) {
   for (const int window : {3, 7, 14, 16})
     verify({.scales = {9, 17}, .window = window, .d = 20, .theta = 0, .rel = true});

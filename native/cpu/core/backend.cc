@@ -195,7 +195,7 @@ const hrsam_backend kBackend = {
     HRSAM_ABI_VERSION,  "cpu",         device_count, device_info, device_open,    device_close,
     device_set_threads, device_memory, device_trim,  device_peak, buffer_create,  buffer_wrap,
     buffer_destroy,     buffer_host,   buffer_write, buffer_read, program_create, program_destroy,
-    run_create,         run_step,      run_destroy,
+    run_create,         run_step,      run_destroy,  nullptr,
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "hrsam_backend.h"
+#include "mask_runs.h"
 #include "peak.h"
 #include "program.h"
 
@@ -163,11 +164,25 @@ int run_step(hrsam_run* run, hrsam_error* error) {
 
 void run_destroy(hrsam_run* run) { delete run; }
 
+int mask_runs(hrsam_buffer* masks, int64_t count, int64_t height, int64_t width,
+              hrsam_take_mask take, void* context, hrsam_error* error) {
+  return guarded(error, [&] {
+    if (count < 0 || height < 0 || width < 0 || (width > 0 && height > UINT32_MAX / width))
+      fail("ERR_SHAPE", "masks: %lld of %lld x %lld pixels", static_cast<long long>(count),
+           static_cast<long long>(height), static_cast<long long>(width));
+    const int64_t pixels = height * width;
+    if (pixels > 0 && count > INT64_MAX / pixels) fail("ERR_SHAPE", "masks: too many");
+    check_range(masks, 0, static_cast<uint64_t>(count * pixels));
+    hrsam::cuda::mask_runs(masks, count, height, width, take, context);
+    return 0;
+  });
+}
+
 const hrsam_backend kBackend = {
     HRSAM_ABI_VERSION,  "cuda",        device_count, device_info, device_open,    device_close,
     device_set_threads, device_memory, device_trim,  device_peak, buffer_create,  buffer_wrap,
     buffer_destroy,     buffer_host,   buffer_write, buffer_read, program_create, program_destroy,
-    run_create,         run_step,      run_destroy,
+    run_create,         run_step,      run_destroy,  mask_runs,
 };
 
 }  // namespace

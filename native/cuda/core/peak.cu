@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "../hopper/launch.h"
 #include "kernel.h"
 
 namespace hrsam::cuda {
@@ -58,12 +59,16 @@ double measure_peak(hrsam_device* device, DType dtype) {
   // Longer until a launch takes long enough to be measured.
   for (int rounds = 16;; rounds *= 4) {
     const auto begin = std::chrono::steady_clock::now();
-    launch({dim3(static_cast<unsigned>(blocks)), dim3(kThreads), 0, stream},
-           is_bf16 ? mma_kernel : ffma_kernel, out.as<float>(), rounds);
+    double flops = is_bf16 ? hopper_peak_rounds(stream, blocks, rounds, out.as<float>()) : 0;
+    if (flops == 0) {
+      flops = flops_per_round * rounds;
+      launch({dim3(static_cast<unsigned>(blocks)), dim3(kThreads), 0, stream},
+             is_bf16 ? mma_kernel : ffma_kernel, out.as<float>(), rounds);
+    }
     gpu::wait(stream);
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    best = flops_per_round * rounds / seconds * 1e-9;
+    best = flops / seconds * 1e-9;
     if (seconds > 0.05 || rounds > (1 << 24)) return best;
   }
 }

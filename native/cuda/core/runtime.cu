@@ -1,5 +1,7 @@
 #include "runtime.h"
 
+#include <cuda.h>  // types alone: the driver's functions are looked up at run time
+
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -89,6 +91,46 @@ Properties properties(int ordinal) {
 }
 
 void select(int ordinal) { check(cudaSetDevice(ordinal), "choosing a GPU"); }
+
+Chip chip() {
+  int device = 0, major = 0, minor = 0, processors = 0;
+  check(cudaGetDevice(&device), "the GPU in use");
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "its kind");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "its kind");
+  check(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device), "its size");
+  return {major * 10 + minor, processors};
+}
+
+bool map_boxes(const Boxes& boxes, TensorMap* map) {
+  static_assert(sizeof(TensorMap) == sizeof(CUtensorMap));
+  // Looked up: the library must load where there is no driver.
+  static const auto encode = [] {
+    void* found = nullptr;
+    cudaDriverEntryPointQueryResult result{};
+    const cudaError_t status = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found,
+                                                                12000, cudaEnableDefault, &result);
+    const bool good = status == cudaSuccess && result == cudaDriverEntryPointSuccess;
+    return good ? reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(found) : nullptr;
+  }();
+  if (encode == nullptr) return false;
+  const cuuint64_t sizes[3] = {static_cast<cuuint64_t>(boxes.columns),
+                               static_cast<cuuint64_t>(boxes.rows),
+                               static_cast<cuuint64_t>(boxes.items)};
+  const cuuint64_t strides[2] = {static_cast<cuuint64_t>(boxes.row_stride),
+                                 static_cast<cuuint64_t>(boxes.item_stride)};
+  const cuuint32_t box[3] = {kBoxColumns, static_cast<cuuint32_t>(boxes.box_rows), 1};
+  const cuuint32_t steps[3] = {1, 1, 1};
+  const CUresult status =
+      encode(reinterpret_cast<CUtensorMap*>(map), CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3,
+             const_cast<void*>(boxes.data), sizes, strides, box, steps,
+             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (status != CUDA_SUCCESS)
+    fail("ERR_INTERNAL", "cuda: a tensor map of %lld x %lld x %lld is refused: %d",
+         static_cast<long long>(boxes.items), static_cast<long long>(boxes.rows),
+         static_cast<long long>(boxes.columns), static_cast<int>(status));
+  return true;
+}
 
 void* allocate(size_t bytes) {
   void* data = nullptr;

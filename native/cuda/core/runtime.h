@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "gpu.h"
+#include "tensor_map.h"
 
 namespace hrsam::cuda::gpu {
 
@@ -23,6 +24,15 @@ int device_count();
 Properties properties(int ordinal);
 // The calling thread works with that device from now on.
 void select(int ordinal);
+
+// The calling thread's device, as far as kernels are chosen by it.
+struct Chip {
+  int capability;  // 90: compute capability 9.0
+  int processors;
+};
+Chip chip();
+// False where the driver has no tensor maps.
+bool map_boxes(const Boxes& boxes, TensorMap* map);
 
 constexpr size_t kAlignment = 256;
 

@@ -1,5 +1,6 @@
 #include "gemm.h"
 
+#include "../hopper/launch.h"
 #include "bf16.h"
 #include "f32.h"
 
@@ -40,7 +41,7 @@ void launch_f32(cudaStream_t stream, const Gemm& g) {
 }  // namespace
 
 void gemm(cudaStream_t stream, const Gemm& g) {
-  if (g.m == 0 || g.n == 0) return;
+  if (g.m == 0 || g.n == 0 || hopper_gemm(stream, g)) return;
   const bool large = tiles_of(g, 128, 128) * g.batch >= kEnoughTiles;
   if (g.type == DType::bf16)
     large ? launch_bf16<LargeBf16>(stream, g) : launch_bf16<SmallBf16>(stream, g);

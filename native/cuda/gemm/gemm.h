@@ -26,12 +26,22 @@ struct Epilogue {
     return other;
   }
 
+  // Where a row of the result begins, and what is added to it.
+  struct Row {
+    int64_t out, residual;
+  };
+  HRSAM_DEVICE Row row(int64_t row, int64_t n) const {
+    return {row * n, residual != nullptr ? row % residual_rows * n : 0};
+  }
+
   // Two neighbouring columns of one row, of which count are there.
   HRSAM_DEVICE void finish(int64_t row, int64_t column, int64_t n, float x, float y,
                            int count) const {
+    finish(this->row(row, n), column, x, y, count);
+  }
+  HRSAM_DEVICE void finish(const Row& row, int64_t column, float x, float y, int count) const {
     float v[2] = {x, y};
-    const int64_t at = row * n + column;
-    const int64_t from = residual != nullptr ? row % residual_rows * n + column : 0;
+    const int64_t at = row.out + column, from = row.residual + column;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       if (i >= count) break;

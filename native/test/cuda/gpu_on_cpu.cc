@@ -1,40 +1,12 @@
 #include "gpu_on_cpu.h"
 
-#include <stdexcept>
-#include <string>
-#include <vector>
-
-#include "fibre.h"
+#include "block.h"
 
 namespace gpu_on_cpu {
 
 __thread Thread* current = nullptr;
 
 namespace {
-
-enum class State { ready, in_warp_function, at_barrier, ended };
-
-struct Copy {
-  void* to;
-  const void* from;
-  size_t bytes, valid;
-};
-
-struct Lane {
-  Thread thread;
-  Fibre fibre;
-  State state;
-  std::vector<std::vector<Copy>> groups;  // committed, oldest first
-  std::vector<Copy> open;
-};
-
-struct Warp {
-  int arrived = 0, ended = 0;
-  const char* kind = nullptr;
-  // Two sets: a lane that goes on may write its next slot before others have read this one.
-  alignas(64) unsigned char slots[2][kLanes * kSlotBytes];
-  int set = 0;
-};
 
 void perform(const std::vector<Copy>& copies) {
   for (const Copy& copy : copies) {
@@ -43,95 +15,113 @@ void perform(const std::vector<Copy>& copies) {
   }
 }
 
-class Block {
- public:
-  Body body = nullptr;
-  void* context = nullptr;
-  std::vector<Lane> lanes;
-  std::vector<Warp> warps;
-  unsigned char* shared = nullptr;
-  Fibre scheduler;
-  size_t now = 0;  // the lane that runs
-  std::string failure;
+}  // namespace
 
-  void begin(size_t threads) {
-    // Never smaller: fibres keep their stacks.
-    if (lanes.size() < threads) lanes.resize(threads);
-    warps.assign(threads / kLanes, Warp());
-    failure.clear();
-    for (size_t i = 0; i < threads; ++i) {
-      lanes[i].state = State::ready;
-      lanes[i].groups.clear();
-      lanes[i].open.clear();
-      lanes[i].fibre.prepare(&Block::enter);
-    }
+void Block::begin(size_t threads) {
+  // Never smaller: fibres keep their stacks.
+  if (lanes.size() < threads) lanes.resize(threads);
+  warps.assign(threads / kLanes, Warp());
+  failure.clear();
+  barriers.clear();
+  boxes.clear();
+  shown.clear();
+  for (size_t i = 0; i < threads; ++i) {
+    lanes[i].state = State::ready;
+    lanes[i].groups.clear();
+    lanes[i].open.clear();
+    lanes[i].fibre.prepare(&Block::enter);
   }
+}
 
-  // Until all threads have ended.
-  void run(bool backwards) {
-    while (true) {
-      size_t ended = 0, waiting = 0;
-      for (size_t i = 0; i < warps.size(); ++i) {
-        const size_t warp = backwards ? warps.size() - 1 - i : i;
-        run_warp(warp, backwards, &ended, &waiting);
-      }
-      const size_t threads = warps.size() * kLanes;
-      if (ended == threads) return;
-      if (ended > 0 || waiting != threads)
-        throw std::runtime_error("a block's barrier is not reached by all of its threads");
+size_t Block::count(State state) const {
+  size_t found = 0;
+  for (size_t i = 0; i < warps.size() * kLanes; ++i) found += lanes[i].state == state;
+  return found;
+}
+
+void Block::run(bool backwards) {
+  const size_t threads = warps.size() * kLanes;
+  while (true) {
+    bool any = false;
+    for (size_t i = 0; i < warps.size(); ++i)
+      any = run_warp(backwards ? warps.size() - 1 - i : i, backwards) || any;
+    const size_t waiting = count(State::at_barrier);
+    if (count(State::ended) == threads) {
+      if (!boxes.empty()) throw std::runtime_error("a block ends before its bulk copies");
+      for (const Warp& warp : warps)
+        if (!warp.groups.empty() || !warp.open.empty())
+          throw std::runtime_error("a block ends before its products");
+      return;
+    }
+    if (waiting == threads) {
       for (size_t i = 0; i < threads; ++i) lanes[i].state = State::ready;
-      backwards = !backwards;
+    } else if (!any && !finish_something(backwards)) {
+      throw std::runtime_error(waiting > 0
+                                   ? "a block's barrier is not reached by all of its threads"
+                                   : "a block's threads wait for what never comes");
+    }
+    backwards = !backwards;
+  }
+}
+
+// Nobody can go on: copies first, so that products read what is there as late as it can be.
+bool Block::finish_something(bool newest) {
+  if (!boxes.empty()) {
+    finish_box(*this, newest ? boxes.size() - 1 : 0);
+    return true;
+  }
+  for (size_t i = 0; i < warps.size(); ++i) {
+    const size_t warp = newest ? warps.size() - 1 - i : i;
+    if (lanes[warp * kLanes].state != State::resting) continue;
+    finish_products(*this, warp);
+    return true;
+  }
+  return false;
+}
+
+bool Block::run_warp(size_t warp, bool backwards) {
+  const size_t first = warp * kLanes;
+  bool ran = false;
+  for (bool any = true; any;) {
+    any = false;
+    for (int i = 0; i < kLanes; ++i) {
+      const size_t lane = first + static_cast<size_t>(backwards ? kLanes - 1 - i : i);
+      if (lanes[lane].state != State::ready) continue;
+      any = ran = true;
+      now = lane;
+      current = &lanes[lane].thread;
+      Fibre::change(scheduler, lanes[lane].fibre);
+      if (!failure.empty()) throw std::runtime_error(failure);
     }
   }
-
-  void leave() { Fibre::change(lanes[now].fibre, scheduler); }
-
- private:
-  static void enter();
-
-  void run_warp(size_t warp, bool backwards, size_t* ended, size_t* waiting) {
-    const size_t first = warp * kLanes;
-    for (bool any = true; any;) {
-      any = false;
-      for (int i = 0; i < kLanes; ++i) {
-        const size_t lane = first + static_cast<size_t>(backwards ? kLanes - 1 - i : i);
-        if (lanes[lane].state != State::ready) continue;
-        any = true;
-        now = lane;
-        current = &lanes[lane].thread;
-        Fibre::change(scheduler, lanes[lane].fibre);
-        if (!failure.empty()) throw std::runtime_error(failure);
-      }
-    }
-    for (size_t lane = first; lane < first + kLanes; ++lane) {
-      *ended += lanes[lane].state == State::ended;
-      *waiting += lanes[lane].state == State::at_barrier;
-      if (lanes[lane].state == State::in_warp_function)
-        throw std::runtime_error(std::string("not all lanes of a warp reach ") + warps[warp].kind);
-    }
+  bool stuck = false, waits = false;
+  for (size_t lane = first; lane < first + kLanes; ++lane) {
+    stuck = stuck || lanes[lane].state == State::in_warp_function;
+    waits = waits || lanes[lane].state == State::waiting;
   }
-};
+  if (stuck && !waits)
+    throw std::runtime_error(std::string("not all lanes of a warp reach ") + warps[warp].kind);
+  return ran;
+}
+
+void Block::enter() {
+  Block& self = block();
+  self.body(self.context);
+  self.lane().state = State::ended;
+  self.leave();
+}
 
 Block& block() {
   static thread_local Block made;
   return made;
 }
 
-void Block::enter() {
-  Block& self = block();
-  self.body(self.context);
-  self.lanes[self.now].state = State::ended;
-  self.leave();
-}
-
 void fail(const std::string& message) {
   Block& b = block();
   b.failure = message;
-  b.lanes[b.now].state = State::ended;
+  b.lane().state = State::ended;
   b.leave();  // for good
 }
-
-}  // namespace
 
 void* shared_memory() { return block().shared; }
 
@@ -198,7 +188,7 @@ void run_grid(dim3 grid, dim3 size, size_t shared_bytes, Body body, void* contex
     throw std::runtime_error("a block of " + std::to_string(threads) + " threads");
   if (grid.y > 65535 || grid.z > 65535 || grid.x > 2147483647u)
     throw std::runtime_error("a grid that no GPU takes");
-  if (shared_bytes > (99u << 10))
+  if (shared_bytes > most_shared_bytes())
     throw std::runtime_error("more shared memory than some GPUs have");
   Block& b = block();
   b.body = body;
@@ -207,6 +197,7 @@ void run_grid(dim3 grid, dim3 size, size_t shared_bytes, Body body, void* contex
   std::vector<unsigned char> memory(shared_bytes + 128);
   b.shared = memory.data();
   b.shared += (128 - reinterpret_cast<uintptr_t>(b.shared) % 128) % 128;
+  b.shared_bytes = shared_bytes;
   bool backwards = false;
   for (unsigned z = 0; z < grid.z; ++z)
     for (unsigned y = 0; y < grid.y; ++y)

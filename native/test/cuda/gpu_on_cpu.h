@@ -14,6 +14,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "hopper.h"
+
 #define __global__
 #define __device__
 #define __host__

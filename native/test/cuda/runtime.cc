@@ -10,6 +10,7 @@ namespace hrsam::cuda::gpu {
 namespace {
 
 constexpr int kDevices = 2;
+constexpr int kProcessors = 4;
 constexpr uint64_t kMemory = uint64_t{2} << 30;
 
 }  // namespace
@@ -21,9 +22,26 @@ Properties properties(int) {
   std::snprintf(made.name, sizeof(made.name), "GPU on the CPU");
   std::snprintf(made.detail, sizeof(made.detail), "kernels run by the CPU, for tests");
   made.memory_bytes = kMemory;
-  made.processors = 4;
-  made.shared_bytes = 99 << 10;  // the least that any supported GPU has
+  made.processors = kProcessors;
+  made.shared_bytes = gpu_on_cpu::most_shared_bytes();
   return made;
+}
+
+Chip chip() { return {gpu_on_cpu::is_hopper() ? 90 : 80, kProcessors}; }
+
+bool map_boxes(const Boxes& boxes, TensorMap* map) {
+  const gpu_on_cpu::Matrices3d made{boxes.data,
+                                    {boxes.columns, boxes.rows, boxes.items},
+                                    {boxes.row_stride, boxes.item_stride},
+                                    {kBoxColumns, boxes.box_rows}};
+  // What the driver refuses.
+  if (reinterpret_cast<uintptr_t>(boxes.data) % 16 != 0 || boxes.row_stride % 16 != 0 ||
+      boxes.item_stride % 16 != 0 || boxes.row_stride <= 0 || boxes.item_stride <= 0 ||
+      boxes.columns <= 0 || boxes.rows <= 0 || boxes.items <= 0 || boxes.box_rows > 256)
+    plan::fail("ERR_INTERNAL", "a tensor map that no GPU takes");
+  static_assert(sizeof(made) <= sizeof(map->bytes));
+  std::memcpy(map->bytes, &made, sizeof(made));
+  return true;
 }
 
 void select(int) {}
