@@ -72,7 +72,7 @@ endforeach()
 # Registers that do not suffice cost more than anything else a compiler does wrong.
 option(HRSAM_CUDA_STRICT "Fail where registers of the kernels that matter spill to memory" OFF)
 if(HRSAM_CUDA_STRICT)
-  foreach(op linear linear_weight_gradient matmul window_attention attention layer_norm)
+  foreach(op linear linear_weight_gradient matmul window_attention attention layer_norm cycle_scan cycle_scan_gradient)
     set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/${op}.cu PROPERTIES
                                 COMPILE_OPTIONS -Xptxas=--warn-on-spills,-Werror)
   endforeach()

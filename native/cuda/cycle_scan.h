@@ -12,6 +12,8 @@
 namespace hrsam::cuda {
 
 constexpr int kScanThreads = 128;
+constexpr int kScanBlocks =
+    3;  // of a multiprocessor: left to itself, ptxas saves registers and spills
 constexpr int kScanTokens = 32;  // whose B and C are in shared memory
 
 // A piece of a sequence, of one item's tokens.
@@ -161,7 +163,7 @@ struct ScanStates {
 
 // What each chunk does to a zero state: its end, and ΣΔ.
 template <int kStates, int kLanes>
-__global__ void __launch_bounds__(kScanThreads)
+__global__ void __launch_bounds__(kScanThreads, kScanBlocks)
     scan_ends_kernel(const __grid_constant__ ScanCall call) {
   constexpr int kPadded = kStates * kLanes;
   auto* b = static_cast<float*>(shared_memory());  // [kScanTokens][kPadded]
@@ -227,7 +229,7 @@ struct CombineChunks {
 
 // The result: g from what was carried into the chunk, y = ⟨C, g⟩ + Γ·D·u.
 template <int kStates, int kLanes>
-__global__ void __launch_bounds__(kScanThreads)
+__global__ void __launch_bounds__(kScanThreads, kScanBlocks)
     scan_result_kernel(const __grid_constant__ ScanCall call) {
   constexpr int kPadded = kStates * kLanes;
   auto* b = static_cast<float*>(shared_memory());  // [kScanTokens][kPadded], then as much of C
