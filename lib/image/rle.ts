@@ -17,15 +17,17 @@ export interface CompressedRle {
 /** Largest mask that is decoded: a hostile size must not end in an allocation of terabytes. */
 const MAX_PIXELS = 2 ** 31;
 
-/** Run lengths of a mask (height · width bytes, row-major, set where not 0). Native code does the same faster. */
-export function encodeRle(mask: Uint8Array, height: number, width: number): Rle {
+/** Run lengths of a mask: height · width bytes, row-major, set where they are `value`, or not 0. Native code does the same faster. */
+export function encodeRle(mask: Uint8Array, height: number, width: number, value?: number): Rle {
   checkMask(mask, height, width);
+  const compared = value ?? 0;
+  const wanted = value !== undefined;
   const counts: number[] = [];
   let inside = false;
   let run = 0;
   for (let x = 0; x < width; x++) {
     for (let i = x; i < mask.length; i += width) {
-      if ((mask[i] !== 0) !== inside) {
+      if (((mask[i] === compared) === wanted) !== inside) {
         counts.push(run);
         inside = !inside;
         run = 0;

@@ -39,12 +39,7 @@ export class ClickPlayer {
     draws: Draws,
     { box, innerK }: PlayerOptions,
   ) {
-    const where = (value: number) =>
-      encodeRle(
-        mask.map((pixel) => (pixel === value ? 1 : 0)),
-        height,
-        width,
-      );
+    const where = (value: number) => encodeRle(mask, height, width, value);
     this.object = where(1);
     this.#padding = where(255);
     this.#box = draws.chance(box) ? strayingBox(this.object, draws) : [];

@@ -36,6 +36,18 @@ describe.each(masks)('the reference mask "$name"', ({ size, counts, area, coco_c
   });
 });
 
+describe('run lengths of one value', () => {
+  it('are those of the mask of that value', () => {
+    const labels = fc.uint8Array({ minLength: 12, maxLength: 12 }).map((bytes) => bytes.map((b) => b % 3));
+    fc.assert(
+      fc.property(labels, fc.constantFrom(0, 1, 2), (mask, value) => {
+        const where = mask.map((label) => (label === value ? 1 : 0));
+        expect(encodeRle(mask, 3, 4, value)).toEqual(encodeRle(where, 3, 4));
+      }),
+    );
+  });
+});
+
 describe('run lengths as text', () => {
   it.each([...reference.coco_rle_large, ...reference.coco_rle_edge])('are those of $coco_counts', (each) => {
     const { size, counts, coco_counts } = each;

@@ -25,6 +25,7 @@ export class FolderSource implements SampleSource {
   // In order of last use.
   readonly #cache = new Map<string, Pixels>();
   #cached = 0;
+  readonly #measured = new Map<number, NonNullable<ReturnType<typeof measure>>>();
   #byImage: Map<unknown, number[]> | undefined;
 
   private constructor(
@@ -95,8 +96,9 @@ export class FolderSource implements SampleSource {
         actual: `${grey.width} x ${grey.height}`,
       });
     }
-    const measured = measure(grey.data, grey.width);
+    const measured = this.#measured.get(i) ?? measure(grey.data, grey.width);
     if (!measured) throw new HrsamError('ERR_IMAGE', 'the mask is empty', { where });
+    this.#measured.set(i, measured);
     return { pixels, mask: grey.data, ...measured, others: [] };
   }
 

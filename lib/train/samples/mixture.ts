@@ -100,6 +100,6 @@ export class Mixture {
 
 function count(mask: Uint8Array): number {
   let set = 0;
-  for (const value of mask) if (value === 1) set++;
+  for (let i = 0; i < mask.length; i++) if (mask[i] === 1) set++;
   return set;
 }
