@@ -5,6 +5,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: [...configDefaults.exclude, 'test/slow/**'],
     testTimeout: 60_000,
+    hookTimeout: 60_000,
     // Tests share two cores with the backend's own threads.
     maxWorkers: 2,
     pool: 'forks',

@@ -6,12 +6,15 @@
 // (Milletari, Navab, Ahmadi: V-Net, 3DV 2016; the 1s as in MaskFormer, arXiv 2107.06278.)
 #pragma once
 
-#include "samples.h"
+#include "core/kernel.h"
 
 namespace hrsam::cuda {
 
 struct DiceLoss {
+  static constexpr int kSums = 2;
   float ignore;
+
+  static DiceLoss of(const Node& node) { return {static_cast<float>(node.number("ignore"))}; }
 
   // Adds a pixel to the sums: p·y, and p + y.
   HRSAM_DEVICE void add(float logit, float label, double* sums) const {
@@ -24,13 +27,13 @@ struct DiceLoss {
   HRSAM_DEVICE static double loss(const double* sums) {
     return 1 - (2 * sums[0] + 1) / (sums[1] + 1);
   }
-  // The derivative with respect to p is x + y·label.
-  HRSAM_DEVICE static float2 slope(const double* sums, double dy) {
+  using Slope = float2;  // the derivative with respect to p is x + y·label
+  HRSAM_DEVICE static Slope slope(const double* sums, double dy) {
     const double total = sums[1] + 1;
     return make_float2(static_cast<float>(dy * (2 * sums[0] + 1) / (total * total)),
                        static_cast<float>(-2 * dy / total));
   }
-  HRSAM_DEVICE float derivative(float logit, float label, float2 slope) const {
+  HRSAM_DEVICE float derivative(float logit, float label, Slope slope) const {
     if (label == ignore) return 0;
     return fmaf(slope.y, label > 0.5f ? 1.0f : 0.0f, slope.x) * sigmoid(logit) * sigmoid(-logit);
   }

@@ -15,6 +15,8 @@
 namespace hrsam::cuda {
 
 struct FocalLoss {
+  static constexpr int kSums = 3;
+  using Slope = double;  // what a pixel's derivative is multiplied by
   double alpha, gamma, eps;
   float ignore;
 
@@ -50,18 +52,23 @@ struct FocalLoss {
     if (p.rest + eps < 1) sums[2] -= p.weight * beta * ::log(p.rest + eps);
   }
 
-  // What a sample's sum is multiplied by.
-  HRSAM_DEVICE double factor(const double* sums) const {
-    return sums[0] / ((sums[1] + eps) * (sums[0] + eps));
-  }
+  HRSAM_DEVICE double loss(const double* sums) const { return factor(sums) * sums[2]; }
+  HRSAM_DEVICE Slope slope(const double* sums, double dy) const { return factor(sums) * dy; }
 
-  // Derivative of a pixel's term.
-  HRSAM_DEVICE double slope(float logit, float label) const {
+  HRSAM_DEVICE float derivative(float logit, float label, Slope slope) const {
+    if (!counts(label)) return 0;
     const Pixel p = pixel(logit, label);
     const double s = p.rest + eps;
     if (!(s < 1)) return 0;
     const double d_power = gamma == 2 ? 2 * p.q : gamma * ::pow(p.q, gamma - 1);
-    return p.sign * p.weight * (power(p.q) / s - d_power * ::log(s)) * p.q * p.rest;
+    const double term = p.sign * p.weight * (power(p.q) / s - d_power * ::log(s)) * p.q * p.rest;
+    return static_cast<float>(slope * term);
+  }
+
+ private:
+  // What a sample's sum is multiplied by.
+  HRSAM_DEVICE double factor(const double* sums) const {
+    return sums[0] / ((sums[1] + eps) * (sums[0] + eps));
   }
 };
 
