@@ -68,8 +68,8 @@ void widen_rows(const bf16* from, int64_t lda, int64_t rows, int64_t depth, floa
 }
 
 #if defined(HRSAM_ISA_amx)
-// Tiles take rows of A that lie a step after the other (micro_kernel.h), from the first level's
-// reach: loaded where A's rows are, 32 streams of a line each, they waited half the time.
+// Tiles take rows of A that lie a step after the other (micro_kernel.h). Loading them where A's
+// rows are is as fast, but a last step must not read past them.
 template <class T>
 constexpr bool kPacksRows = sizeof(T) == 2;
 
