@@ -73,6 +73,7 @@ class Block {
   Fibre scheduler;
   size_t now = 0;  // the lane that runs
   std::string failure;
+  bool ended = true;  // all threads of the last block
   // Hopper's.
   std::vector<unsigned char> shown;  // shared memory as products see it
   std::map<const void*, Barrier> barriers;

@@ -1,5 +1,9 @@
 #include "fibre.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
 #if defined(__x86_64__)
 // Saves the registers that a call must keep, changes stacks, restores. A tenth of swapcontext's
 // time, which asks the kernel for its signal mask.
@@ -31,13 +35,36 @@ gpu_on_cpu_change_stack:
 
 namespace gpu_on_cpu {
 
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr size_t kStackBytes = 256 << 10;  // frames are larger
+#else
+constexpr size_t kStackBytes = 64 << 10;
+#endif
+
+thread_local Fibre* left = nullptr;
+thread_local Fibre* reached = nullptr;
+
+}  // namespace
+
+void Fibre::begin() {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(nullptr, &left->bottom_, &left->bytes_);
+#endif
+  reached->entry_();
+}
+
 void Fibre::prepare(void (*entry)()) {
-  if (!stack_) stack_ = std::make_unique<unsigned char[]>(kStackBytes);
+  if (!stack_) stack_.reset(new unsigned char[kStackBytes]);
+  bottom_ = stack_.get();
+  bytes_ = kStackBytes;
+  entry_ = entry;
 #if defined(__x86_64__)
   auto end = reinterpret_cast<uintptr_t>(stack_.get() + kStackBytes) & ~uintptr_t{15};
   auto* top = reinterpret_cast<void**>(end);
   *--top = nullptr;  // where a return address would be, and what aligns the entry's frame
-  *--top = reinterpret_cast<void*>(entry);
+  *--top = reinterpret_cast<void*>(&Fibre::begin);
   for (int i = 0; i < 6; ++i) *--top = nullptr;
   top_ = top;
 #else
@@ -45,15 +72,24 @@ void Fibre::prepare(void (*entry)()) {
   context_.uc_stack.ss_sp = stack_.get();
   context_.uc_stack.ss_size = kStackBytes;
   context_.uc_link = nullptr;
-  makecontext(&context_, entry, 0);
+  makecontext(&context_, &Fibre::begin, 0);
 #endif
 }
 
 void Fibre::change(Fibre& from, Fibre& to) {
+  left = &from;
+  reached = &to;
+#if defined(__SANITIZE_ADDRESS__)
+  void* fake_stack = nullptr;
+  __sanitizer_start_switch_fiber(&fake_stack, to.bottom_, to.bytes_);
+#endif
 #if defined(__x86_64__)
   gpu_on_cpu_change_stack(&from.top_, to.top_);
 #else
   swapcontext(&from.context_, &to.context_);
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
 #endif
 }
 

@@ -18,8 +18,13 @@ class Fibre {
   static void change(Fibre& from, Fibre& to);
 
  private:
-  static constexpr size_t kStackBytes = 64 << 10;
+  static void begin();
+
   std::unique_ptr<unsigned char[]> stack_;  // none: the thread's own
+  void (*entry_)() = nullptr;
+  // For AddressSanitizer, which must know what stack is in use.
+  const void* bottom_ = nullptr;
+  size_t bytes_ = 0;
 #if defined(__x86_64__)
   void* top_ = nullptr;
 #else

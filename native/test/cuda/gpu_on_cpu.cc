@@ -18,7 +18,9 @@ void perform(const std::vector<Copy>& copies) {
 }  // namespace
 
 void Block::begin(size_t threads) {
-  // Never smaller: fibres keep their stacks.
+  // Fibres keep their stacks, but for those that were left in the middle.
+  if (!ended) lanes.clear();
+  ended = false;
   if (lanes.size() < threads) lanes.resize(threads);
   warps.assign(threads / kLanes, Warp());
   failure.clear();
@@ -51,6 +53,7 @@ void Block::run(bool backwards) {
       for (const Warp& warp : warps)
         if (!warp.groups.empty() || !warp.open.empty())
           throw std::runtime_error("a block ends before its products");
+      ended = true;
       return;
     }
     if (waiting == threads) {
