@@ -1,5 +1,5 @@
 // Runs tests on CUDA's kernels: those that a GPU would run, built for the CPU (native/test/cuda). With --gpu on the GPU
-// itself. Unless told, those of the ops and their gradients and of the encoder's parts: whole models take minutes.
+// itself. Unless told, those of the ops, their gradients and the optimisers, and of the encoder's parts: whole models take minutes.
 //
 //   npm run test:cuda [-- [--gpu] <vitest arguments>]
 import { spawnSync } from 'node:child_process';
@@ -24,6 +24,12 @@ const args = [
   'run',
   ...(given.length > 0
     ? given
-    : ['test/ops', 'test/model/encoder_parts.test.ts', 'test/gradient/ops.test.ts']),
+    : [
+        'test/ops',
+        'test/model/encoder_parts.test.ts',
+        'test/gradient/ops.test.ts',
+        'test/train/adamw.test.ts',
+        'test/train/muon.test.ts',
+      ]),
 ];
 process.exitCode = spawnSync(process.execPath, args, { cwd: root, env, stdio: 'inherit' }).status ?? 1;

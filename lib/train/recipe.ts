@@ -37,6 +37,8 @@ const common = {
   steps: count,
   /** What matrix products are made of; parameters, gradients and sums are f32 always. */
   dtype: z.enum(['f32', 'bf16']).default('f32'),
+  /** muon: for the matrices of linear layers, adamw for the rest. */
+  optimizer: z.enum(['adamw', 'muon']).default('adamw'),
   learningRate: positive.default(1e-4),
   /** Steps of the linear warm-up; afterwards it falls linearly to 0. */
   warmup: z.number().int().min(0).default(1500),

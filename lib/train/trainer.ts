@@ -6,12 +6,14 @@ import type { Program } from '../runtime/program.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { allOf } from './all_of.js';
 import { Followers } from './followers.js';
-import { updateProgram } from './gradient_program.js';
+import { type Optimizer, updateProgram } from './gradient_program.js';
 import type { ParameterLayout } from './layout.js';
 import { type MicroBatch, type OnOutputs, Replica } from './replica.js';
 import { learningRate, type Schedule } from './schedule.js';
 
 export interface TrainerOptions {
+  /** Default: adamw. */
+  optimizer?: Optimizer;
   groups: readonly ParameterGroup[];
   schedule: Schedule;
   adamw?: AdamWOptions;
@@ -21,6 +23,9 @@ export interface TrainerOptions {
 
 /** As published; gradients are not clipped. */
 export const ADAMW: AdamWOptions = { betas: [0.9, 0.999], eps: 1e-8, clip: 0 };
+
+/** Of the same, with Muon: its moments are of more steps. */
+export const MUON: AdamWOptions = { ...ADAMW, betas: [0.95, 0.999] };
 
 /** Micro-batches that are computed at the same time, the i-th one by the i-th replica. */
 export type Round = readonly [MicroBatch, ...MicroBatch[]];
@@ -76,7 +81,8 @@ export class Trainer {
     }
     const [device, ...others] = [devices].flat() as [Device, ...Device[]];
     using owned = new Owned();
-    const update = owned.add(await updateProgram(device, layout, options.groups, options.adamw ?? ADAMW));
+    const { optimizer = 'adamw', groups, adamw = ADAMW } = options;
+    const update = owned.add(await updateProgram(device, layout, optimizer, groups, adamw));
     const first = owned.add(new Replica(device, layout, state));
     const followers = others.length > 0 ? owned.add(await Followers.create(first, others, state)) : undefined;
     return new Trainer(layout, options, update, first, followers, owned, taken);

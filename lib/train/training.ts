@@ -13,7 +13,7 @@ import { means, runTask, type StepReport } from './run.js';
 import { RunFolder } from './run_folder.js';
 import type { Task } from './task.js';
 import { openTeacher, type Teacher, taughtRecipe } from './teacher.js';
-import { ADAMW, initialState, Trainer } from './trainer.js';
+import { ADAMW, initialState, MUON, Trainer, type TrainerOptions } from './trainer.js';
 
 export interface TrainingOptions {
   /** What the recipe must be about. */
@@ -189,13 +189,24 @@ async function follow(
   await keep();
 }
 
-const trainerOptions = (recipe: Recipe) => {
-  const { learningRate: peak, warmup, steps, clip, average, weightDecay, layerDecay, model } = recipe;
+const trainerOptions = (recipe: Recipe): TrainerOptions => {
+  const {
+    optimizer,
+    learningRate: peak,
+    warmup,
+    steps,
+    clip,
+    average,
+    weightDecay,
+    layerDecay,
+    model,
+  } = recipe;
   const rules = { weightDecay, layerDecay, depth: model.encoder.depth };
   return {
+    optimizer,
     groups: layerDecayGroups(recipeTensors(recipe).trained, rules),
     schedule: { peak, warmup, steps },
-    adamw: { ...ADAMW, clip },
+    adamw: { ...(optimizer === 'muon' ? MUON : ADAMW), clip },
     average,
   };
 };

@@ -5,6 +5,7 @@
 
 #include "../plan/gradient_checks.h"
 #include "simd.h"
+#include "squared_norm.h"
 #include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -69,22 +70,6 @@ class AdamW : public Op {
         *next++ = {begin, smaller(kChunk, end - begin), static_cast<float>(groups.rates[i]),
                    static_cast<float>(groups.decays[i])};
     }
-  }
-
-  // In double, with enough sums under way to hide the latency of adding to one.
-  static double squared_norm(const float* x, int64_t n) {
-    constexpr int64_t kSums = 32;
-    double sums[kSums] = {};
-    int64_t i = 0;
-    for (; i + kSums <= n; i += kSums)
-      for (int64_t k = 0; k < kSums; ++k) {
-        const double value = x[i + k];
-        sums[k] += value * value;
-      }
-    for (int64_t k = 0; i < n; ++i, ++k) sums[k] += static_cast<double>(x[i]) * x[i];
-    for (int64_t step = kSums / 2; step > 0; step /= 2)
-      for (int64_t k = 0; k < step; ++k) sums[k] += sums[k + step];
-    return sums[0];
   }
 
   // 1 / count, and less where the mean gradient is longer than clip.

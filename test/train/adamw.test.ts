@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { program } from '../../lib/graph/evaluate.js';
 import { type AdamWOptions, adamw, type ParameterGroup } from '../../lib/graph/ops/adamw.js';
-import { Device } from '../../lib/runtime/device.js';
+import { device } from '../support/run.js';
 
-const device = Device.open('cpu');
 const random = (length: number, seed: number, scale = 1) =>
   Float32Array.from({ length }, (_, i) => scale * Math.sin(12.9898 * (i + 1) + 78.233 * seed));
 

@@ -1,0 +1,77 @@
+// Muon (https://kellerjordan.github.io/posts/muon): a matrix of parameters goes the way of its
+// first moments with all singular values made about 1, by five steps of Newton and Schulz:
+//   X ← X / ‖X‖,  then  A = X·Xᵀ,  X ← a·X + (b·A + c·A²)·X
+#pragma once
+
+#include <math.h>
+
+#include "expect.h"
+#include "integers.h"
+
+namespace HRSAM_OPS {
+
+constexpr int kMuonSteps = 5;
+constexpr float kMuonA = 3.4445f, kMuonB = -4.775f, kMuonC = 2.0315f;
+
+// Steps about as long as those of AdamW (arXiv 2502.16982), so that both take one learning rate.
+inline float muon_scale(int64_t rows, int64_t columns) {
+  return 0.2f * ::sqrtf(static_cast<float>(larger(rows, columns)));
+}
+
+// A matrix among the parameters that are laid end to end.
+struct MuonMatrix {
+  int64_t offset, rows, columns;
+  float rate, decay;
+  int64_t elements() const { return rows * columns; }
+  // Of the products of X, which is turned where it has more rows than columns.
+  int64_t shorter() const { return smaller(rows, columns); }
+  int64_t longer() const { return larger(rows, columns); }
+};
+
+struct MuonMatrices {
+  int count = 0;
+  const double *offsets, *rows, *columns, *rates, *decays;
+  MuonMatrix operator[](int i) const {
+    return {static_cast<int64_t>(offsets[i]), static_cast<int64_t>(rows[i]),
+            static_cast<int64_t>(columns[i]), static_cast<float>(rates[i]),
+            static_cast<float>(decays[i])};
+  }
+};
+
+inline bool whole(double x) {
+  return x >= 0 && x < 2147483648.0 && x == static_cast<double>(static_cast<int64_t>(x));
+}
+
+inline MuonMatrices read_muon(const Node& node) {
+  const Value& state = node.value("state");
+  const Value& step = node.value("step");
+  expect_f32(node, state, "state");
+  expect_f32(node, step, "step");
+  expect(node, state.rank == 2 && state.dim(0) == 4, "state: expected (4, P)");
+  expect(node, has_shape(step, {5}), "step: expected 5 numbers");
+  expect(node, node.result().dtype == DType::f32 && same_shape(state, node.result()),
+         "the result's shape is not that of state");
+  MuonMatrices all{};
+  int counts[4] = {};
+  all.offsets = node.list("offsets", &all.count);
+  all.rows = node.list("rows", &counts[0]);
+  all.columns = node.list("columns", &counts[1]);
+  all.rates = node.list("rates", &counts[2]);
+  all.decays = node.list("decays", &counts[3]);
+  for (int count : counts)
+    expect(node, count == all.count, "as many rows, columns, rates and decays as offsets");
+  const double size = static_cast<double>(state.dim(1));
+  double end = 0;  // of the matrix before
+  for (int i = 0; i < all.count; ++i) {
+    const double rows = all.rows[i], columns = all.columns[i];
+    expect(node, whole(rows) && whole(columns) && whole(all.offsets[i]),
+           "offsets, rows, columns: whole numbers below 2^31");
+    expect(node, rows >= 1 && columns >= 1, "rows, columns: at least 1");
+    expect(node, all.offsets[i] >= end && all.offsets[i] + rows * columns <= size,
+           "offsets: matrices one after the other among the parameters");
+    end = all.offsets[i] + rows * columns;
+  }
+  return all;
+}
+
+}  // namespace HRSAM_OPS

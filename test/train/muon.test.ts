@@ -1,0 +1,132 @@
+import { describe, expect, it } from 'vitest';
+import { program } from '../../lib/graph/evaluate.js';
+import { type MuonMatrix, muon } from '../../lib/graph/ops/muon.js';
+import { divideForMuon, isLayerMatrix, uniformGroups } from '../../lib/train/groups.js';
+import { device } from '../support/run.js';
+
+const random = (length: number, seed: number) =>
+  Float32Array.from({ length }, (_, i) => Math.sin(12.9898 * (i + 1) ** 1.3 + 78.233 * seed));
+
+type Rows = number[][];
+const turned = (x: Rows): Rows => x[0]!.map((_, j) => x.map((row) => row[j]!));
+const product = (a: Rows, b: Rows): Rows => {
+  const columns = turned(b);
+  return a.map((row) => columns.map((column) => row.reduce((sum, v, k) => sum + v * column[k]!, 0)));
+};
+const blend = (a: number, x: Rows, b: number, y: Rows): Rows =>
+  x.map((row, i) => row.map((v, j) => a * v + b * y[i]![j]!));
+
+/** The definition, in double precision. */
+function orthogonal(moments: Rows): Rows {
+  if (moments.length > moments[0]!.length) return turned(orthogonal(turned(moments)));
+  const norm = Math.hypot(...moments.flat());
+  let x = moments.map((row) => row.map((v) => v / norm));
+  for (let i = 0; i < 5; i++) {
+    const gram = product(x, turned(x));
+    x = blend(3.4445, x, 1, product(blend(-4.775, gram, 2.0315, product(gram, gram)), x));
+  }
+  return x;
+}
+
+const STEP = [0.01, 0.1, 0.001, 2, 0.75];
+
+async function run(size: number, matrices: readonly MuonMatrix[], initial: Float32Array) {
+  const state = device.tensor([4, size], 'f32', initial);
+  const step = device.tensor([5], 'f32', new Float32Array(STEP));
+  const compiled = await program(device, { state, step }, (graph, v) => ({
+    state: muon(graph, v.state!, v.step!, matrices),
+  }));
+  const apart = (await compiled.run({ state, step })).state!;
+  await compiled.run({ state, step }, { into: { state } });
+  expect(await state.data()).toEqual(await apart.data());
+  return (await state.data()) as Float32Array;
+}
+
+function expected(size: number, matrices: readonly MuonMatrix[], initial: Float32Array): Float32Array {
+  const out = initial.slice();
+  for (const { offset, rows, columns, rate, decay } of matrices) {
+    const moments = Array.from({ length: rows }, (_, r) =>
+      Array.from(initial.subarray(size + offset + r * columns, size + offset + (r + 1) * columns)),
+    );
+    const direction = orthogonal(moments).flat();
+    direction.forEach((d, i) => {
+      const p = initial[offset + i]!;
+      const change = -STEP[0]! * rate * (0.2 * Math.sqrt(Math.max(rows, columns)) * d + decay * p);
+      out[offset + i] = p + change;
+      out[3 * size + offset + i]! += (1 - STEP[4]!) * change;
+    });
+  }
+  return out;
+}
+
+describe('muon', () => {
+  it.each([
+    ['square', [{ offset: 0, rows: 16, columns: 16, rate: 1, decay: 0 }], 256],
+    ['wide, with decay', [{ offset: 3, rows: 5, columns: 70, rate: 0.5, decay: 0.1 }], 400],
+    ['tall', [{ offset: 0, rows: 130, columns: 12, rate: 1, decay: 0.05 }], 1600],
+    ['a row', [{ offset: 1, rows: 1, columns: 9, rate: 1, decay: 0 }], 12],
+    [
+      'several, with others between',
+      [
+        { offset: 2, rows: 3, columns: 4, rate: 1, decay: 0 },
+        { offset: 14, rows: 8, columns: 2, rate: 0.9, decay: 1 },
+        { offset: 31, rows: 6, columns: 6, rate: 1, decay: 0 },
+      ],
+      70,
+    ],
+  ])('follows its definition: %s', async (_, matrices, size) => {
+    const initial = random(4 * size, 1);
+    const [actual, wanted] = [await run(size, matrices, initial), expected(size, matrices, initial)];
+    // Steps are of 0.002·√side: small singular values are multiplied by up to 3.4445⁵, and so is what rounding left.
+    const error = actual.reduce((most, x, i) => Math.max(most, Math.abs(x - wanted[i]!)), 0);
+    expect(error).toBeLessThan(2e-6);
+  });
+
+  it('leaves a matrix without moments to its decay', async () => {
+    const initial = random(4 * 6, 2).fill(0, 6, 12);
+    const matrix = { offset: 0, rows: 2, columns: 3, rate: 1, decay: 0 };
+    expect(await run(6, [matrix], initial)).toEqual(initial);
+  });
+
+  it.each([
+    ['beyond the end', [{ offset: 1, rows: 2, columns: 3, rate: 1, decay: 0 }]],
+    [
+      'over one another',
+      [
+        { offset: 0, rows: 2, columns: 2, rate: 1, decay: 0 },
+        { offset: 3, rows: 1, columns: 2, rate: 1, decay: 0 },
+      ],
+    ],
+    ['before the beginning', [{ offset: -1, rows: 2, columns: 2, rate: 1, decay: 0 }]],
+  ])('refuses matrices %s', async (_, matrices) => {
+    await expect(run(6, matrices, random(24, 1))).rejects.toMatchObject({ code: 'ERR_SHAPE' });
+  });
+});
+
+describe('divideForMuon', () => {
+  it('takes the matrices of linear layers and leaves everything else to AdamW', () => {
+    const parameters = [
+      { name: 'backbone.blocks.0.attn.qkv.weight', shape: [6, 2] },
+      { name: 'backbone.blocks.0.attn.qkv.bias', shape: [6] },
+      { name: 'decode_head.mask_tokens.weight', shape: [4, 2] },
+      { name: 'decode_head.iou_token.weight', shape: [1, 2] },
+      { name: 'neck.point_embeds.0.weight', shape: [1, 2] },
+      { name: 'neck.no_mask_embed.weight', shape: [1, 2] },
+      { name: 'backbone.ss_mamba_blocks.0.As_log', shape: [2, 4] },
+      { name: 'backbone.patch_embed.proj.weight', shape: [2, 3, 1, 1] },
+      { name: 'decode_head.transformer.layers.0.cross_attn_image_to_token.q_proj.weight', shape: [2, 2] },
+    ];
+    const { groups, matrices } = divideForMuon(parameters, uniformGroups(parameters, 0.1));
+    expect(parameters.filter(isLayerMatrix).map(({ name }) => name)).toEqual([
+      parameters[0]!.name,
+      parameters[8]!.name,
+    ]);
+    expect(matrices).toEqual([
+      { offset: 0, rows: 6, columns: 2, rate: 1, decay: 0.1 },
+      { offset: 46, rows: 2, columns: 2, rate: 1, decay: 0.1 },
+    ]);
+    expect(groups.map(({ rate, decay }) => [rate, decay])).toEqual(
+      parameters.map((parameter) => (isLayerMatrix(parameter) ? [0, 0] : [1, 0.1])),
+    );
+  });
+});
