@@ -58,8 +58,8 @@ class FocalLoss {
     const V eps = set1(static_cast<float>(eps_));
     each_vector(logits, labels, 0, n, [&](int64_t i, int lanes, Pixels p) {
       const V rest = sigmoid(-p.x);
-      const V term =
-          power_of(p, gamma_) / (rest + eps) + set1(gamma_) * power_of(p, gamma_ - 1) * loss_of(p);
+      V term = power_of(p, gamma_) / (rest + eps);
+      if (gamma_ != 0) term = fma(set1(gamma_) * power_of(p, gamma_ - 1), loss_of(p), term);
       const V scale = set1(slope) * p.sign * p.weight * p.counts * p.q * rest;
       store_lanes(out + i, select_greater(p.q, eps, scale * term, zero()), lanes);
     });
@@ -104,6 +104,7 @@ class FocalLoss {
   }
 
   V power_of(const Pixels& p, float gamma) const {
+    if (gamma == 0) return set1(1);
     if (gamma == 1) return p.q;
     if (gamma == 2) return p.q * p.q;
     return exp(set1(-gamma) * softplus(-p.x));
