@@ -21,7 +21,8 @@ namespace {
 template <class T>
 constexpr int64_t kTaskRows = 128 / Tile<T>::kRows * Tile<T>::kRows;
 constexpr int64_t kTaskWeights = (768 << 10) / sizeof(float);
-constexpr int64_t kTasks = 64;              // where few rows give less, n is cut finer …
+constexpr int64_t kSetBytes = 4096;  // lines so far apart meet in one set of the first-level cache
+constexpr int64_t kTasks = 64;       // where few rows give less, n is cut finer …
 constexpr int64_t kTaskProducts = 1 << 19;  // … but not below these multiply-adds: a few us
 
 struct Range {
@@ -57,8 +58,10 @@ HRSAM_INLINE void prefetch(const void* base, DType type, int64_t stride, int64_t
     for (int64_t j = 0; j < columns * bytes; j += 64) __builtin_prefetch(line + j);
 }
 
-// bf16 without its instructions: a task's rows are widened first.
-void widen_rows(const bf16* from, int64_t lda, int64_t rows, int64_t depth, float* to) {
+// A chunk of a task's rows, dense: for bf16 without its instructions, which is widened, and for
+// rows whose beginnings fall into one set of the first-level cache, where few of them have room.
+template <class From>
+void copy_rows(const From* from, int64_t lda, int64_t rows, int64_t depth, float* to) {
   for (int64_t row = 0; row < rows; ++row, from += lda, to += depth) {
     int64_t i = 0;
     for (; i + kWidth <= depth; i += kWidth) store(to + i, load(from + i));
@@ -99,12 +102,12 @@ class Product {
         packing_(packing_of<T>(call.n, call.k)),
         grid_(grid_of<T>(call, packing_)),
         finish_(finish_for(call)),
-        widen_(sizeof(T) == 4 && call.a_type == DType::bf16) {
+        copies_(sizeof(T) == 4 && (call.a_type == DType::bf16 || call.k * 4 % kSetBytes == 0)) {
     const int64_t groups = divide_up(grid_.row_groups, grid_.row_parts);
     const int64_t panels = divide_up(packing_.panels, grid_.panel_parts);
     // Sums wait between chunks of k; where there is one chunk only, one tile will do.
     tile_floats_ = (packing_.chunks > 1 ? groups * panels : 1) * kTileFloats;
-    if (widen_ || kPacksRows<T>)
+    if (copies_ || kPacksRows<T>)
       prepared_floats_ = groups * kRows * packing_.depth * static_cast<int64_t>(sizeof(T)) / 4;
   }
 
@@ -136,11 +139,16 @@ class Product {
       pack_rows(a, lda, rows.end - rows.begin, depth, prepared);
       a = prepared;
       lda = divide_up(depth, Tile<T>::kDepth) * Tile<T>::kDepth;
-    } else if (widen_) {
-      widen_rows(static_cast<const bf16*>(call_.a) + first_value, lda, rows.end - rows.begin, depth,
-                 tile + tile_floats_);
-      a = prepared;
-      lda = depth;
+    } else if constexpr (sizeof(T) == 4) {
+      if (copies_) {
+        const int64_t count = rows.end - rows.begin;
+        if (call_.a_type == DType::bf16)
+          copy_rows(static_cast<const bf16*>(call_.a) + first_value, lda, count, depth, prepared);
+        else
+          copy_rows(a, lda, count, depth, prepared);
+        a = prepared;
+        lda = depth;
+      }
     }
     const bool last = chunk + 1 == packing_.chunks;
     for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
@@ -169,7 +177,7 @@ class Product {
   Packing packing_;
   Grid grid_;
   FinishTile finish_;
-  bool widen_;
+  bool copies_;
   int64_t tile_floats_, prepared_floats_ = 0;
 };
 

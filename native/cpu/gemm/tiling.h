@@ -23,13 +23,11 @@ struct Packing {
 
 template <class T>
 HRSAM_INLINE Packing packing_of(int64_t n, int64_t k) {
-  // A chunk of one panel and of Tile::kRows rows of A together stay in the second-level cache while
-  // many tiles use them. Short chunks also keep sums accurate: in one chain of k additions the
-  // rounding errors of a decoder's f32 logits were twice those of chains of 256.
-  constexpr int64_t kChunkBytes = 1024;
+  // Short chunks also keep sums accurate: in one chain of k additions the rounding errors of a
+  // decoder's f32 logits were twice those of chains of 256.
   Packing p;
   p.step = Multiply<T>::kStep;
-  p.chunks = divide_up(k * static_cast<int64_t>(sizeof(T)), kChunkBytes);
+  p.chunks = divide_up(k * static_cast<int64_t>(sizeof(T)), Tile<T>::kChunkBytes);
   p.unit = Tile<T>::kDepth;
   p.depth = divide_up(divide_up(k, p.chunks), p.unit) * p.unit;
   p.chunks = divide_up(k, p.depth);
