@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, on a machine that has one: builds the CUDA backend for it, runs the native tests and (where
-# there is a Node) the fixtures on it, compute-sanitizer's four tools on the native tests, and the benchmarks, with PyTorch
-# beside them where python3 (or HRSAM_PYTHON) has it. Needs nvcc, CMake and a C++20 compiler; no network. Results go to
+# Everything that needs a GPU, on a machine that has one: builds the CUDA backend for it, runs the native tests (twice: the
+# bytes must be the same) and, where there is a Node, the fixtures and 10,000 cycles of encoding and segmenting on it,
+# compute-sanitizer's four tools on the native tests, and the benchmarks, with PyTorch beside them where python3 (or
+# HRSAM_PYTHON) has it. Needs nvcc, CMake and a C++20 compiler; no network. Results go to
 # bench/results/, logs to the folder given (default out/gpu).
 #
 #   scripts/gpu.sh [folder]
@@ -55,7 +56,7 @@ export HRSAM_TEST_BACKEND=$PWD/$build/Release/hrsam_cuda.so
 native_tests() {
   local status=0
   for test in $(grep -l '"harness.h"' native/test/*_test.cc); do
-    "$build/$(basename "$test" .cc)" --threads 1 || status=1
+    HRSAM_TEST_TWICE=1 "$build/$(basename "$test" .cc)" --threads 1 || status=1
   done
   return $status
 }
@@ -84,6 +85,7 @@ node=$(find_node)
 if [ -n "$node" ] && [ -d node_modules/vitest ]; then
   export HRSAM_PREBUILD=$PWD/$out HRSAM_TEST_DEVICE=cuda
   step fixtures "$node" node_modules/vitest/vitest.mjs run test/ops test/model test/predictor test/gradient test/train
+  step cycles env HRSAM_LEAK_CYCLES=10000 "$node" node_modules/vitest/vitest.mjs run test/leak/cycles.test.ts
 else
   echo "no Node with node_modules/vitest: fixtures are left out"
   node=none

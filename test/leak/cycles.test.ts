@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { runModule } from '../support/child.js';
 
 const CYCLES = Number(process.env.HRSAM_LEAK_CYCLES ?? 2000);
+const DEVICE = JSON.stringify(process.env.HRSAM_TEST_DEVICE ?? 'cpu');
 
 /** What the heaps of the process may move by between two rounds. A leaked embedding is 64 KiB per cycle. */
 const NOISE = 8 * 2 ** 20;
@@ -11,7 +12,7 @@ const program = (cycle: string) => `
   import { HRSAM } from 'hrsam';
   const width = 96, height = 64;
   const picture = { data: new Uint8Array(width * height * 3).map((_, i) => (i * 31) & 255), width, height, channels: 3 };
-  const model = await HRSAM.load('random:hrsam-tiny', { device: 'cpu' });
+  const model = await HRSAM.load('random:hrsam-tiny', { device: ${DEVICE} });
   const cycle = async (i) => { ${cycle} };
   const settle = async () => {
     for (let i = 0; i < 4; i++) {
@@ -85,9 +86,9 @@ describe(`${CYCLES} cycles of encode, segment, dispose leave memory flat`, () =>
       import { Device, HRSAM } from 'hrsam';
       const picture = { data: new Uint8Array(32 * 32 * 3), width: 32, height: 32, channels: 3 };
       const rss = [];
-      const cpu = Device.open('cpu');
+      const device = Device.open(${DEVICE});
       for (let i = 0; i < 128; i++) {
-        const model = await HRSAM.load('random:hrsam-tiny', { device: 'cpu' });
+        const model = await HRSAM.load('random:hrsam-tiny', { device: ${DEVICE} });
         using image = await model.encode(picture, { size: 64 });
         if (i % 2) model.dispose();
         if (i % 16 === 15) {
@@ -95,7 +96,7 @@ describe(`${CYCLES} cycles of encode, segment, dispose leave memory flat`, () =>
           rss.push(process.memoryUsage.rss());
         }
       }
-      const { buffers, packed } = cpu.memory();
+      const { buffers, packed } = device.memory();
       console.log(JSON.stringify({ rss, buffers, packed }));
       `,
       { flags: ['--expose-gc'] },
