@@ -98,6 +98,10 @@ fi
 step bench env HRSAM_NODE="$node" scripts/measure.sh cuda
 # The same products by the instructions of earlier GPUs.
 mma() { HRSAM_CUDA_WGMMA=0 "$node" scripts/hrsam.mjs bench --device cuda --only gemm,attention --json >"$out/mma.json"; }
-if [ "$capability" = 90a ] && [ "$node" != none ]; then step bench-mma mma; fi
+fp8() { "$node" scripts/hrsam.mjs bench --device cuda --only encoder --full --dtype fp8 --json >"$out/fp8.json"; }
+if [ "$capability" = 90a ] && [ "$node" != none ]; then
+  step bench-mma mma
+  step bench-fp8 fp8
+fi
 
 [ ${#failed[@]} -eq 0 ] || { echo "failed: ${failed[*]}"; exit 1; }

@@ -1,11 +1,12 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import type { Precision } from '../model/layers.js';
 import { addDeviceOptions, addWeightsOptions, type ModelOptions, wholeNumber } from './options.js';
 
 export const BENCH_GROUPS = ['gemm', 'attention', 'scan', 'memory', 'call', 'encoder', 'train'] as const;
 export type BenchGroup = (typeof BENCH_GROUPS)[number];
 
 export interface BenchOptions extends Omit<ModelOptions, 'dtype'> {
-  dtype?: 'f32' | 'bf16';
+  dtype?: Precision;
   only: readonly BenchGroup[];
   size: number;
   batch: number;
@@ -15,7 +16,7 @@ export interface BenchOptions extends Omit<ModelOptions, 'dtype'> {
 }
 
 const HELP = `
-Without --dtype both types are measured. The peak is measured in the same run, before and after every timing, as multiply-adds that wait for nothing; share is a
+Without --dtype f32 and bf16 are measured; fp8 is for encoders. The peak is measured in the same run, before and after every timing, as multiply-adds that wait for nothing; share is a
 run's rate by the peak around it, in the group memory by the GB/s of a sum of two large tensors. GFLOP/s count only what the result needs, of a training step three times the forward
 pass. On a GPU an op is run many times in one program, on inputs that take turns so that its cache does not help; an encoder is timed from the call to
 the promise's end, like a user's. Each group of ops, each encoder and each trained model runs in a process of its own; its peak memory is

@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { HrsamError } from '../errors.js';
+import { PRECISIONS, type Precision } from '../model/layers.js';
 
 /** Options of every command that runs a model. */
 export interface ModelOptions {
   weights?: string;
   config?: string;
   device: string;
-  dtype: 'f32' | 'bf16';
+  dtype: Precision;
   threads?: number;
 }
 
@@ -58,7 +59,7 @@ export function heightAndWidth(text: string): [number, number] {
 
 /** @param dtype what is computed in unless asked otherwise; absent: the command's own choice */
 export function addDeviceOptions(command: Command, dtype?: 'f32'): Command {
-  const type = new Option('--dtype <type>', 'arithmetic').choices(['f32', 'bf16']);
+  const type = new Option('--dtype <type>', 'arithmetic; fp8: on Hopper GPUs').choices(PRECISIONS);
   return command
     .option('-d, --device <name>', 'cpu, cuda, cuda:N or auto', 'auto')
     .addOption(dtype ? type.default(dtype) : type)

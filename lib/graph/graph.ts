@@ -81,12 +81,15 @@ export interface GraphOptions {
   differentiable?: boolean;
   /** Residual branches are scaled per sample, to leave some out: see lib/model/drop_path.ts. */
   dropPath?: boolean;
+  /** Large linear layers of bf16 become products of e4m3. */
+  fp8?: boolean;
 }
 
 /** A forward pass as data. Values are added in execution order. */
 export class Graph {
   readonly differentiable: boolean;
   readonly dropPath: boolean;
+  readonly fp8: boolean;
   readonly nodes: Node[] = [];
   /** All values; a value's id is its position. */
   readonly values: Value[] = [];
@@ -102,6 +105,7 @@ export class Graph {
   constructor(options: GraphOptions = {}) {
     this.differentiable = options.differentiable ?? false;
     this.dropPath = options.dropPath ?? false;
+    this.fp8 = options.fp8 ?? false;
   }
 
   get layer(): string {

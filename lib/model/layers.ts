@@ -4,12 +4,22 @@ import { concat } from '../graph/ops/concat.js';
 import { im2col, type PatchOptions } from '../graph/ops/im2col.js';
 import { type LayerNormOptions, layerNorm } from '../graph/ops/layer_norm.js';
 import { type LinearOptions, linear } from '../graph/ops/linear.js';
+import { linearFp8Op } from '../graph/ops/linear_fp8.js';
 import { permute } from '../graph/ops/permute.js';
 import { scaleSamples } from '../graph/ops/scale_samples.js';
 import type { DType, Shape } from '../runtime/dtype.js';
 
 /** What linears and attention compute in; the residual stream, scans and the decoder stay f32. */
 export type ComputeType = Extract<DType, 'f32' | 'bf16'>;
+
+/** What a model is asked for: fp8 has e4m3 products in the encoder's large linears and is bf16 elsewhere. */
+export const PRECISIONS = ['f32', 'bf16', 'fp8'] as const;
+export type Precision = (typeof PRECISIONS)[number];
+
+export const computeType = (precision: Precision): ComputeType => (precision === 'fp8' ? 'bf16' : precision);
+
+/** Smaller layers gain nothing from e4m3. */
+const FP8_WIDTH = 128;
 
 /** A weight of the current layer, by the end of its official name. */
 export const weight = (graph: Graph, name: string, shape: Shape): Value =>
@@ -25,7 +35,10 @@ export function linearLayer(
 ): Value {
   return graph.scope(name, () => {
     const bias = options.bias === false ? undefined : weight(graph, 'bias', [outer]);
-    return linear(graph, x, weight(graph, 'weight', [outer, x.shape.at(-1)!]), { ...options, bias });
+    const inner = x.shape.at(-1)!;
+    const fp8 = graph.fp8 && x.dtype === 'bf16' && Math.min(inner, outer) >= FP8_WIDTH;
+    const op = fp8 ? linearFp8Op : undefined;
+    return linear(graph, x, weight(graph, 'weight', [outer, inner]), { ...options, bias, op });
   });
 }
 

@@ -1,4 +1,5 @@
-import type { ComputeType } from '../model/layers.js';
+import { HrsamError } from '../errors.js';
+import type { Precision } from '../model/layers.js';
 import type { Device } from '../runtime/device.js';
 import { type Checkpoint, openWeights, randomWeights } from '../weights/checkpoint.js';
 import type { ModelConfig } from '../weights/config.js';
@@ -21,18 +22,26 @@ export function openModel(weights: string, config?: unknown): Promise<Checkpoint
     : openWeights(weights, { config });
 }
 
-/** Reads a model's weights onto a device. */
+/**
+ * Reads a model's weights onto a device.
+ * @throws HrsamError ERR_DEVICE for fp8 on the CPU; a GPU that lacks it says so when the first encoder is compiled
+ */
 export async function loadNetwork(
   weights: string,
   device: Device,
-  compute: ComputeType,
+  precision: Precision,
   { config, onProgress }: NetworkOptions = {},
 ): Promise<Network> {
+  if (precision === 'fp8' && device.kind !== 'cuda')
+    throw new HrsamError('ERR_DEVICE', 'fp8', {
+      expected: 'a GPU of compute capability 9.0',
+      actual: device.name,
+    });
   const checkpoint = await openModel(weights, config);
   try {
     const wanted = new Set(expectedTensors(checkpoint.config).map(({ name }) => toInternalName(name)));
     const store = await WeightStore.open(device, checkpoint, { wanted, onProgress });
-    return new Network(device, checkpoint.config, compute, store);
+    return new Network(device, checkpoint.config, precision, store);
   } finally {
     await checkpoint.close();
   }

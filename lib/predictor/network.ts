@@ -1,11 +1,11 @@
 import { HrsamError } from '../errors.js';
 import { compile } from '../graph/compile.js';
-import { Graph, type Value } from '../graph/graph.js';
+import { Graph, type GraphOptions, type Value } from '../graph/graph.js';
 import { concat } from '../graph/ops/concat.js';
 import { type MaskThresholdOptions, maskThreshold } from '../graph/ops/mask_threshold.js';
 import { type PreprocessOptions, preprocess } from '../graph/ops/preprocess.js';
 import { slice } from '../graph/ops/slice.js';
-import type { ComputeType } from '../model/layers.js';
+import { computeType, type Precision } from '../model/layers.js';
 import { encoder, maskLogits } from '../model/model.js';
 import type { Device } from '../runtime/device.js';
 import type { Program } from '../runtime/program.js';
@@ -61,7 +61,7 @@ export class Network {
   constructor(
     readonly device: Device,
     readonly config: ModelConfig,
-    readonly compute: ComputeType,
+    readonly precision: Precision,
     readonly weights: WeightStore,
   ) {}
 
@@ -78,11 +78,14 @@ export class Network {
   /** Normalised images (1, 3, H, W) of one size → their embeddings (1, h, w, E). */
   async encode(images: readonly Tensor[], signal?: AbortSignal): Promise<Tensor[]> {
     const shape = images[0]!.shape;
-    const program = await this.#program(`encode ${images.length} × ${shape}`, (graph) => {
+    const build = (graph: Graph) => {
       const inputs = images.map((_, i) => graph.input(`image${i}`, shape));
-      const embedding = encoder(graph, concat(graph, inputs, 0), this.config, this.compute);
+      const compute = computeType(this.precision);
+      const embedding = encoder(graph, concat(graph, inputs, 0), this.config, compute);
       for (const i of images.keys()) graph.output(`embedding${i}`, slice(graph, embedding, 0, i, i + 1));
-    });
+    };
+    const options = { fp8: this.precision === 'fp8' };
+    const program = await this.#program(`encode ${images.length} × ${shape}`, build, options);
     const outputs = await program.run(Object.fromEntries(images.map((image, i) => [`image${i}`, image])), {
       signal,
     });
@@ -122,10 +125,10 @@ export class Network {
     return (await program.run({ logits }, { signal })).masks!;
   }
 
-  #program(key: string, build: (graph: Graph) => void): Promise<Program> {
+  #program(key: string, build: (graph: Graph) => void, options?: GraphOptions): Promise<Program> {
     if (this.#disposed) throw new HrsamError('ERR_DISPOSED', 'the model was disposed');
     return this.#programs.get(key, () => {
-      const graph = new Graph();
+      const graph = new Graph(options);
       build(graph);
       return compile(graph, this.device, this.weights);
     });

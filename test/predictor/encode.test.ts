@@ -187,6 +187,7 @@ describe('load', () => {
     ['random:hrsam-tiny', { device: 'cuda:99' }, 'ERR_DEVICE'],
     ['random:hrsam-tiny', { device: 5 }, 'ERR_DEVICE'],
     ['random:hrsam-tiny', { dtype: 'f16' }, 'ERR_ARGUMENT'],
+    ['random:hrsam-tiny', { device: 'cpu', dtype: 'fp8' }, 'ERR_DEVICE'],
     ['random:hrsam-tiny', { device: 'cpu', threads: 0 }, 'ERR_ARGUMENT'],
   ])('%s, %o: %s', async (weights, options, code) => {
     const call = () => HRSAM.load(weights as string, options as Parameters<typeof HRSAM.load>[1]);

@@ -1,5 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { totalFlops } from '../../graph/cost.js';
+import { computeType, type Precision } from '../../model/layers.js';
 import { HRSAM } from '../../predictor/hrsam.js';
 import { elementCount } from '../../runtime/dtype.js';
 import { Owned } from '../../runtime/owned.js';
@@ -13,7 +14,7 @@ export interface EncoderPart {
   weights: string;
   config?: unknown;
   device: string;
-  dtype: 'f32' | 'bf16';
+  dtype: Precision;
   threads?: number;
   size: number;
   batch: number;
@@ -41,7 +42,7 @@ export async function encoderRows(part: EncoderPart): Promise<BenchRow[]> {
     dtype,
     size: label,
     batch,
-    flops: totalFlops(encoderGraph(model.config, [size, size], { batch, dtype })),
+    flops: totalFlops(encoderGraph(model.config, [size, size], { batch, dtype: computeType(dtype) })),
     async run() {
       delays.enable();
       const embeddings = await network.encode(images);

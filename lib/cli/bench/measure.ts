@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { computeType, type Precision } from '../../model/layers.js';
 import type { Device } from '../../runtime/device.js';
 import { throwIfInterrupted } from '../interrupt.js';
 
@@ -6,7 +7,7 @@ import { throwIfInterrupted } from '../interrupt.js';
 export interface BenchRow {
   what: string;
   device: string;
-  dtype: 'f32' | 'bf16';
+  dtype: Precision;
   /** Of the operands or the image. */
   size: string;
   batch: number;
@@ -85,7 +86,7 @@ export async function measure(subject: Subject): Promise<BenchRow> {
   const block = perBlock(first < LONG_MS ? await timed() : first);
   const times: number[] = [];
   const shares: number[] = [];
-  const ceiling = () => (flops === undefined ? Promise.resolve(0) : device.measurePeak(dtype));
+  const ceiling = () => (flops === undefined ? Promise.resolve(0) : device.measurePeak(computeType(dtype)));
   const peaks = [await ceiling()];
   for (let total = 0; times.length < MIN_RUNS[device.kind] || (total < MIN_MS && times.length < maxRuns); ) {
     const these = [];

@@ -43,6 +43,7 @@ export async function runBench(options: BenchOptions): Promise<void> {
     for (const group of options.only) {
       if (group === 'encoder') continue;
       for (const dtype of dtypes) {
+        if (dtype === 'fp8') continue;
         if (group === 'train') {
           for (const model of TRAINED) parts.push({ group, model, dtype, ...common });
           // What a call costs does not depend on the type.

@@ -53,15 +53,17 @@ export interface LinearOptions {
   transposed?: boolean;
   /** Type of the result; default: the residual's, else x's. */
   dtype?: DType;
+  /** What computes it, with the same operands; default: `linear`. */
+  op?: OpDefinition;
 }
 
 /** x (…, K) · weight (N, K)ᵀ → (…, N): residual + act(x·Wᵀ + bias). Computed in x's type, accumulated in f32. */
 export function linear(graph: Graph, x: Value, weight: Value, options: LinearOptions = {}): Value {
-  const { bias, residual, activation = 'none', transposed = false, dtype } = options;
+  const { bias, residual, activation = 'none', transposed = false, dtype, op = linearOp } = options;
   if (graph.differentiable && activation !== 'none') {
     const activated = activate(graph, linear(graph, x, weight, { bias, transposed, dtype }), activation);
     return residual ? add(graph, activated, residual) : activated;
   }
   const attributes = { activation: ACTIVATIONS[activation], transposed };
-  return graph.add(linearOp, { x, weight, bias, residual }, attributes, dtype);
+  return graph.add(op, { x, weight, bias, residual }, attributes, dtype);
 }

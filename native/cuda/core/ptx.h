@@ -202,6 +202,18 @@ HRSAM_DEVICE uint32_t pack_bf16(float low, float high) {
 #endif
 }
 
+// Two numbers rounded to e4m3 (4 bits of exponent, 3 of fraction; at most ±448), the first in the
+// lower half. From sm_89 on.
+HRSAM_DEVICE uint16_t pack_e4m3(float low, float high) {
+#ifdef __CUDACC__
+  uint16_t pair;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(high), "f"(low));
+  return pair;
+#else
+  return static_cast<uint16_t>(gpu_on_cpu::to_e4m3(low) | gpu_on_cpu::to_e4m3(high) << 8);
+#endif
+}
+
 // ---- Hopper: barriers in shared memory
 // ------------------------------------------------------------
 
@@ -307,9 +319,9 @@ HRSAM_DEVICE void take_registers() {
 #endif
 }
 
-// An operand in shared memory: rows of 64 bf16, 128 bytes apart, swizzled (see tensor_map.h), the
-// first one aligned to kSwizzleBytes. Steps along a row or to other rows are added to it in units
-// of 16 bytes.
+// An operand in shared memory: rows of 64 bf16 or 128 e4m3, 128 bytes apart, swizzled (see
+// tensor_map.h), the first one aligned to kSwizzleBytes. Steps along a row or to other rows are
+// added to it in units of 16 bytes.
 HRSAM_DEVICE uint64_t operand_at(const void* shared) {
   constexpr uint64_t kRowsOfEight = kSwizzleBytes / 16, kSwizzle128 = uint64_t{1} << 62;
   return (shared_address(shared) >> 4 & 0x3fff) | uint64_t{1} << 16 | kRowsOfEight << 32 |
@@ -374,6 +386,25 @@ HRSAM_DEVICE void multiply_group(float (&c)[64], uint64_t a, uint64_t b, bool ad
       : "l"(a), "l"(b), "r"(static_cast<int>(add)));
 #else
   gpu_on_cpu::multiply_group({a, b, nullptr, c, 128, false, add});
+#endif
+}
+
+// c (64 x 128, f32; or zeros) + a (64 x 32, e4m3) · bᵀ (128 x 32, e4m3), both in shared memory.
+HRSAM_DEVICE void multiply_group_e4m3(float (&c)[64], uint64_t a, uint64_t b, bool add) {
+#ifdef __CUDACC__
+  asm volatile(
+      "{\n.reg .pred add;\nsetp.ne.b32 add, %66, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+      "}, %64, %65, add, 1, 1;\n}"
+      : HRSAM_SUMS(c, 0), HRSAM_SUMS(c, 8), HRSAM_SUMS(c, 16), HRSAM_SUMS(c, 24), HRSAM_SUMS(c, 32),
+        HRSAM_SUMS(c, 40), HRSAM_SUMS(c, 48), HRSAM_SUMS(c, 56)
+      : "l"(a), "l"(b), "r"(static_cast<int>(add)));
+#else
+  gpu_on_cpu::multiply_group({a, b, nullptr, c, 128, false, add, true});
 #endif
 }
 

@@ -32,6 +32,17 @@ Boxes boxes_of(const void* data, int64_t rows, int64_t stride, int64_t batch_str
           HopperGemm::kTile};
 }
 
+template <bool kFp8>
+void start(cudaStream_t stream, const Gemm& g, const TensorMap& a, const TensorMap& b,
+           const Fp8Scales& scales) {
+  const int64_t tiles =
+      divide_up(g.m, HopperGemm::kTile) * divide_up(g.n, HopperGemm::kTile) * g.batch;
+  const int64_t blocks = smaller(tiles, gpu::chip().processors);
+  launch(
+      {dim3(static_cast<unsigned>(blocks)), dim3(kHopperThreads), HopperGemm::kSharedBytes, stream},
+      hopper_gemm_kernel<kFp8>, g, a, b, scales);
+}
+
 }  // namespace
 
 bool hopper_gemm(cudaStream_t stream, const Gemm& g) {
@@ -48,13 +59,22 @@ bool hopper_gemm(cudaStream_t stream, const Gemm& g) {
   if (!gpu::map_boxes(boxes_of(g.a, g.m, g.a_stride, g.a_batch, g), &a) ||
       !gpu::map_boxes(boxes_of(g.b, g.n, g.b_stride, g.b_batch, g), &b))
     return false;
-  const int64_t tiles =
-      divide_up(g.m, HopperGemm::kTile) * divide_up(g.n, HopperGemm::kTile) * g.batch;
-  const int64_t blocks = smaller(tiles, gpu::chip().processors);
-  launch(
-      {dim3(static_cast<unsigned>(blocks)), dim3(kHopperThreads), HopperGemm::kSharedBytes, stream},
-      hopper_gemm_kernel, g, a, b);
+  start<false>(stream, g, a, b, {});
   return true;
+}
+
+void hopper_fp8_gemm(cudaStream_t stream, const Fp8Gemm& call) {
+  Gemm g;
+  g.m = call.m;
+  g.n = call.n;
+  g.k = call.width / 2;
+  g.a_stride = g.b_stride = g.k;
+  g.epilogue = call.epilogue;
+  TensorMap a, b;
+  if (!gpu::map_boxes(boxes_of(call.a.numbers, g.m, g.k, 0, g), &a) ||
+      !gpu::map_boxes(boxes_of(call.b.numbers, g.n, g.k, 0, g), &b))
+    plan::fail("ERR_DEVICE", "cuda: the driver is too old for bulk tensor copies");
+  start<true>(stream, g, a, b, {call.a.scales, call.b.scales});
 }
 
 }  // namespace hrsam::cuda

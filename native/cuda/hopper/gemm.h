@@ -1,4 +1,4 @@
-// bf16 products on Hopper's tensor cores, wgmma.
+// bf16 and e4m3 products on Hopper's tensor cores, wgmma.
 //
 // A block stays on its multiprocessor and takes tiles of 128 x 128 results until there are none,
 // its two consumer warpgroups in turn: one multiplies while the other turns its sums into results,
@@ -6,6 +6,9 @@
 // stages of 32 KB in shared memory, brought by one thread's bulk tensor copies (zeros beyond the
 // ends), with two barriers a stage: full when the bytes are there, empty when the four warps that
 // multiply have read them. Bound by the tensor cores.
+//
+// e4m3 goes the same way two numbers at a time, as if a pair of them were one bf16: columns, k and
+// strides are of pairs. Its results are multiplied by one scale for each row and each column.
 #pragma once
 
 #include "../gemm/gemm.h"
@@ -90,7 +93,13 @@ HRSAM_DEVICE void bring_tiles(const Gemm& g, const TensorMap& a, const TensorMap
   }
 }
 
+// What e4m3 operands were divided by: A's rows and B's.
+struct Fp8Scales {
+  const float *rows = nullptr, *columns = nullptr;
+};
+
 // The sums of one tile, from the ring's stages `first`, first + 1 …
+template <bool kFp8>
 HRSAM_DEVICE void multiply_tile(const HopperGemmShared& shared, uint32_t first, int steps,
                                 float (&sums)[2][64]) {
   using H = HopperGemm;
@@ -104,9 +113,13 @@ HRSAM_DEVICE void multiply_tile(const HopperGemmShared& shared, uint32_t first, 
 #pragma unroll
     for (int k = 0; k < H::kDepth / 16; ++k)
 #pragma unroll
-      for (int half = 0; half < 2; ++half)  // 16 numbers further, 64 rows further
-        multiply_group(sums[half], a + k * 2 + half * (H::kOperandBytes / 2 / 16), b + k * 2,
-                       step > 0 || k > 0);
+      for (int half = 0; half < 2; ++half) {  // 32 bytes further, 64 rows further
+        const uint64_t left = a + k * 2 + half * (H::kOperandBytes / 2 / 16);
+        if constexpr (kFp8)
+          multiply_group_e4m3(sums[half], left, b + k * 2, step > 0 || k > 0);
+        else
+          multiply_group(sums[half], left, b + k * 2, step > 0 || k > 0);
+      }
     commit_products();
     // The step before has been read.
     wait_for_products<1>();
@@ -114,8 +127,9 @@ HRSAM_DEVICE void multiply_tile(const HopperGemmShared& shared, uint32_t first, 
   }
 }
 
-HRSAM_DEVICE void finish_tile(const Gemm& g, const Tile& tile, int64_t item,
-                              const float (&sums)[2][64]) {
+template <bool kFp8>
+HRSAM_DEVICE void finish_tile(const Gemm& g, const Fp8Scales& scales, const Tile& tile,
+                              int64_t item, const float (&sums)[2][64]) {
   const int lane = static_cast<int>(threadIdx.x % kWarp),
             warp = static_cast<int>(threadIdx.x % kWarpgroup / kWarp);
   const Epilogue epilogue = g.epilogue.of_batch(item * g.m * g.n);
@@ -130,16 +144,21 @@ HRSAM_DEVICE void finish_tile(const Gemm& g, const Tile& tile, int64_t item,
       for (int j = 0; j < 16; ++j) {
         const int64_t column = tile.column * HopperGemm::kTile + j * 8 + lane % 4 * 2;
         const int count = static_cast<int>(smaller(2, g.n - column));
-        if (count > 0)
-          epilogue.finish(place, column, sums[half][j * 4 + low * 2],
-                          sums[half][j * 4 + low * 2 + 1], count);
+        if (count <= 0) continue;
+        float x = sums[half][j * 4 + low * 2], y = sums[half][j * 4 + low * 2 + 1];
+        if constexpr (kFp8) {
+          x *= scales.rows[row] * scales.columns[column];
+          if (count > 1) y *= scales.rows[row] * scales.columns[column + 1];
+        }
+        epilogue.finish(place, column, x, y, count);
       }
     }
 }
 
+template <bool kFp8>
 __global__ void __launch_bounds__(kHopperThreads, 1)
     hopper_gemm_kernel(const __grid_constant__ Gemm g, const __grid_constant__ TensorMap a,
-                       const __grid_constant__ TensorMap b) {
+                       const __grid_constant__ TensorMap b, const Fp8Scales scales) {
   using H = HopperGemm;
   const HopperGemmShared shared;
   if (threadIdx.x == 0) shared.make();
@@ -160,14 +179,14 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
     const uint32_t round = number / kConsumers;
     wait_for_phase(shared.turn + own, (round & 1) ^ (own == 0 ? 1 : 0));
     float sums[2][64];
-    multiply_tile(shared, number * steps, steps, sums);
+    multiply_tile<kFp8>(shared, number * steps, steps, sums);
     if (speaks) arrive(shared.turn + (own ^ 1));
     wait_for_products<0>();
     settle(sums[0]);
     settle(sums[1]);
     if (speaks) arrive(shared.empty + stage_of(number * steps + steps - 1, H::kStages).index);
     const int64_t index = tiles.index(number);
-    finish_tile(g, tiles.tile(index), tiles.item(index), sums);
+    finish_tile<kFp8>(g, scales, tiles.tile(index), tiles.item(index), sums);
   }
 }
 

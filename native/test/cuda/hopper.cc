@@ -1,5 +1,7 @@
 #include "hopper.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
@@ -12,7 +14,7 @@ namespace {
 constexpr uint32_t kFirstAddress = 384;  // a multiple of 128, not of 1024
 constexpr uint32_t kSwizzleBytes = 1024;
 constexpr int kRowBytes = 128;
-constexpr int kDeep = 16;  // columns of a
+constexpr int kDeep = 16, kDeepest = 32;  // columns of a: of bf16, of e4m3
 constexpr int kMostColumns = 256;
 
 // 128-byte swizzle: the lowest three bits of the row's number into those of the piece of 16 bytes.
@@ -62,6 +64,14 @@ float bf16_at(const unsigned char* at) {
   return value;
 }
 
+float of_e4m3(unsigned char bits) {
+  const int exponent = bits >> 3 & 15, fraction = bits & 7;
+  if (exponent == 15 && fraction == 7) return NAN;
+  const float size = exponent == 0 ? std::ldexp(static_cast<float>(fraction), -9)
+                                   : std::ldexp(static_cast<float>(8 + fraction), exponent - 10);
+  return (bits & 0x80) != 0 ? -size : size;
+}
+
 // An operand's descriptor, taken apart.
 struct Operand {
   uint32_t start, lead, stride;
@@ -73,25 +83,31 @@ struct Operand {
     if ((d >> 49 & 7) != 0 || start % kSwizzleBytes >= kRowBytes)
       throw std::runtime_error("wgmma: an operand that does not begin where the swizzle does");
   }
-  // Rows of numbers along k; or rows of k, the numbers along the other side.
+  // Rows of numbers along k; or rows of k, the numbers along the other side. Of two bytes each.
   uint32_t address(int row, int k, bool by_k) const {
     const auto r = static_cast<uint32_t>(row), c = static_cast<uint32_t>(k);
     return swizzled(by_k ? start + r / 64 * lead + c / 8 * stride + c % 8 * kRowBytes + r % 64 * 2
                          : start + r / 8 * stride + r % 8 * kRowBytes + c * 2);
+  }
+  uint32_t byte_address(int row, int k) const {
+    const auto r = static_cast<uint32_t>(row);
+    return swizzled(start + r / 8 * stride + r % 8 * kRowBytes + static_cast<uint32_t>(k));
   }
 };
 
 void perform(Block& b, size_t warp, const WarpProduct& product) {
   const GroupProduct& p = product.of;
   std::vector<unsigned char>& view = shown(b);
+  const int deep = p.e4m3 ? kDeepest : kDeep;
   const auto read = [&](const Operand& from, int row, int k, bool by_k) {
+    if (p.e4m3) return of_e4m3(*in_view(view.data(), view.size(), from.byte_address(row, k), 1));
     return bf16_at(in_view(view.data(), view.size(), from.address(row, k, by_k), 2));
   };
-  float left[16][kDeep], right[kDeep][kMostColumns], sums[16][kMostColumns];
+  float left[16][kDeepest], right[kDeepest][kMostColumns], sums[16][kMostColumns];
   if (p.a_here == nullptr) {
     const Operand from(p.a);
     for (int r = 0; r < 16; ++r)
-      for (int k = 0; k < kDeep; ++k)
+      for (int k = 0; k < deep; ++k)
         left[r][k] = read(from, static_cast<int>(warp % 4) * 16 + r, k, false);
   } else {
     // Fragments as those of mma.m16n8k16.
@@ -104,7 +120,7 @@ void perform(Block& b, size_t warp, const WarpProduct& product) {
         }
   }
   const Operand from(p.b);
-  for (int k = 0; k < kDeep; ++k)
+  for (int k = 0; k < deep; ++k)
     for (int n = 0; n < p.columns; ++n) right[k][n] = read(from, n, k, p.b_by_rows);
   const auto each_sum = [&](auto&& visit) {
     for (int lane = 0; lane < kLanes; ++lane)
@@ -114,7 +130,7 @@ void perform(Block& b, size_t warp, const WarpProduct& product) {
   };
   each_sum([&](float& sum, const float& own) { sum = p.add ? own : 0.0f; });
   for (int r = 0; r < 16; ++r)
-    for (int k = 0; k < kDeep; ++k)
+    for (int k = 0; k < deep; ++k)
       for (int n = 0; n < p.columns; ++n) sums[r][n] += left[r][k] * right[k][n];
   each_sum([&](const float& sum, float& own) { own = sum; });
 }
@@ -130,7 +146,7 @@ void note_product(unsigned char* slots, void* context) {
     if (lane == 0) made->of = each;
     const GroupProduct& first = made->of;
     if (each.a != first.a || each.b != first.b || each.columns != first.columns ||
-        each.b_by_rows != first.b_by_rows || each.add != first.add)
+        each.b_by_rows != first.b_by_rows || each.add != first.add || each.e4m3 != first.e4m3)
       fail("wgmma: lanes of one warp ask for different products");
     made->a[lane] = each.a_here;
     made->sums[lane] = each.sums;
@@ -139,6 +155,18 @@ void note_product(unsigned char* slots, void* context) {
 }
 
 }  // namespace
+
+unsigned char to_e4m3(float x) {
+  if (std::isnan(x)) return 0x7f;
+  const unsigned char sign = std::signbit(x) ? 0x80 : 0;
+  const float size = std::fmin(std::fabs(x), 448.0f);
+  if (size == 0) return sign;
+  // Steps of numbers so large: an eighth of their power of two, 2^-9 at least.
+  const int exponent = std::max(std::ilogb(size), -6);
+  const auto steps = static_cast<int>(std::nearbyint(std::ldexp(size, 3 - exponent)));
+  const int bits = ((exponent + 7) << 3) + steps - 8;  // a carry goes to the exponent
+  return static_cast<unsigned char>(sign | std::min(bits, 0x7e));
+}
 
 bool is_hopper() {
   const char* name = std::getenv("HRSAM_TEST_GPU");

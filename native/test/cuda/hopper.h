@@ -34,6 +34,9 @@ struct Matrices3d {
 void copy_box(void* shared, const void* map, int column, int row, int item, const void* barrier);
 void show_to_products();
 
+// The nearest number of e4m3, ties to even; beyond ±448 that; NaN is 0x7f.
+unsigned char to_e4m3(float x);
+
 struct GroupProduct {
   uint64_t a, b;           // descriptors
   const uint32_t* a_here;  // where a lies in registers
@@ -41,6 +44,7 @@ struct GroupProduct {
   int columns;
   bool b_by_rows;  // b is (16, columns) rather than (columns, 16)
   bool add;
+  bool e4m3 = false;  // rather than bf16, and twice as deep
 };
 void begin_products();
 void multiply_group(const GroupProduct& product);
