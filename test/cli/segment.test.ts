@@ -180,7 +180,7 @@ describe('segment refuses', () => {
     ['a point of words', ['-p', 'a,b'], 'Expected x,y or x,y,label'],
     ['a label of 2', ['-p', '3,3,2'], 'The label is 1 (object) or 0 (background).'],
     ['a box of three', ['-b', '1,2,3'], 'Expected x0,y0,x1,y1'],
-    ['another dtype', ['-p', '1,1', '--dtype', 'f64'], 'Allowed choices are f32, bf16.'],
+    ['another dtype', ['-p', '1,1', '--dtype', 'f64'], 'Allowed choices are f32, bf16, fp8.'],
     ['no threads', ['-p', '1,1', '--threads', '0'], 'Expected a whole number from 1.'],
     ['an unknown option', ['-p', '1,1', '--frobnicate'], "unknown option '--frobnicate'"],
   ];
