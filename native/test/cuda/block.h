@@ -95,7 +95,7 @@ class Block {
 
 Block& block();
 // Ends the grid with an error; for the thread that runs.
-void fail(const std::string& message);
+void fail(std::string message);
 // What is under way, see hopper.cc: one copy, and a warp's groups until it may go on.
 void finish_box(Block& block, size_t which);
 void finish_products(Block& block, size_t warp);

@@ -119,9 +119,9 @@ Block& block() {
   return made;
 }
 
-void fail(const std::string& message) {
+void fail(std::string message) {
   Block& b = block();
-  b.failure = message;
+  b.failure = std::move(message);  // nothing is destroyed in a fibre that is left for good
   b.lane().state = State::ended;
   b.leave();  // for good
 }
