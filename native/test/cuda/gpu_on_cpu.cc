@@ -121,7 +121,9 @@ Block& block() {
 
 void fail(std::string message) {
   Block& b = block();
-  b.failure = std::move(message);  // nothing is destroyed in a fibre that is left for good
+  // Nothing is destroyed in a fibre that is left for good, so it may keep neither of the buffers.
+  std::string().swap(b.failure);
+  b.failure = std::move(message);
   b.lane().state = State::ended;
   b.leave();  // for good
 }
