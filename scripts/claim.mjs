@@ -6,7 +6,7 @@
 // --data and --eval take folders of data sets and may be given more than once. What is in --out already is not done again,
 // so that a run that was stopped goes on. With --steps the distillations take so many steps, the other trainings in
 // proportion, and the report goes to --out unless --docs says where; that of the whole recipe goes to docs/. On two
-// hyperthreads of a core with matrix tiles, other work beside it, the whole recipe took 38 minutes: 10 for the teacher, 20 for
+// cores with matrix tiles, other work beside it, the whole recipe took 38 minutes: 10 for the teacher, 20 for
 // the students, 6 for judging four sets.
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';

@@ -16,7 +16,7 @@ export interface BenchOptions extends Omit<ModelOptions, 'dtype'> {
 }
 
 const HELP = `
-Without --dtype f32 and bf16 are measured; fp8 is for encoders. The peak is measured in the same run, before and after every timing, as multiply-adds that wait for nothing; share is a
+Without --dtype f32 and bf16 are measured; fp8 is for encoders, its share that of bf16's peak. The peak is measured in the same run, before and after every timing, as multiply-adds that wait for nothing; share is a
 run's rate by the peak around it, in the group memory by the GB/s of a sum of two large tensors. GFLOP/s count only what the result needs, of a training step three times the forward
 pass. On a GPU an op is run many times in one program, on inputs that take turns so that its cache does not help; an encoder is timed from the call to
 the promise's end, like a user's. Each group of ops, each encoder and each trained model runs in a process of its own; its peak memory is

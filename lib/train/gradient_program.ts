@@ -1,14 +1,10 @@
 import { HrsamError } from '../errors.js';
 import { type ConstantSource, compile } from '../graph/compile.js';
-import { program } from '../graph/evaluate.js';
 import { type GradientOptions, gradients } from '../graph/gradient.js';
 import { Graph, type GraphOptions, type Value } from '../graph/graph.js';
-import { type AdamWOptions, adamw, type ParameterGroup } from '../graph/ops/adamw.js';
-import { muon } from '../graph/ops/muon.js';
 import { crossing, supply } from '../graph/split.js';
 import type { Device } from '../runtime/device.js';
 import type { Program } from '../runtime/program.js';
-import { divideForMuon } from './groups.js';
 import type { ParameterLayout } from './layout.js';
 
 /**
@@ -93,28 +89,4 @@ export async function forwardProgram(
   layout.bind(graph, graph.input('state', [4, layout.size]));
   for (const [name, value] of Object.entries(build(graph))) graph.output(name, value);
   return compile(graph, device, frozen);
-}
-
-/** How parameters are moved: all by AdamW, or the matrices of linear layers by Muon and the rest by AdamW. */
-export type Optimizer = 'adamw' | 'muon';
-
-/**
- * One step of the optimiser: inputs and output as those of the op `adamw`; run it into the state itself.
- * @param groups One for each of the layout's parameters.
- */
-export function updateProgram(
-  device: Device,
-  layout: ParameterLayout,
-  optimizer: Optimizer,
-  groups: readonly ParameterGroup[],
-  options: AdamWOptions,
-): Promise<Program> {
-  const f32 = (...shape: number[]) => ({ shape, dtype: 'f32' }) as const;
-  const inputs = { state: f32(4, layout.size), gradient: f32(layout.size), step: f32(5) };
-  const divided = optimizer === 'muon' ? divideForMuon(layout.parameters, groups) : { groups, matrices: [] };
-  return program(device, inputs, (graph, v) => {
-    const state = adamw(graph, v.state!, v.gradient!, v.step!, divided.groups, options);
-    const { matrices } = divided;
-    return { state: matrices.length > 0 ? muon(graph, state, v.step!, matrices) : state };
-  });
 }

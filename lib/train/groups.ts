@@ -1,5 +1,4 @@
 import type { ParameterGroup } from '../graph/ops/adamw.js';
-import type { MuonMatrix } from '../graph/ops/muon.js';
 import { elementCount } from '../runtime/dtype.js';
 
 export interface Parameter {
@@ -47,22 +46,3 @@ const TABLE = /(?:_tokens?|_embed|_embeds\.\d+)\.weight$/;
 /** Weights of linear layers: what Muon is made for. */
 export const isLayerMatrix = ({ name, shape }: Parameter): boolean =>
   shape.length === 2 && name.endsWith('.weight') && !TABLE.test(name);
-
-/** The matrices that Muon moves, and the groups without them: AdamW keeps their moments and leaves them where they are. */
-export function divideForMuon(
-  parameters: readonly Parameter[],
-  groups: readonly ParameterGroup[],
-): { groups: ParameterGroup[]; matrices: MuonMatrix[] } {
-  const matrices: MuonMatrix[] = [];
-  let offset = 0;
-  const rest = groups.map((group, i) => {
-    const parameter = parameters[i]!;
-    const at = offset;
-    offset += group.length;
-    if (!isLayerMatrix(parameter)) return group;
-    const [rows, columns] = parameter.shape as [number, number];
-    matrices.push({ offset: at, rows, columns, rate: group.rate, decay: group.decay });
-    return { ...group, rate: 0, decay: 0 };
-  });
-  return { groups: rest, matrices };
-}

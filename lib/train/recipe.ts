@@ -3,6 +3,7 @@ import { HrsamError } from '../errors.js';
 import { configFromAuthors } from '../weights/authors.js';
 import { describeIssues, type ModelConfig } from '../weights/config.js';
 import { isPreset, presetConfig } from '../weights/presets.js';
+import { OPTIMIZERS } from './optimizer.js';
 import { augmentation } from './samples/augment.js';
 
 const share = z.number().min(0).max(1);
@@ -38,7 +39,7 @@ const common = {
   /** What matrix products are made of; parameters, gradients and sums are f32 always. */
   dtype: z.enum(['f32', 'bf16']).default('f32'),
   /** muon: for the matrices of linear layers, adamw for the rest. */
-  optimizer: z.enum(['adamw', 'muon']).default('adamw'),
+  optimizer: z.enum(OPTIMIZERS).default('adamw'),
   learningRate: positive.default(1e-4),
   /** Steps of the linear warm-up; afterwards it falls linearly to 0. */
   warmup: z.number().int().min(0).default(1500),

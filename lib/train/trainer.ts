@@ -6,8 +6,8 @@ import type { Program } from '../runtime/program.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { allOf } from './all_of.js';
 import { Followers } from './followers.js';
-import { type Optimizer, updateProgram } from './gradient_program.js';
 import type { ParameterLayout } from './layout.js';
+import { ADAMW, type Optimizer, updateProgram } from './optimizer.js';
 import { type MicroBatch, type OnOutputs, Replica } from './replica.js';
 import { learningRate, type Schedule } from './schedule.js';
 
@@ -20,12 +20,6 @@ export interface TrainerOptions {
   /** Share of the old value in the moving average of the parameters; less in the first steps, which are soon forgotten. */
   average?: number;
 }
-
-/** As published; gradients are not clipped. */
-export const ADAMW: AdamWOptions = { betas: [0.9, 0.999], eps: 1e-8, clip: 0 };
-
-/** Of the same, with Muon: its moments are of more steps. */
-export const MUON: AdamWOptions = { ...ADAMW, betas: [0.95, 0.999] };
 
 /** Micro-batches that are computed at the same time, the i-th one by the i-th replica. */
 export type Round = readonly [MicroBatch, ...MicroBatch[]];

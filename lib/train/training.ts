@@ -7,13 +7,14 @@ import { layerDecayGroups } from './groups.js';
 import { adoptValues, initialValues } from './initial.js';
 import { ParameterLayout } from './layout.js';
 import { openTasks, type Place } from './open_task.js';
+import { MOMENTS } from './optimizer.js';
 import { FixedTensors, recipeTensors, type Values } from './parameters.js';
 import type { Recipe } from './recipe.js';
 import { means, runTask, type StepReport } from './run.js';
 import { RunFolder } from './run_folder.js';
 import type { Task } from './task.js';
 import { openTeacher, type Teacher, taughtRecipe } from './teacher.js';
-import { ADAMW, initialState, MUON, Trainer, type TrainerOptions } from './trainer.js';
+import { initialState, Trainer, type TrainerOptions } from './trainer.js';
 
 export interface TrainingOptions {
   /** What the recipe must be about. */
@@ -206,7 +207,7 @@ const trainerOptions = (recipe: Recipe): TrainerOptions => {
     optimizer,
     groups: layerDecayGroups(recipeTensors(recipe).trained, rules),
     schedule: { peak, warmup, steps },
-    adamw: { ...(optimizer === 'muon' ? MUON : ADAMW), clip },
+    adamw: { ...MOMENTS[optimizer], clip },
     average,
   };
 };

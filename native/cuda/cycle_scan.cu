@@ -82,9 +82,12 @@ Op* compile_cycle_scan(const Node& node, Compiler& compiler) {
     made.chunks = chunk_list->as<ScanChunk>();
     made.segment_chunks = start_list->as<int32_t>();
     made.ends = states;
-    if (literal)
-      return each(run.stream, batch * made.segment_count * made.channels,
-                  LiteralScan{made, states, sums});
+    if (literal) {
+      const int64_t n = batch * made.segment_count * made.channels;
+      const dim3 blocks(static_cast<unsigned>(divide_up(n, kScanThreads)));
+      return launch({blocks, dim3(kScanThreads), 0, run.stream}, literal_scan_kernel<LiteralScan>,
+                    LiteralScan{made, states, sums}, n);
+    }
     if (made.states <= 16) return scan<16, 1>(run.stream, made, batch);
     if (made.states <= 32) return scan<32, 1>(run.stream, made, batch);
     if (made.states <= 64) return scan<32, 2>(run.stream, made, batch);

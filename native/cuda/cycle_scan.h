@@ -300,4 +300,11 @@ struct LiteralScan {
   }
 };
 
+template <class Scan>
+__global__ void __launch_bounds__(kScanThreads, kScanBlocks)
+    literal_scan_kernel(const __grid_constant__ Scan scan, int64_t n) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kScanThreads + threadIdx.x;
+  if (i < n) scan(i);
+}
+
 }  // namespace hrsam::cuda

@@ -11,7 +11,8 @@ namespace hrsam::cuda {
 Op* compile_linear_fp8(const Node& node, Compiler& compiler) {
   check_linear(node);
   if (hopper_use() == HopperUse::never)
-    node.fail("ERR_DEVICE", "fp8 products need a GPU of compute capability 9.0");
+    node.fail("ERR_DEVICE",
+              "fp8 products need a GPU of compute capability 9.0, and HRSAM_CUDA_WGMMA not 0");
   const Value &value = node.value("x"), &weights = node.value("weight");
   const int64_t m = value.rows(), n = weights.dim(0), k = weights.dim(1);
   if (node.flag("transposed") || weights.data == nullptr)

@@ -262,9 +262,9 @@ class Call {
 
 }  // namespace hrsam::test
 
-// <test> [--threads N] [part of a test's name]. HRSAM_TEST_TWICE: runs all of it twice with N
-// threads and compares, too. Exit code 77: this processor lacks the instruction
-// set asked for.
+// <test> [--threads N] [part of a test's name]. With N threads all of it runs once, with
+// HRSAM_TEST_TWICE twice, which must give the same bytes. Exit code 77: this processor lacks the
+// instruction set asked for.
 int main(int argc, char** argv) {
   using namespace hrsam::test;
   std::string filter;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "../cuda/core/ptx.h"
+#include "../cuda/core/ptx_hopper.h"
 #include "check.h"
 #include "tensor.h"
 

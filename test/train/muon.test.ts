@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { program } from '../../lib/graph/evaluate.js';
 import { type MuonMatrix, muon } from '../../lib/graph/ops/muon.js';
-import { divideForMuon, isLayerMatrix, uniformGroups } from '../../lib/train/groups.js';
+import { isLayerMatrix, uniformGroups } from '../../lib/train/groups.js';
+import { ParameterLayout } from '../../lib/train/layout.js';
+import { divideForMuon } from '../../lib/train/optimizer.js';
 import { device } from '../support/run.js';
 
 const random = (length: number, seed: number) =>
@@ -116,7 +118,10 @@ describe('divideForMuon', () => {
       { name: 'backbone.patch_embed.proj.weight', shape: [2, 3, 1, 1] },
       { name: 'decode_head.transformer.layers.0.cross_attn_image_to_token.q_proj.weight', shape: [2, 2] },
     ];
-    const { groups, matrices } = divideForMuon(parameters, uniformGroups(parameters, 0.1));
+    const { groups, matrices } = divideForMuon(
+      new ParameterLayout(parameters),
+      uniformGroups(parameters, 0.1),
+    );
     expect(parameters.filter(isLayerMatrix).map(({ name }) => name)).toEqual([
       parameters[0]!.name,
       parameters[8]!.name,

@@ -1,5 +1,4 @@
 import { type Build, program } from '../../graph/evaluate.js';
-import { computeType } from '../../model/layers.js';
 import type { Device } from '../../runtime/device.js';
 import { byteCount, elementCount, type Shape } from '../../runtime/dtype.js';
 import { Owned } from '../../runtime/owned.js';
@@ -22,6 +21,7 @@ export type Compute = 'f32' | 'bf16';
 type Shapes = Record<string, Shape>;
 
 export interface Repeated extends Omit<Subject, 'run' | 'device' | 'copies'> {
+  dtype: Compute;
   /** Inputs that take turns, together larger than the cache: always on a GPU, on a CPU where memory is what is measured. */
   rotate?: boolean;
 }
@@ -36,7 +36,6 @@ export async function timeOps(
 ): Promise<BenchRow> {
   using owned = new Owned();
   const onGpu = device.kind === 'cuda';
-  const compute = computeType(subject.dtype);
   const make = (shapes: Shapes, dtype: Compute, suffix = ''): Tensors =>
     Object.fromEntries(
       Object.entries(shapes).map(([name, shape]) => [
@@ -44,11 +43,11 @@ export async function timeOps(
         owned.add(device.tensor(shape, dtype, values(name, shape, dtype))),
       ]),
     );
-  const bytes = Object.values(inputs).reduce((sum, shape) => sum + byteCount(shape, compute), 0);
+  const bytes = Object.values(inputs).reduce((sum, shape) => sum + byteCount(shape, subject.dtype), 0);
   const sets = onGpu || rotate ? Math.min(MAX_SETS, 1 + Math.ceil(CACHE_BYTES / bytes)) : 1;
   const weights = make(constants, 'f32');
   const given: Tensors = {};
-  for (let set = 0; set < sets; set++) Object.assign(given, make(inputs, compute, `.${set}`));
+  for (let set = 0; set < sets; set++) Object.assign(given, make(inputs, subject.dtype, `.${set}`));
 
   const compiled = async (copies: number): Promise<() => Promise<void>> => {
     const made = owned.add(

@@ -34,6 +34,8 @@ export async function runBench(options: BenchOptions): Promise<void> {
   // The parts get the device that `auto` means, so that one sentence says which.
   const device = Device.open(options.device);
   const dtypes = options.dtype ? [options.dtype] : (['f32', 'bf16'] as const);
+  if (options.dtype === 'fp8' && !options.only.includes('encoder'))
+    throw new HrsamError('ERR_ARGUMENT', 'fp8', { expected: '--only encoder', actual: options.only });
   const folder = await mkdtemp(join(tmpdir(), 'hrsam-bench-'));
   const rows: BenchRow[] = [];
   let failure: unknown;

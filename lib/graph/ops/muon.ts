@@ -1,5 +1,5 @@
 import { elementCount } from '../../runtime/dtype.js';
-import type { Graph, OpDefinition, Value } from '../graph.js';
+import type { Graph, Node, OpDefinition, Value } from '../graph.js';
 
 export const muonOp: OpDefinition = {
   name: 'muon',
@@ -10,7 +10,7 @@ export const muonOp: OpDefinition = {
     if (state!.shape.length !== 2 || state!.shape[0] !== 4 || step!.shape.join() !== '5')
       return fail('state (4, P), step (5)');
     let end = 0;
-    for (const { offset, rows, columns } of matrices(attributes as unknown as Lists)) {
+    for (const { offset, rows, columns } of matrices(attributes)) {
       if (!(offset >= end) || offset + rows * columns > state!.shape[1]!)
         return fail(`matrices one after the other among ${state!.shape[1]} parameters`);
       end = offset + rows * columns;
@@ -19,7 +19,7 @@ export const muonOp: OpDefinition = {
   },
   flops({ operands, attributes }) {
     let sum = elementCount(operands.state!.shape);
-    for (const { rows, columns } of matrices(attributes as unknown as Lists)) {
+    for (const { rows, columns } of matrices(attributes)) {
       const [m, n] = [Math.min(rows, columns), Math.max(rows, columns)];
       sum += 5 * 2 * m * m * (2 * n + m);
     }
@@ -37,14 +37,9 @@ export interface MuonMatrix {
   decay: number;
 }
 
-interface Lists {
-  offsets: number[];
-  rows: number[];
-  columns: number[];
-}
-
-function* matrices({ offsets, rows, columns }: Lists) {
-  for (const [i, offset] of offsets.entries()) yield { offset, rows: rows[i]!, columns: columns[i]! };
+function* matrices(attributes: Node['attributes']) {
+  const { offsets, rows, columns } = attributes as Record<string, number[]>;
+  for (const [i, offset] of offsets!.entries()) yield { offset, rows: rows![i]!, columns: columns![i]! };
 }
 
 /**

@@ -1,11 +1,10 @@
 // The bound is the multiply-add units: at 8 x 48 a step of k keeps them busy for 12 cycles and asks
-// the caches for 192 bytes of W and 32 of A, which the second level can give. So:
+// the caches for 192 bytes of W and 32 of A. So:
 //
 //   task      kTaskRows rows of A and kTaskWeights of W, both resident in the second-level cache
-//   panel     of W, one after the other: streamed from the second level once per kRows rows
+//   panel     of W, a chunk of k deep (tiling.h): in the first level for all of the task's rows
 //   kRows     (of a tile) rows of A, read in place: by the time the next panel wants them they have
-//   left the
-//             first level, but the hardware streams them back unseen
+//             left the first level, but the hardware streams them back unseen
 //   tile      of sums, finished (epilogue.h) right after its last chunk of k
 //
 // What was tried and what it gave is in bench/NOTES.md.

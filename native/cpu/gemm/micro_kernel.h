@@ -19,21 +19,17 @@ constexpr int kVectorRows = 6, kVectorColumns = 3;  // 18 in 32: gcc loads sever
 constexpr int kVectorRows = 4, kVectorColumns = 4;
 #endif
 
-// The tile of a type: rows of A, vectors of W's rows, how many values of k are packed together, and
-// how many bytes of a row are a chunk at most, so that a panel of W (36 KB, 32 KB) and the rows of
-// A stay in a first-level cache of 48 KB.
+// The tile of a type: rows of A, vectors of W's rows, and how many values of k are packed together.
 template <class T>
 struct Tile {
   static constexpr int kRows = kVectorRows, kVectors = kVectorColumns;
   static constexpr int kDepth = static_cast<int>(sizeof(float) / sizeof(T));
-  static constexpr int kChunkBytes = 768;
 };
 #if defined(HRSAM_ISA_amx)
 template <>
 struct Tile<bf16> {
   static constexpr int kRows = 2 * kTileRows, kVectors = 2;
   static constexpr int kDepth = kTileDepth;
-  static constexpr int kChunkBytes = 1024;
 };
 #endif
 

@@ -145,9 +145,8 @@ auto with_floats(DType dtype, F&& f) {
 
 constexpr int kEachThreads = 256;
 
-// Four blocks of a multiprocessor: left to itself, ptxas saves registers and spills.
 template <class F>
-__global__ void __launch_bounds__(kEachThreads, 4)
+__global__ void __launch_bounds__(kEachThreads)
     each_kernel(const __grid_constant__ F f, int64_t n) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kEachThreads + threadIdx.x;
   if (i < n) f(i);

@@ -30,7 +30,8 @@ inline Fp8Rows fp8_rows(void* memory, int64_t rows, int64_t columns) {
           reinterpret_cast<float*>(numbers + divide_up(rows * fp8_width(columns), 256) * 256)};
 }
 
-// Each row divided by 1/448 of its largest size, and rounded; zeros up to its width.
+// Each row divided by 1/448 of its largest size (1e-30 at least), and rounded; zeros up to its
+// width.
 void hopper_quantise(cudaStream_t stream, const void* x, DType type, int64_t rows, int64_t columns,
                      const Fp8Rows& to);
 

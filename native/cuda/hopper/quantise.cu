@@ -1,4 +1,5 @@
 // Rows of numbers to e4m3, a warp for each. Bound by memory.
+#include "../core/ptx_hopper.h"
 #include "launch.h"
 
 namespace hrsam::cuda {
@@ -6,6 +7,7 @@ namespace hrsam::cuda {
 namespace {
 
 constexpr float kLargest = 448.0f;  // of e4m3
+constexpr float kSmallestScale = 1e-30f;
 constexpr int kRowsOfBlock = 8;
 
 HRSAM_DEVICE float largest_of_warp(float x) {
@@ -28,8 +30,9 @@ __global__ void __launch_bounds__(kRowsOfBlock* kWarp)
     for (int k = 0; k < 4; ++k) largest = fmaxf(largest, fabsf(v.x[k]));
   }
   largest = largest_of_warp(largest);
-  // A row of zeros has no scale; infinities make NaN of their row, as a sum with them would.
-  const float scale = largest > 0 ? largest / kLargest : 1.0f;
+  // Not so small that its inverse is infinite. Infinities make NaN of their row, as a sum with them
+  // would.
+  const float scale = fmaxf(largest / kLargest, kSmallestScale);
   const float inverse = 1.0f / scale;
   auto* pairs = reinterpret_cast<uint16_t*>(to.numbers + row * width);
   for (int64_t i = 4 * lane; i < width; i += 4 * kWarp) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../core/kernel.h"
+#include "../core/ptx_hopper.h"
 
 namespace hrsam::cuda {
 

@@ -56,7 +56,7 @@ void Fibre::begin() {
 }
 
 void Fibre::prepare(void (*entry)()) {
-  if (!stack_) stack_.reset(new unsigned char[kStackBytes]);
+  if (!stack_) stack_ = std::make_unique_for_overwrite<unsigned char[]>(kStackBytes);
   bottom_ = stack_.get();
   bytes_ = kStackBytes;
   entry_ = entry;
