@@ -200,6 +200,32 @@ TEST(sizes_beyond_all_memory) {
   CHECK_EQ(code, "ERR_OUT_OF_MEMORY");
 }
 
+TEST(arenas_of_programs_that_take_turns_are_kept) {
+  if (std::string(backend().name) != "cpu") return;
+  Buffer input(16), output(16);
+  hrsam_buffer* inputs[] = {input.handle()};
+  hrsam_buffer* outputs[] = {output.handle()};
+  const auto cached_after = [&](uint64_t arena_bytes) {
+    Sum sum;
+    sum.plan.arena_bytes = arena_bytes;
+    execute(sum.plan.view(), inputs, outputs);
+    hrsam_memory_info info{};
+    backend().device_memory(device(), &info);
+    return info.cached_bytes;
+  };
+  constexpr uint64_t mb = uint64_t{1} << 20;
+  backend().device_trim(device());
+  CHECK_EQ(cached_after(600 * mb), 600 * mb);
+  CHECK_EQ(cached_after(90 * mb), 690 * mb);  // too far from the first to share it
+  CHECK_EQ(cached_after(10 * mb), 700 * mb);
+  for (const uint64_t size : {600, 90, 10, 500, 80}) CHECK_EQ(cached_after(size * mb), 700 * mb);
+  CHECK_EQ(cached_after(700 * mb), 700 * mb);  // grown: the smaller ones go
+  backend().device_trim(device());
+  hrsam_memory_info info{};
+  backend().device_memory(device(), &info);
+  CHECK_EQ(info.cached_bytes, uint64_t{0});
+}
+
 TEST(buffers_that_are_too_small) {
   Sum sum;
   Buffer large(16), small(12);

@@ -15,8 +15,9 @@ void Ledger::add(std::atomic<uint64_t>& kind, uint64_t bytes) {
 Op::~Op() = default;
 
 namespace {
-// Arenas kept per device: one for a long run, one for the short ones that pass it.
-constexpr size_t kKeptArenas = 2;
+// Arenas kept per device. Programs that take turns share one unless their sizes are far apart: four
+// are those of a training step (encoder, decoder, gradient, update).
+constexpr size_t kKeptArenas = 4;
 }  // namespace
 
 }  // namespace hrsam::cpu
@@ -37,11 +38,8 @@ Block hrsam_device::take_arena(uint64_t bytes) {
       arenas.erase(arenas.begin() + static_cast<std::ptrdiff_t>(best));
       return block;
     }
-    // None fits: free them before asking for more, so that sizes that come and go do not add up.
-    if (bytes >= (uint64_t{64} << 20)) {
-      for (const Block& block : arenas) ledger.remove(ledger.cached, block.bytes());
-      arenas.clear();
-    }
+    // None fits: free the smaller ones before asking for more, so that growing sizes do not add up.
+    if (bytes >= (uint64_t{64} << 20)) drop_arenas(bytes);
   }
   Block block(bytes);
   ledger.add(ledger.cached, block.bytes());
@@ -57,8 +55,15 @@ void hrsam_device::keep_arena(Block block) {
   arenas.push_back(std::move(block));
 }
 
+void hrsam_device::drop_arenas(uint64_t below) {
+  std::erase_if(arenas, [&](const Block& block) {
+    if (block.bytes() >= below) return false;
+    ledger.remove(ledger.cached, block.bytes());
+    return true;
+  });
+}
+
 void hrsam_device::trim() {
   std::lock_guard<std::mutex> lock(mutex);
-  for (const Block& block : arenas) ledger.remove(ledger.cached, block.bytes());
-  arenas.clear();
+  drop_arenas(UINT64_MAX);
 }

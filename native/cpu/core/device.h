@@ -48,6 +48,8 @@ struct hrsam_device {
 
   hrsam::cpu::Block take_arena(uint64_t bytes);
   void keep_arena(hrsam::cpu::Block block);
+  // Of the kept ones, those that are smaller; the mutex is held.
+  void drop_arenas(uint64_t below);
   void trim();
 };
 
