@@ -3,22 +3,38 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <tuple>
 #include <vector>
 
 namespace hrsam::test {
 
 using Row = std::vector<double>;
 
+// Cosine and sine of each pair's angle at a position, for `half` numbers; computed once.
+inline const Row& turns(double position, size_t half, double theta) {
+  static std::map<std::tuple<double, size_t, double>, Row> known;
+  Row& row = known[{position, half, theta}];
+  for (size_t c = row.size(); c < half; c += 2) {
+    const double angle =
+        position * std::pow(theta, -static_cast<double>(c) / static_cast<double>(half));
+    row.push_back(std::cos(angle));
+    row.push_back(std::sin(angle));
+  }
+  return row;
+}
+
 // Axial rotation of one head's query or key, as the paper's code has it.
 inline Row rotated(const Row& x, double row, double column, double theta) {
   const size_t half = x.size() / 2;
   Row y(x.size());
-  for (size_t c = 0; c < x.size(); c += 2) {
-    const double position = c < half ? row : column;
-    const double j = static_cast<double>(c % half) / 2;
-    const double angle = position * std::pow(theta, -2 * j / static_cast<double>(half));
-    y[c] = x[c] * std::cos(angle) + x[c + 1] * std::sin(angle);
-    y[c + 1] = x[c + 1] * std::cos(angle) - x[c] * std::sin(angle);
+  for (const size_t begin : {size_t{0}, half}) {
+    const Row& turn = turns(begin == 0 ? row : column, half, theta);
+    for (size_t c = 0; c < half; c += 2) {
+      const double a = x[begin + c], b = x[begin + c + 1];
+      y[begin + c] = a * turn[c] + b * turn[c + 1];
+      y[begin + c + 1] = b * turn[c] - a * turn[c + 1];
+    }
   }
   return y;
 }

@@ -2,7 +2,6 @@
 #include "../image/distance_transform.h"
 
 #include <cmath>
-#include <ctime>
 #include <random>
 
 #include "../image/boundary.h"
@@ -183,22 +182,6 @@ TEST(empty_masks_have_no_boundary) {
   const Overlap overlap = boundary_overlap({12}, {12}, 3, 2);
   CHECK_EQ(overlap.intersection, 0);
   CHECK_EQ(overlap.joined, 0);
-}
-
-// The time that an 8-megapixel picture costs is linear: the worst map, one region over all of it,
-// against the number of pixels. Shown, not judged: machines differ.
-TEST(time_of_a_large_map) {
-  const int64_t rows = 2448, columns = 3264;
-  for (const int64_t block : {5000, 300, 40}) {
-    const Map map = random_map(rows, columns, block, 2, block == 5000 ? 1 : 3);
-    Map labels = map;
-    if (block == 5000) std::fill(labels.begin(), labels.end(), 1);
-    const std::clock_t begin = std::clock();
-    const auto distances = squared_distances(labels.data(), rows, columns);
-    const double ms = 1e3 * static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
-    std::cerr << "distances of 3264 x 2448, blocks of " << block << ": " << ms << " ms\n";
-    CHECK_EQ(distances.size(), labels.size());
-  }
 }
 
 }  // namespace
