@@ -20,7 +20,7 @@ export interface Augmentation {
   grey: number;
   blur: number;
   noise: number;
-  /** Of an object of another picture laid over this one. */
+  /** Of an object of another picture laid over this one, and then of another over both, up to `MOST_PASTED`. */
   paste: number;
 }
 
@@ -52,13 +52,15 @@ export const noAugmentation: Augmentation = {
 /** Smaller crops than a third of the sample's side would only be blurred. */
 const SMALLEST_CROP = 1 / 3;
 
-/** How one object becomes a sample of side `size`, with the one pasted over it if there is one. */
+export const MOST_PASTED = 3;
+
+/** How one object becomes a sample of side `size`, with what is pasted over it, one after the other. */
 export function plan(
   draws: Draws,
   size: number,
   rules: Augmentation,
   object: LabelledObject,
-  pasted?: LabelledObject,
+  pasted: readonly LabelledObject[],
 ): NativeSampleSpec {
   const cropRules: CropRules = {
     keep: rules.cropKeep,
@@ -71,8 +73,8 @@ export function plan(
   const colours = () =>
     draws.chance(rules.colour) || grey ? jitter(draws, rules.jitter, grey) : [...UNCHANGED];
   const layers = [cropped(object, crop, shown.width, shown.height, draws.chance(rules.flip), colours())];
-  if (pasted)
-    layers.push(placed(draws, pasted, shown.width, shown.height, draws.chance(rules.flip), colours()));
+  for (const other of pasted)
+    layers.push(placed(draws, other, shown.width, shown.height, draws.chance(rules.flip), colours()));
   const target = draws.below(layers.length);
   return {
     size,
@@ -81,8 +83,8 @@ export function plan(
     layers,
     target,
     others: target === 0 ? object.others : [object.mask, ...object.others],
-    feather: pasted && draws.chance(0.5) ? 1 : 0,
-    shadow: pasted && draws.chance(0.5) ? draws.below(160) : 0,
+    feather: pasted.length > 0 && draws.chance(0.5) ? 1 : 0,
+    shadow: pasted.length > 0 && draws.chance(0.5) ? draws.below(160) : 0,
     blur: draws.chance(rules.blur) ? 1 : 0,
     noise: draws.chance(rules.noise) ? 1 + draws.below(12) : 0,
     seed: draws.below(2 ** 31),

@@ -2,7 +2,7 @@ import { Draws } from '../../draws.js';
 import { HrsamError } from '../../errors.js';
 import type { Pixels } from '../../image/pixels.js';
 import { addon, native, typed } from '../../runtime/addon.js';
-import { type Augmentation, augmentation, plan } from './augment.js';
+import { type Augmentation, augmentation, MOST_PASTED, plan } from './augment.js';
 import type { LabelledObject, SampleSource } from './source.js';
 
 export interface Sample {
@@ -78,7 +78,7 @@ export class Mixture {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const object = await this.#object(draws, objects - 1);
       if (!object) continue;
-      const pasted = draws.chance(this.#augment.paste) ? await this.#object(draws) : undefined;
+      const pasted = await this.#pasted(draws);
       const spec = plan(draws, size, this.#augment, object, pasted);
       const { rgb, mask, others } = await native(() => addon().makeSample(spec)).catch((error) => {
         throw typed(error);
@@ -91,6 +91,15 @@ export class Mixture {
     throw new HrsamError('ERR_FILE', `none of ${MAX_ATTEMPTS} objects could be used`, {
       where: `sample ${index}`,
     });
+  }
+
+  async #pasted(draws: Draws): Promise<LabelledObject[]> {
+    const pasted: LabelledObject[] = [];
+    for (let i = 0; i < MOST_PASTED && draws.chance(this.#augment.paste); i++) {
+      const object = await this.#object(draws);
+      if (object) pasted.push(object);
+    }
+    return pasted;
   }
 
   #object(draws: Draws, others = 0): Promise<LabelledObject | undefined> {
