@@ -49,6 +49,8 @@ export interface NativeSampleLayer {
   y: number;
   stepX: number;
   stepY: number;
+  turnX: number;
+  turnY: number;
   colour: number[];
 }
 

@@ -16,6 +16,7 @@ const augmentSchema = z.strictObject({
   cropKeep: share.default(augmentation.cropKeep),
   cropArea: range.default([...augmentation.cropArea]),
   flip: share.default(augmentation.flip),
+  turn: share.default(augmentation.turn),
   colour: share.default(augmentation.colour),
   jitter: z
     .strictObject({ brightness: share, contrast: share, saturation: share, hue: share })

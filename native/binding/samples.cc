@@ -56,6 +56,10 @@ struct Held {
     layer.y = offset(from, "y");
     layer.step_x = step(from, "stepX");
     layer.step_y = step(from, "stepY");
+    layer.turn_x = offset(from, "turnX");
+    layer.turn_y = offset(from, "turnY");
+    if (!(std::abs(layer.step_x * layer.step_y - layer.turn_x * layer.turn_y) >= 1e-8))
+      fail("ERR_ARGUMENT", "a layer of a sample is flat");
     const Napi::Array colour = from.Get("colour").As<Napi::Array>();
     for (uint32_t i = 0; i < 12; ++i) {
       const double value = colour.Get(i).ToNumber().DoubleValue();

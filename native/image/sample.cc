@@ -17,24 +17,44 @@ struct Tap {
   int first, second, weight;
 };
 
-std::vector<Tap> taps(double start, double step, int from, int count, int limit) {
-  std::vector<Tap> result(static_cast<size_t>(count));
-  for (int i = 0; i < count; ++i) {
-    const double at = start + (from + i + 0.5) * step - 0.5;
-    const double bounded = std::min(std::max(at, 0.0), static_cast<double>(limit - 1));
-    const int first = static_cast<int>(bounded);
-    const int weight = static_cast<int>((bounded - first) * 256 + 0.5);
-    result[static_cast<size_t>(i)] = {first, std::min(first + 1, limit - 1), weight};
-  }
-  return result;
+Tap tap(double at, int limit) {
+  const double bounded = std::clamp(at - 0.5, 0.0, static_cast<double>(limit - 1));
+  const int first = static_cast<int>(bounded);
+  return {first, std::min(first + 1, limit - 1), static_cast<int>((bounded - first) * 256 + 0.5)};
 }
 
-// Output positions whose source lies inside, so that what is pasted ends with its picture.
-void shown(double start, double step, int limit, int count, int* begin, int* end) {
-  const double a = -start / step - 0.5, b = (limit - start) / step - 0.5;
-  *begin =
-      static_cast<int>(std::floor(std::clamp(std::min(a, b), 0.0, static_cast<double>(count))));
-  *end = static_cast<int>(std::ceil(std::clamp(std::max(a, b), 0.0, static_cast<double>(count))));
+struct Point {
+  double x, y;
+};
+
+// Where the middle of output pixel (i, j) lies in the source.
+Point seen_at(const SampleLayer& source, int i, int j) {
+  const double u = i + 0.5, v = j + 0.5;
+  return {source.x + u * source.step_x + v * source.turn_x,
+          source.y + u * source.turn_y + v * source.step_y};
+}
+
+bool inside(const SampleLayer& source, const Point& at) {
+  return at.x >= 0 && at.x <= source.width && at.y >= 0 && at.y <= source.height;
+}
+
+// The part of the output within which the whole source lies.
+scene::Rect shown(const SampleLayer& source, int width, int height) {
+  const double det = source.step_x * source.step_y - source.turn_x * source.turn_y;
+  double low[2] = {static_cast<double>(width), static_cast<double>(height)}, high[2] = {0, 0};
+  for (int corner = 0; corner < 4; ++corner) {
+    const double dx = (corner % 2) * source.width - source.x;
+    const double dy = (corner / 2) * source.height - source.y;
+    const double at[2] = {(dx * source.step_y - dy * source.turn_x) / det,
+                          (dy * source.step_x - dx * source.turn_y) / det};
+    for (int k = 0; k < 2; ++k) {
+      const double limit = k == 0 ? width : height;
+      low[k] = std::min(low[k], std::clamp(at[k], 0.0, limit));
+      high[k] = std::max(high[k], std::clamp(at[k], 0.0, limit));
+    }
+  }
+  return {static_cast<int>(low[0]), static_cast<int>(low[1]), static_cast<int>(std::ceil(high[0])),
+          static_cast<int>(std::ceil(high[1]))};
 }
 
 int blend(int a, int b, int c, int d, const Tap& x, const Tap& y) {
@@ -46,48 +66,41 @@ int blend(int a, int b, int c, int d, const Tap& x, const Tap& y) {
 // Calls set(x, y) where at least half of an output pixel is what the mask marks.
 template <class Set>
 void each_masked(const SampleLayer& source, const uint8_t* mask, int width, int height, Set&& set) {
-  const auto across = taps(source.x, source.step_x, 0, width, source.width);
-  const auto down = taps(source.y, source.step_y, 0, height, source.height);
-  for (int y = 0; y < height; ++y) {
-    const Tap& row = down[static_cast<size_t>(y)];
-    const uint8_t* above = mask + static_cast<size_t>(row.first) * source.width;
-    const uint8_t* below = mask + static_cast<size_t>(row.second) * source.width;
+  for (int y = 0; y < height; ++y)
     for (int x = 0; x < width; ++x) {
-      const Tap& column = across[static_cast<size_t>(x)];
+      const Point at = seen_at(source, x, y);
+      const Tap column = tap(at.x, source.width), row = tap(at.y, source.height);
+      const uint8_t* above = mask + static_cast<size_t>(row.first) * source.width;
+      const uint8_t* below = mask + static_cast<size_t>(row.second) * source.width;
       const auto value = [](uint8_t marked) { return marked != 0 ? 255 : 0; };
       if (blend(value(above[column.first]), value(above[column.second]), value(below[column.first]),
                 value(below[column.second]), column, row) >= 128)
         set(x, y);
     }
-  }
 }
 
+// whole: it fills the output; else it ends where its source does.
 Layer resampled(const SampleLayer& source, int width, int height, bool whole) {
   Layer layer;
-  layer.rect = {0, 0, width, height};
-  if (!whole) {
-    shown(source.x, source.step_x, source.width, width, &layer.rect.x0, &layer.rect.x1);
-    shown(source.y, source.step_y, source.height, height, &layer.rect.y0, &layer.rect.y1);
-    if (layer.rect.empty()) return {};
-  }
-  const int columns = layer.rect.width(), rows = layer.rect.height();
-  const auto across = taps(source.x, source.step_x, layer.rect.x0, columns, source.width);
-  const auto down = taps(source.y, source.step_y, layer.rect.y0, rows, source.height);
-  const size_t pixels = static_cast<size_t>(columns) * rows;
+  layer.rect = whole ? scene::Rect{0, 0, width, height} : shown(source, width, height);
+  if (layer.rect.empty()) return {};
+  const size_t pixels = static_cast<size_t>(layer.rect.width()) * layer.rect.height();
   layer.rgb.resize(3 * pixels);
   layer.alpha.resize(pixels);
   size_t at = 0;
-  for (const Tap& y : down) {
-    const size_t above = static_cast<size_t>(y.first) * source.width;
-    const size_t below = static_cast<size_t>(y.second) * source.width;
-    for (const Tap& x : across) {
+  for (int j = layer.rect.y0; j < layer.rect.y1; ++j)
+    for (int i = layer.rect.x0; i < layer.rect.x1; ++i, ++at) {
+      const Point point = seen_at(source, i, j);
+      const Tap x = tap(point.x, source.width), y = tap(point.y, source.height);
+      const size_t above = static_cast<size_t>(y.first) * source.width;
+      const size_t below = static_cast<size_t>(y.second) * source.width;
       const size_t corners[4] = {above + x.first, above + x.second, below + x.first,
                                  below + x.second};
       const auto value = [&](const uint8_t* from, int stride, int k) {
         return blend(from[stride * corners[0] + k], from[stride * corners[1] + k],
                      from[stride * corners[2] + k], from[stride * corners[3] + k], x, y);
       };
-      const auto set = [&](int i) { return source.mask[corners[i]] != 0 ? 255 : 0; };
+      const auto set = [&](int k) { return source.mask[corners[k]] != 0 ? 255 : 0; };
       const int rgb[3] = {value(source.rgb, 3, 0), value(source.rgb, 3, 1),
                           value(source.rgb, 3, 2)};
       for (int k = 0; k < 3; ++k) {
@@ -95,9 +108,9 @@ Layer resampled(const SampleLayer& source, int width, int height, bool whole) {
         const int mixed = row[0] * rgb[0] + row[1] * rgb[1] + row[2] * rgb[2] + row[3];
         layer.rgb[3 * at + k] = static_cast<uint8_t>(std::clamp((mixed + 512) >> 10, 0, 255));
       }
-      layer.alpha[at++] = static_cast<uint8_t>(blend(set(0), set(1), set(2), set(3), x, y));
+      if (whole || inside(source, point))
+        layer.alpha[at] = static_cast<uint8_t>(blend(set(0), set(1), set(2), set(3), x, y));
     }
-  }
   return layer;
 }
 

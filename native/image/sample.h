@@ -11,8 +11,10 @@ struct SampleLayer {
   const uint8_t* rgb = nullptr;   // height x width x 3
   const uint8_t* mask = nullptr;  // height x width, set where not 0
   int width = 0, height = 0;
-  // Output column i shows the source at x + (i + 0.5) · step_x - 0.5; a negative step mirrors.
-  double x = 0, y = 0, step_x = 1, step_y = 1;
+  // Output pixel (i, j) shows the source at x + (i + 0.5) · step_x + (j + 0.5) · turn_x - 0.5 and
+  // y + (i + 0.5) · turn_y + (j + 0.5) · step_y - 0.5; a negative step mirrors. What is beyond the
+  // source's border is the border's.
+  double x = 0, y = 0, step_x = 1, step_y = 1, turn_x = 0, turn_y = 0;
   // Three rows (r, g, b, constant) in 1/1024; the constant is in 1/1024 of a level.
   std::array<int32_t, 12> colour{1024, 0, 0, 0, 0, 1024, 0, 0, 0, 0, 1024, 0};
 };

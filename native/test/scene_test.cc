@@ -113,6 +113,8 @@ TEST(samples_of_extreme_parts) {
       layer.height = 5;
       layer.x = layer.y = start;
       layer.step_x = layer.step_y = step;
+      layer.turn_x = step / 2;
+      layer.turn_y = -step / 3;
       spec.layers = {layer, layer};
       spec.feather = 2;
       spec.shadow = 100;
@@ -120,6 +122,60 @@ TEST(samples_of_extreme_parts) {
       const auto sample = hrsam::image::make_sample(spec);
       for (int i = 0; i < 81; ++i) CHECK((sample.mask[static_cast<size_t>(i)] == 255) == (i >= 36));
     }
+}
+
+// A quarter turn is exact: the columns of the output are the rows of the source.
+TEST(samples_turn) {
+  constexpr int kWidth = 5, kHeight = 3;
+  std::vector<uint8_t> rgb(3 * kWidth * kHeight), mask(kWidth * kHeight);
+  for (size_t i = 0; i < mask.size(); ++i) {
+    rgb[3 * i] = rgb[3 * i + 1] = rgb[3 * i + 2] = static_cast<uint8_t>(10 * i);
+    mask[i] = i % 3 == 0;
+  }
+  hrsam::image::SampleLayer turned;
+  turned.rgb = rgb.data();
+  turned.mask = mask.data();
+  turned.width = kWidth;
+  turned.height = kHeight;
+  turned.step_x = turned.step_y = 0;
+  turned.turn_x = 1;   // down the output, along the source's row
+  turned.turn_y = -1;  // along the output's row, up the source
+  turned.y = kHeight;
+  hrsam::image::SampleSpec spec;
+  spec.size = kWidth + 4;
+  spec.width = kHeight;
+  spec.height = kWidth;
+  spec.layers = {turned};
+  spec.others = {mask.data()};
+  const auto whole = hrsam::image::make_sample(spec);
+  const auto source = [&](int i, int j) {
+    return static_cast<size_t>((kHeight - 1 - i) * kWidth + j);
+  };
+  for (int j = 0; j < kWidth; ++j)
+    for (int i = 0; i < kHeight; ++i) {
+      const size_t at = static_cast<size_t>(j * spec.size + i);
+      CHECK_EQ(int{whole.rgb[3 * at]}, int{rgb[3 * source(i, j)]});
+      CHECK_EQ(int{whole.mask[at]}, int{mask[source(i, j)]});
+      CHECK_EQ(int{whole.others[0][at]}, int{mask[source(i, j)]});
+    }
+  // Pasted, it ends where its picture does, on every side.
+  const std::vector<uint8_t> black(3 * 81), none(81), all(mask.size(), 1);
+  hrsam::image::SampleLayer base;
+  base.rgb = black.data();
+  base.mask = none.data();
+  base.width = base.height = 9;
+  turned.mask = all.data();
+  turned.x -= 2;  // rows 2 to 6
+  turned.y += 3;  // columns 3 to 5
+  spec.width = spec.height = 9;
+  spec.layers = {base, turned};
+  spec.others = {};
+  spec.target = 1;
+  const auto pasted = hrsam::image::make_sample(spec);
+  for (int j = 0; j < 9; ++j)
+    for (int i = 0; i < 9; ++i)
+      CHECK_EQ(int{pasted.mask[static_cast<size_t>(9 * j + i)]},
+               int{i >= 3 && i < 6 && j >= 2 && j < 7});
 }
 
 TEST(samples_label_further_objects) {

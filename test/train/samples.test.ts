@@ -98,7 +98,8 @@ describe('Mixture', () => {
     // Red, green, blue, red …: up to three layers are told apart by their channel.
     let drawn = 0;
     const colours: SampleSource = { draw: async () => disc(drawn++ % 3) };
-    const { options } = await mixture({ augment: { colour: 0, grey: 0, blur: 0, noise: 0, paste: 0.6 } });
+    const augment = { turn: 0.5, colour: 0, grey: 0, blur: 0, noise: 0, paste: 0.6 };
+    const { options } = await mixture({ augment });
     const coloured = new Mixture([{ source: colours, weight: 1 }], options);
     const layers = new Set<number>();
     for (const k of numbers(60)) {

@@ -13,6 +13,8 @@ export interface Augmentation {
   cropArea: readonly [number, number];
   /** Of mirroring, left and right. */
   flip: number;
+  /** Of a turn by up to 20 degrees, of what is pasted too. */
+  turn: number;
   /** Of other colours, and how far they go. */
   colour: number;
   jitter: ColourJitter;
@@ -29,6 +31,7 @@ export const augmentation: Augmentation = {
   cropKeep: 0.6,
   cropArea: [0.005, 0.85],
   flip: 0.5,
+  turn: 0.3,
   colour: 0.8,
   jitter: { brightness: 0.3, contrast: 0.3, saturation: 0.4, hue: 0.08 },
   grey: 0.04,
@@ -42,6 +45,7 @@ export const noAugmentation: Augmentation = {
   ...augmentation,
   crop: 0,
   flip: 0,
+  turn: 0,
   colour: 0,
   grey: 0,
   blur: 0,
@@ -53,6 +57,9 @@ export const noAugmentation: Augmentation = {
 const SMALLEST_CROP = 1 / 3;
 
 export const MOST_PASTED = 3;
+
+/** Tangent of half of 20 degrees. */
+const MOST_TURNED = 0.1763;
 
 /** How one object becomes a sample of side `size`, with what is pasted over it, one after the other. */
 export function plan(
@@ -72,9 +79,14 @@ export function plan(
   const grey = draws.chance(rules.grey);
   const colours = () =>
     draws.chance(rules.colour) || grey ? jitter(draws, rules.jitter, grey) : [...UNCHANGED];
-  const layers = [cropped(object, crop, shown.width, shown.height, draws.chance(rules.flip), colours())];
-  for (const other of pasted)
-    layers.push(placed(draws, other, shown.width, shown.height, draws.chance(rules.flip), colours()));
+  const pose = (): Pose => ({
+    flip: draws.chance(rules.flip),
+    turn: draws.chance(rules.turn) ? draws.uniform(-MOST_TURNED, MOST_TURNED) : 0,
+    colour: colours(),
+  });
+  const { width, height } = shown;
+  const layers = [laid(object, wholeView(crop, width, height), pose())];
+  for (const other of pasted) layers.push(laid(other, pastedView(draws, other, width, height), pose()));
   const target = draws.below(layers.length);
   return {
     size,
@@ -91,53 +103,63 @@ export function plan(
   };
 }
 
-function cropped(
-  { pixels, mask }: LabelledObject,
-  crop: Crop,
-  width: number,
-  height: number,
-  flip: boolean,
-  colour: number[],
-): NativeSampleLayer {
-  const stepX = crop.width / width;
+/** Where a part of a source is seen. */
+interface View {
+  /** A point of the source, and where it is seen. */
+  from: readonly [number, number];
+  to: readonly [number, number];
+  /** Source pixels per output pixel. */
+  step: readonly [number, number];
+}
+
+/** How it is seen. */
+interface Pose {
+  flip: boolean;
+  /** Tangent of half the angle. */
+  turn: number;
+  colour: number[];
+}
+
+function laid({ pixels, mask }: LabelledObject, view: View, { flip, turn, colour }: Pose): NativeSampleLayer {
+  const { from, to } = view;
+  // Without sine and cosine: they differ between machines.
+  const cosine = (1 - turn * turn) / (1 + turn * turn);
+  const sine = (2 * turn) / (1 + turn * turn);
+  const [across, down] = [flip ? -view.step[0] : view.step[0], view.step[1]];
+  const [stepX, turnX] = [across * cosine, -down * sine];
+  const [turnY, stepY] = [across * sine, down * cosine];
   return {
     rgb: pixels.data,
     mask,
     width: pixels.width,
     height: pixels.height,
-    x: flip ? crop.x + crop.width : crop.x,
-    y: crop.y,
-    stepX: flip ? -stepX : stepX,
-    stepY: crop.height / height,
+    x: from[0] - stepX * to[0] - turnX * to[1],
+    y: from[1] - turnY * to[0] - stepY * to[1],
+    stepX,
+    stepY,
+    turnX,
+    turnY,
     colour,
   };
 }
 
+/** The crop fills the output. */
+const wholeView = (crop: Crop, width: number, height: number): View => ({
+  from: [crop.x + crop.width / 2, crop.y + crop.height / 2],
+  to: [width / 2, height / 2],
+  step: [crop.width / width, crop.height / height],
+});
+
 /** Anywhere, its longer side a fifth to two thirds of the picture's shorter one. */
-function placed(
-  draws: Draws,
-  object: LabelledObject,
-  width: number,
-  height: number,
-  flip: boolean,
-  colour: number[],
-): NativeSampleLayer {
-  const [x0, y0, x1, y1] = object.box;
+function pastedView(draws: Draws, { box }: LabelledObject, width: number, height: number): View {
+  const [x0, y0, x1, y1] = box;
   const [boxWidth, boxHeight] = [x1 + 1 - x0, y1 + 1 - y0];
-  const long = Math.min(width, height) * draws.uniform(0.2, 0.67);
-  const step = Math.max(boxWidth, boxHeight) / long;
+  const step = Math.max(boxWidth, boxHeight) / (Math.min(width, height) * draws.uniform(0.2, 0.67));
   const left = draws.uniform(-0.1, 1.1) * (width - boxWidth / step);
   const top = draws.uniform(-0.1, 1.1) * (height - boxHeight / step);
-  const { data, width: sourceWidth, height: sourceHeight } = object.pixels;
   return {
-    rgb: data,
-    mask: object.mask,
-    width: sourceWidth,
-    height: sourceHeight,
-    x: flip ? x1 + 1 + left * step : x0 - left * step,
-    y: y0 - top * step,
-    stepX: flip ? -step : step,
-    stepY: step,
-    colour,
+    from: [x0 + boxWidth / 2, y0 + boxHeight / 2],
+    to: [left + boxWidth / step / 2, top + boxHeight / step / 2],
+    step: [step, step],
   };
 }
