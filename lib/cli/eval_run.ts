@@ -7,7 +7,6 @@ import { type Method, ModelMethod } from '../eval/method.js';
 import { cocoPredictions, objectRow, type Summary, summarise } from '../eval/summary.js';
 import { totalFlops } from '../graph/cost.js';
 import type { HRSAM } from '../predictor/hrsam.js';
-import { Device } from '../runtime/device.js';
 import type { EvalOptions } from './eval.js';
 import { encoderGraph } from './info_flops.js';
 import { interruption } from './interrupt.js';
@@ -47,10 +46,8 @@ export async function judge(
           image: totalFlops(encoderGraph(subject.config, [model!.size, model!.size])),
           click: clickFlops(subject.config, model!.size),
         };
-  // Without a model, pixels are counted on the CPU.
-  const device = typeof subject === 'string' ? Device.open('cpu') : subject.device;
   const report = progressLine(model ? `${method.name} at ${model.size}` : method.name);
-  const evaluation = await evaluateClicks(method, data, device, {
+  const evaluation = await evaluateClicks(method, data, {
     clicks,
     box,
     limit,

@@ -2,7 +2,6 @@ import { HrsamError } from '../errors.js';
 import type { Pixels } from '../image/pixels.js';
 import { rleArea } from '../image/rle.js';
 import type { ClickRule } from '../predictor/simulated_user.js';
-import type { Device } from '../runtime/device.js';
 import { corrupt, type DataSet, type LabelledObject, type ObjectMask } from './data/dataset.js';
 import type { Method, OpenedPicture } from './method.js';
 import { type ObjectResult, runObject } from './run_object.js';
@@ -44,12 +43,10 @@ export interface Evaluation {
 /**
  * Judges a method on a data set: each picture is made ready once for all its objects. An entry that cannot be read
  * is reported and left out. The caller's abort and a lack of memory end the evaluation.
- * @param device counts pixels and places clicks
  */
 export async function evaluateClicks(
   method: Method,
   data: DataSet,
-  device: Device,
   options: EvaluationOptions = {},
 ): Promise<Evaluation> {
   const { clicks = 20, limit = Number.POSITIVE_INFINITY, signal, onProgress } = options;
@@ -93,7 +90,7 @@ export async function evaluateClicks(
           opened = await method.open(pixels, signal);
           evaluation.pictureMs.push(performance.now() - begin);
         }
-        const result = await runObject(opened, truth, device, { ...options, clicks, boundaryAt });
+        const result = await runObject(opened, truth, { ...options, clicks, boundaryAt });
         const { id: pictureId } = picture;
         const { category } = object;
         objects.push({ picture: picture.name, pictureId, object: object.name, category, ...result });

@@ -1,7 +1,7 @@
 import { overlap } from '../image/overlap.js';
 import type { Rle } from '../image/rle.js';
 import { rleArea } from '../image/rle.js';
-import type { Device } from '../runtime/device.js';
+import { addon, native, typed } from '../runtime/addon.js';
 
 /**
  * Intersection over union as the published evaluation has it: 0 without any object, whatever is predicted.
@@ -24,20 +24,20 @@ function roundHalfEven(value: number): number {
  * Boundary IoU (Cheng et al., CVPR 2021): IoU of the parts of both masks that lie within 2 % of the picture's diagonal
  * of their outline. 0 where neither has one.
  */
-export async function boundaryIou(
-  device: Device,
-  prediction: Rle,
-  object: Rle,
-  dilationRatio = 0.02,
-): Promise<number> {
+export async function boundaryIou(prediction: Rle, object: Rle, dilationRatio = 0.02): Promise<number> {
   const [height, width] = object.size;
   const radius = Math.max(1, roundHalfEven(dilationRatio * Math.sqrt(height * height + width * width)));
-  const { intersection, union } = await device.boundaryOverlap(
-    Uint32Array.from(prediction.counts),
-    Uint32Array.from(object.counts),
-    object.size,
-    radius,
-  );
+  const { intersection, union } = await native(() =>
+    addon().boundaryOverlap(
+      Uint32Array.from(prediction.counts),
+      Uint32Array.from(object.counts),
+      height,
+      width,
+      radius,
+    ),
+  ).catch((error) => {
+    throw typed(error);
+  });
   return union === 0 ? 0 : intersection / union;
 }
 

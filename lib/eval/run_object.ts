@@ -2,7 +2,6 @@ import { difference, emptyMask } from '../image/overlap.js';
 import type { Rle } from '../image/rle.js';
 import type { Click } from '../predictor/session.js';
 import { type ClickRule, SimulatedUser } from '../predictor/simulated_user.js';
-import type { Device } from '../runtime/device.js';
 import type { ObjectMask } from './data/dataset.js';
 import { type Box, boxOf } from './geometry.js';
 import type { Answer, OpenedPicture } from './method.js';
@@ -43,10 +42,9 @@ export interface ObjectResult {
 export async function runObject(
   picture: OpenedPicture,
   { mask: object, ignore }: ObjectMask,
-  device: Device,
   options: ObjectOptions,
 ): Promise<ObjectResult> {
-  const user = new SimulatedUser(device, object, options.rule);
+  const user = new SimulatedUser(object, options.rule);
   const enclosing = boxOf(object);
   const box = options.box ? enclosing : undefined;
   const clicks: Click[] = [];
@@ -72,8 +70,7 @@ export async function runObject(
     } else {
       ious.push(ious.at(-1) ?? boxIou ?? maskIou(mask, object));
     }
-    if (options.boundaryAt.includes(ious.length))
-      boundaryIous[ious.length] = await boundaryIou(device, mask, object);
+    if (options.boundaryAt.includes(ious.length)) boundaryIous[ious.length] = await boundaryIou(mask, object);
   }
   return { ious, boxIou, box, boundaryIous, clicks, truth: object, mask, score: previous?.score, ms };
 }

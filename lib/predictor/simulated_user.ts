@@ -1,7 +1,7 @@
 import { Draws } from '../draws.js';
 import { HrsamError } from '../errors.js';
 import type { Rle } from '../image/rle.js';
-import type { Device } from '../runtime/device.js';
+import { addon, native, typed } from '../runtime/addon.js';
 import type { Click } from './session.js';
 
 export interface ClickRule {
@@ -31,7 +31,6 @@ export interface ErrorRegions {
  * @throws HrsamError ERR_SHAPE, ERR_ARGUMENT
  */
 export async function errorRegions(
-  device: Device,
   prediction: Rle,
   object: Rle,
   clicks: readonly Click[],
@@ -52,13 +51,18 @@ export async function errorRegions(
     });
   }
   const clicked = Uint32Array.from(clicks, ({ x, y }) => Math.floor(y) * width + Math.floor(x));
-  const { label, ...rest } = await device.nextClick(
-    Uint32Array.from(prediction.counts),
-    Uint32Array.from(object.counts),
-    object.size,
-    clicked,
-    innerK,
-  );
+  const { label, ...rest } = await native(() =>
+    addon().nextClick(
+      Uint32Array.from(prediction.counts),
+      Uint32Array.from(object.counts),
+      height,
+      width,
+      clicked,
+      innerK,
+    ),
+  ).catch((error) => {
+    throw typed(error);
+  });
   return { label: label === -1 ? undefined : label, ...rest };
 }
 
@@ -68,7 +72,6 @@ export class SimulatedUser {
   readonly #innerK: number;
 
   constructor(
-    readonly device: Device,
     readonly object: Rle,
     { innerK = 1, seed }: ClickRule = {},
   ) {
@@ -78,7 +81,7 @@ export class SimulatedUser {
 
   /** The next click, on a pixel's own index as the published loop has it; undefined when nothing is wrong. */
   async next(prediction: Rle, clicks: readonly Click[]): Promise<Click | undefined> {
-    const regions = await errorRegions(this.device, prediction, this.object, clicks, this.#innerK);
+    const regions = await errorRegions(prediction, this.object, clicks, this.#innerK);
     const { label, candidates } = regions;
     if (label === undefined) return undefined;
     const pick = this.#draws?.below(candidates.length) ?? 0;

@@ -78,22 +78,6 @@ export interface NativeDevice {
   compile(plan: Plan, constants: NativeBuffer[]): Submitted<NativeProgram>;
   cancel(id: number): void;
   encodeMasks(masks: NativeBuffer, count: number, height: number, width: number): Submitted<MaskEncoding[]>;
-  /** Masks as COCO run lengths; `clicked` as y · width + x. */
-  nextClick(
-    prediction: Uint32Array,
-    object: Uint32Array,
-    height: number,
-    width: number,
-    clicked: Uint32Array,
-    innerK: number,
-  ): Submitted<NextClick>;
-  boundaryOverlap(
-    a: Uint32Array,
-    b: Uint32Array,
-    height: number,
-    width: number,
-    radius: number,
-  ): Submitted<{ intersection: number; union: number }>;
 }
 
 export interface DeviceInfo {
@@ -122,6 +106,22 @@ export interface Addon {
     objects: number,
   ): Promise<{ rgb: Uint8Array; masks: Uint8Array[]; boxes: [number, number, number, number][] }>;
   makeSample(spec: NativeSampleSpec): Promise<{ rgb: Uint8Array; mask: Uint8Array; others: Uint8Array[] }>;
+  /** Masks as COCO run lengths; `clicked` as y · width + x. */
+  nextClick(
+    prediction: Uint32Array,
+    object: Uint32Array,
+    height: number,
+    width: number,
+    clicked: Uint32Array,
+    innerK: number,
+  ): Promise<NextClick>;
+  boundaryOverlap(
+    a: Uint32Array,
+    b: Uint32Array,
+    height: number,
+    width: number,
+    radius: number,
+  ): Promise<{ intersection: number; union: number }>;
 }
 
 let loaded: Addon | undefined;

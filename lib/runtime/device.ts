@@ -5,7 +5,6 @@ import {
   type MaskEncoding,
   type NativeBuffer,
   type NativeDevice,
-  type NextClick,
   native,
   settled,
 } from './addon.js';
@@ -163,28 +162,5 @@ export class Device {
     }
     const count = masks.shape.slice(0, -2).reduce((product, size) => product * size, 1);
     return settled(this.handle, () => this.handle.encodeMasks(masks.buffer, count, height, width));
-  }
-
-  /** @internal Where a simulated user clicks; masks as COCO run lengths of height × width. See lib/predictor/simulated_user.ts. */
-  async nextClick(
-    prediction: Uint32Array,
-    object: Uint32Array,
-    [height, width]: readonly [number, number],
-    clicked: Uint32Array,
-    innerK: number,
-  ): Promise<NextClick> {
-    return settled(this.handle, () =>
-      this.handle.nextClick(prediction, object, height, width, clicked, innerK),
-    );
-  }
-
-  /** @internal Pixels of both masks' boundaries and of either's. See lib/eval/metrics.ts. */
-  async boundaryOverlap(
-    a: Uint32Array,
-    b: Uint32Array,
-    [height, width]: readonly [number, number],
-    radius: number,
-  ): Promise<{ intersection: number; union: number }> {
-    return settled(this.handle, () => this.handle.boundaryOverlap(a, b, height, width, radius));
   }
 }

@@ -5,7 +5,6 @@ import { encodeRle, type Rle, rleBox } from '../image/rle.js';
 import { LABEL } from '../model/prompt_encoder.js';
 import type { Click } from '../predictor/session.js';
 import { SimulatedUser } from '../predictor/simulated_user.js';
-import type { Device } from '../runtime/device.js';
 
 export interface PlayerOptions {
   /** Share of the samples that are prompted with a box first. */
@@ -32,19 +31,13 @@ export class ClickPlayer {
   readonly #box: readonly PromptToken[];
 
   /** @param mask as a sample's: 1 on the object, 255 in the padding */
-  constructor(
-    device: Device,
-    mask: Uint8Array,
-    { width, height }: Size,
-    draws: Draws,
-    { box, innerK }: PlayerOptions,
-  ) {
+  constructor(mask: Uint8Array, { width, height }: Size, draws: Draws, { box, innerK }: PlayerOptions) {
     const where = (value: number) => encodeRle(mask, height, width, value);
     this.object = where(1);
     this.#padding = where(255);
     this.#box = draws.chance(box) ? strayingBox(this.object, draws) : [];
     const deepest = draws.chance(0.5);
-    this.#user = new SimulatedUser(device, this.object, { innerK: deepest ? 1 : innerK, seed: draws.bits() });
+    this.#user = new SimulatedUser(this.object, { innerK: deepest ? 1 : innerK, seed: draws.bits() });
   }
 
   /** The prompt as it stands: clicks, then the box or what stands for none. */

@@ -42,6 +42,18 @@ export interface ClickTaskOptions extends PlayerOptions, DropPathOptions {
 /** Numbers of tokens go up in buckets: an encoder, and for each bucket two decoders and a gradient. */
 const KEPT_PROGRAMS = 64;
 
+/** What a micro-batch takes that does not depend on the parameters. */
+interface Prepared {
+  /** (B, 3, S, S). */
+  image: Float32Array;
+  /** (users, 1, S, S). */
+  labels: Float32Array;
+  /** Their first prompts made. */
+  players: ClickPlayer[];
+  /** What is left to draw. */
+  draws: Draws;
+}
+
 /** What a click step was asked and answered. */
 interface ClickStep {
   tokens: PromptToken[][];
@@ -58,7 +70,7 @@ interface ClickStep {
  * clicks, each placed where the answer before was most wrong, then some of those prompts are learned from. Several
  * prompts share one encoder pass.
  */
-export class ClickTask implements Task<Sample[]> {
+export class ClickTask implements Task<Prepared> {
   readonly #programs = new ProgramCache(KEPT_PROGRAMS);
   /** What encoders keep for the backward pass, for micro-batches to come. */
   readonly #spare: Tensors[] = [];
@@ -75,25 +87,27 @@ export class ClickTask implements Task<Sample[]> {
     return this.options.batch;
   }
 
-  async prepare(index: number): Promise<Sample[]> {
-    const { batch } = this.options;
-    return Promise.all(Array.from({ length: batch }, (_, i) => this.sample(index * batch + i)));
-  }
-
-  async batch(samples: Sample[], index: number): Promise<TaskBatch> {
-    const { seed, batch, objects, clicks, steps, goOn, size } = this.options;
-    const { device } = this.replica;
+  async prepare(index: number): Promise<Prepared> {
+    const { seed, batch, objects, size } = this.options;
+    const samples = await Promise.all(
+      Array.from({ length: batch }, (_, i) => this.sample(index * batch + i)),
+    );
     const draws = new Draws(seed, index, 1);
     const masks = objectMasks(samples, objects);
     const square = { width: size, height: size };
-    const players = masks.map((mask) => new ClickPlayer(device, mask, square, draws, this.options));
+    const players = masks.map((mask) => new ClickPlayer(mask, square, draws, this.options));
+    await Promise.all(players.map((player) => player.begin()));
+    return { image: normalised(samples, this.config.image), labels: joined(masks), players, draws };
+  }
+
+  async batch({ image: pixels, labels, players, draws }: Prepared, index: number): Promise<TaskBatch> {
+    const { batch, clicks, steps, goOn, size } = this.options;
+    const { device } = this.replica;
     const users = players.length;
     let count = steps;
     while (count < clicks && draws.chance(goOn)) count++;
     using owned = new Owned();
-    const image = owned.add(
-      device.tensor([batch, 3, size, size], 'f32', normalised(samples, this.config.image)),
-    );
+    const image = owned.add(device.tensor([batch, 3, size, size], 'f32', pixels));
     const dropped = droppedBranches(this.replica, this.config, this.options, index, owned);
     const encoded = await this.#encode({ image, ...dropped }, owned);
     const made = await this.#play(encoded.embedding!, players, count);
@@ -107,7 +121,7 @@ export class ClickTask implements Task<Sample[]> {
       ...encoded,
       ...dropped,
       ...prompted,
-      labels: f32([users, 1, size, size], joined(masks)),
+      labels: f32([users, 1, size, size], labels),
       iou_targets: f32([steps * users, 1], Float32Array.from(chosen.flatMap(({ ious }) => ious))),
     };
     const others = this.config.decoder.multimaskOutputs;
@@ -135,7 +149,6 @@ export class ClickTask implements Task<Sample[]> {
   async #play(embedding: Tensor, players: ClickPlayer[], count: number): Promise<ClickStep[]> {
     using owned = new Owned();
     const { state, device } = this.replica;
-    await Promise.all(players.map((player) => player.begin()));
     const steps: ClickStep[] = [];
     let mask: Tensor | undefined;
     for (let k = 0; k < count; k++) {

@@ -42,6 +42,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("devices", Napi::Function::New(env, devices, "devices"));
   exports.Set("generateScene", Napi::Function::New(env, generate_scene, "generateScene"));
   exports.Set("makeSample", Napi::Function::New(env, make_sample, "makeSample"));
+  exports.Set("nextClick", Napi::Function::New(env, next_click, "nextClick"));
+  exports.Set("boundaryOverlap", Napi::Function::New(env, boundary_overlap, "boundaryOverlap"));
   return exports;
 }
 

@@ -5,6 +5,7 @@
 #include "../image/boundary.h"
 #include "../image/next_click.h"
 #include "handles.h"
+#include "pool_work.h"
 
 namespace hrsam {
 
@@ -36,69 +37,51 @@ struct Pair {
   }
 };
 
-// Runs `work` as a job; it may throw std::bad_alloc.
-template <class Work>
-std::shared_ptr<PromiseJob> job_of(const Pair& pair, Work work) {
-  auto job = std::make_shared<PromiseJob>();
-  job->cost = 20.0 * static_cast<double>(pair.height * pair.width);
-  job->work = [work = std::move(work)](hrsam_error* error) {
-    try {
-      work();
-    } catch (const std::bad_alloc&) {
-      *error = {"ERR_OUT_OF_MEMORY", "no memory to compare masks"};
-      return -1;
-    }
-    return 0;
-  };
-  return job;
-}
-
 }  // namespace
 
-// nextClick(prediction, object, height, width, clicked, innerK) → {promise, id}
-Napi::Value DeviceHandle::next_click(const Napi::CallbackInfo& info) {
+// nextClick(prediction, object, height, width, clicked, innerK) → Promise
+Napi::Value next_click(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
     const auto pair = std::make_shared<const Pair>(info);
     const std::vector<uint32_t> clicked = words(info[4]);
     const double inner_k = info[5].As<Napi::Number>().DoubleValue();
-    auto click = std::make_shared<image::NextClick>();
-    const auto job = job_of(*pair, [=] {
-      *click = image::next_click(pair->a, pair->b, pair->height, pair->width, clicked, inner_k);
-    });
-    job->value = [click](Napi::Env inner) {
-      auto candidates = Napi::Uint32Array::New(inner, click->candidates.size());
-      if (!click->candidates.empty())
-        std::memcpy(candidates.Data(), click->candidates.data(),
-                    click->candidates.size() * sizeof(uint32_t));
+    const auto work = [=] {
+      return image::next_click(pair->a, pair->b, pair->height, pair->width, clicked, inner_k);
+    };
+    const auto value = [](Napi::Env inner, const image::NextClick& click) {
+      auto candidates = Napi::Uint32Array::New(inner, click.candidates.size());
+      if (!click.candidates.empty())
+        std::memcpy(candidates.Data(), click.candidates.data(),
+                    click.candidates.size() * sizeof(uint32_t));
       Napi::Object result = Napi::Object::New(inner);
-      result.Set("label", click->label);
-      result.Set("deepestMissing", click->deepest_missing);
-      result.Set("deepestExtra", click->deepest_extra);
+      result.Set("label", click.label);
+      result.Set("deepestMissing", click.deepest_missing);
+      result.Set("deepestExtra", click.deepest_extra);
       result.Set("candidates", candidates);
       return Napi::Value(result);
     };
-    return Napi::Value(Environment::of(env)->submit(env, worker_, job));
+    return PoolWork<image::NextClick>::start(env, work, value);
   });
 }
 
-// boundaryOverlap(a, b, height, width, radius) → {promise, id}
-Napi::Value DeviceHandle::boundary_overlap(const Napi::CallbackInfo& info) {
+// boundaryOverlap(a, b, height, width, radius) → Promise
+Napi::Value boundary_overlap(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
     const auto pair = std::make_shared<const Pair>(info);
     const int64_t radius = info[4].As<Napi::Number>().Int64Value();
     if (radius < 1) fail("ERR_ARGUMENT", "a boundary's radius is 1 or more");
-    auto overlap = std::make_shared<image::Overlap>();
-    const auto job = job_of(
-        *pair, [=] { *overlap = image::boundary_overlap(pair->a, pair->b, pair->height, radius); });
-    job->value = [overlap](Napi::Env inner) {
+    const auto work = [=] {
+      return image::boundary_overlap(pair->a, pair->b, pair->height, radius);
+    };
+    const auto value = [](Napi::Env inner, const image::Overlap& overlap) {
       Napi::Object result = Napi::Object::New(inner);
-      result.Set("intersection", static_cast<double>(overlap->intersection));
-      result.Set("union", static_cast<double>(overlap->joined));
+      result.Set("intersection", static_cast<double>(overlap.intersection));
+      result.Set("union", static_cast<double>(overlap.joined));
       return Napi::Value(result);
     };
-    return Napi::Value(Environment::of(env)->submit(env, worker_, job));
+    return PoolWork<image::Overlap>::start(env, work, value);
   });
 }
 

@@ -39,8 +39,6 @@ Napi::Function DeviceHandle::define(Napi::Env env) {
                          InstanceMethod<&DeviceHandle::compile>("compile"),
                          InstanceMethod<&DeviceHandle::cancel>("cancel"),
                          InstanceMethod<&DeviceHandle::encode_masks>("encodeMasks"),
-                         InstanceMethod<&DeviceHandle::next_click>("nextClick"),
-                         InstanceMethod<&DeviceHandle::boundary_overlap>("boundaryOverlap"),
                      });
 }
 

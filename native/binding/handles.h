@@ -53,8 +53,6 @@ class DeviceHandle : public Napi::ObjectWrap<DeviceHandle> {
   Napi::Value compile(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value encode_masks(const Napi::CallbackInfo& info);
-  Napi::Value next_click(const Napi::CallbackInfo& info);
-  Napi::Value boundary_overlap(const Napi::CallbackInfo& info);
   std::shared_ptr<Worker> worker_;
 };
 

@@ -33,7 +33,7 @@ class PoolWork : public Napi::AsyncWorker {
     try {
       result_ = work_();
     } catch (const std::bad_alloc&) {
-      SetError("no memory for training pictures");
+      SetError("no memory for pictures and masks");
     }
   }
   void OnOK() override { deferred_.Resolve(value_(Env(), result_)); }
@@ -65,5 +65,7 @@ inline Napi::Uint8Array to_bytes(Napi::Env env, const std::vector<uint8_t>& from
 // Plain functions of the module.
 Napi::Value generate_scene(const Napi::CallbackInfo& info);
 Napi::Value make_sample(const Napi::CallbackInfo& info);
+Napi::Value next_click(const Napi::CallbackInfo& info);
+Napi::Value boundary_overlap(const Napi::CallbackInfo& info);
 
 }  // namespace hrsam

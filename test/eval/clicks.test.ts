@@ -6,7 +6,6 @@ import type { Click } from '../../lib/predictor/session.js';
 import { errorRegions, SimulatedUser } from '../../lib/predictor/simulated_user.js';
 import { codeOf } from '../support/errors.js';
 import { describeShared, HostTensors, hasShared, readJson } from '../support/reference.js';
-import { device } from '../support/run.js';
 
 interface ClickCase {
   name: string;
@@ -46,7 +45,7 @@ describe('the simulated user follows the published rule', () => {
     const prediction = fromRows(masks.get(`${each.name}/pre`).data, each.size);
     const object = fromRows(masks.get(`${each.name}/seg`).data, each.size);
     const clicks = each.previous_clicks.map(clickAt);
-    const regions = await errorRegions(device, prediction, object, clicks, each.sfc_inner_k);
+    const regions = await errorRegions(prediction, object, clicks, each.sfc_inner_k);
     const label = each.mode === null ? undefined : each.mode === 'positive' ? 1 : 0;
     expect(regions.label).toBe(label);
     expect(regions.deepestMissing).toBe(each.max_dist_false_negative);
@@ -76,15 +75,15 @@ describe('a user', () => {
   const nothing: Rle = { size: [30, 50], counts: [1500] };
 
   it('takes the first candidate without a seed', async () => {
-    const click = await new SimulatedUser(device, object).next(nothing, []);
-    const { candidates } = await errorRegions(device, nothing, object, []);
+    const click = await new SimulatedUser(object).next(nothing, []);
+    const { candidates } = await errorRegions(nothing, object, []);
     expect(candidates.length).toBeGreaterThan(1);
     expect(click).toEqual({ x: candidates[0]! % 50, y: Math.floor(candidates[0]! / 50), label: 1 });
   });
 
   it('draws the same clicks from the same seed, others from another, all of them candidates', async () => {
     const draw = async (seed: number) => {
-      const user = new SimulatedUser(device, object, { seed, innerK: 2 });
+      const user = new SimulatedUser(object, { seed, innerK: 2 });
       const clicks: Click[] = [];
       for (let i = 0; i < 6; i++) clicks.push((await user.next(nothing, clicks))!);
       return clicks;
@@ -92,23 +91,23 @@ describe('a user', () => {
     const first = await draw(1);
     expect(await draw(1)).toEqual(first);
     expect(await draw(2)).not.toEqual(first);
-    const { candidates } = await errorRegions(device, nothing, object, [], 2);
+    const { candidates } = await errorRegions(nothing, object, [], 2);
     expect([...candidates]).toContain(first[0]!.y * 50 + first[0]!.x);
     expect(new Set(first.map(({ x, y }) => y * 50 + x)).size).toBe(6);
   });
 
   it('stops when nothing is wrong', async () => {
-    expect(await new SimulatedUser(device, object).next(object, [])).toBeUndefined();
+    expect(await new SimulatedUser(object).next(object, [])).toBeUndefined();
   });
 
   it('refuses masks of different sizes, an inner k below 1, run lengths that do not add up', async () => {
     const other: Rle = { size: [50, 30], counts: [1500] };
-    expect(await codeOf(() => errorRegions(device, other, object, []))).toBe('ERR_SHAPE');
-    expect(await codeOf(() => errorRegions(device, nothing, object, [], 0.5))).toBe('ERR_ARGUMENT');
+    expect(await codeOf(() => errorRegions(other, object, []))).toBe('ERR_SHAPE');
+    expect(await codeOf(() => errorRegions(nothing, object, [], 0.5))).toBe('ERR_ARGUMENT');
     const short: Rle = { size: [30, 50], counts: [1499] };
-    expect(await codeOf(() => errorRegions(device, short, object, []))).toBe('ERR_SHAPE');
+    expect(await codeOf(() => errorRegions(short, object, []))).toBe('ERR_SHAPE');
     const empty: Rle = { size: [0, 50], counts: [0] };
-    expect(await codeOf(() => errorRegions(device, empty, empty, []))).toBe('ERR_SHAPE');
+    expect(await codeOf(() => errorRegions(empty, empty, []))).toBe('ERR_SHAPE');
   });
 });
 
@@ -182,13 +181,13 @@ describe('metrics', () => {
       );
     const ring = (side: number) => side * side - (side - 4) * (side - 4);
     const outer = box(20, 10, 60, 50);
-    expect(await boundaryIou(device, outer, outer)).toBe(1);
+    expect(await boundaryIou(outer, outer)).toBe(1);
     // Inside by 2: the rings touch and do not meet. Inside by 1: they share a ring of width 1.
-    expect(await boundaryIou(device, box(22, 12, 58, 48), outer)).toBe(0);
+    expect(await boundaryIou(box(22, 12, 58, 48), outer)).toBe(0);
     const shared = 38 * 38 - 36 * 36;
     const wanted = shared / (ring(40) + ring(38) - shared);
-    expect(await boundaryIou(device, box(21, 11, 59, 49), outer)).toBeCloseTo(wanted, 12);
-    expect(await boundaryIou(device, { size: [height, width], counts: [height * width] }, outer)).toBe(0);
+    expect(await boundaryIou(box(21, 11, 59, 49), outer)).toBeCloseTo(wanted, 12);
+    expect(await boundaryIou({ size: [height, width], counts: [height * width] }, outer)).toBe(0);
   });
 });
 
@@ -206,7 +205,7 @@ describeShared('the recorded evaluations: each click follows from the mask befor
     const tensors = await HostTensors.load(`clicks/interactive-${name}.safetensors`);
     const pixels = size[0] * size[1];
     const object = fromRows(tensors.get('gt').data, size);
-    const user = new SimulatedUser(device, object);
+    const user = new SimulatedUser(object);
     const clicks: Click[] = [];
     let mask: Rle = { size, counts: [pixels] };
     for (const [i, recorded] of clicks_yx.entries()) {

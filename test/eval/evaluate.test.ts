@@ -79,7 +79,7 @@ class Scripted implements Method {
 }
 
 const run = (method: Method, data: DataSet, options: EvaluationOptions = {}) =>
-  evaluateClicks(method, data, device, options);
+  evaluateClicks(method, data, options);
 
 describe('clicks on an object', () => {
   const object = maskOf(large);
@@ -126,9 +126,9 @@ describe('clicks on an object', () => {
     const generous = maskOf(disc(44, 20, 15));
     const picture = await new Scripted([generous]).open();
     const options = { clicks: 1, boundaryAt: [1] };
-    const judged = await runObject(picture, { mask: object, ignore }, device, options);
+    const judged = await runObject(picture, { mask: object, ignore }, options);
     expect([judged.ious, judged.boundaryIous]).toEqual([[1], { 1: 1 }]);
-    const strict = await runObject(picture, { mask: object }, device, options);
+    const strict = await runObject(picture, { mask: object }, options);
     expect(strict.ious[0]).toBe(area(object) / area(generous));
   });
 });
