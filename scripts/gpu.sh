@@ -18,6 +18,7 @@ out=${1:-out/gpu}
 shift
 parts=${*:-build native sanitize node bench}
 mkdir -p "$out" bench/results
+out=$(cd "$out" && pwd)
 jobs=$(getconf _NPROCESSORS_ONLN)
 failed=()
 
@@ -40,7 +41,7 @@ find_node() {
     echo "$HRSAM_NODE"
   elif [ -f scripts/node.xz ]; then
     [ -x "$out/node" ] || { xz -dc scripts/node.xz >"$out/node" && chmod +x "$out/node"; }
-    echo "$PWD/$out/node"
+    echo "$out/node"
   else
     command -v node
   fi
@@ -54,7 +55,7 @@ build=$out/build
 
 configure() {
   cmake -S . -B "$build" -DHRSAM_TESTS=ON -DHRSAM_CUDA=ON "-DHRSAM_CUDA_ARCHS=$capability" "-DCMAKE_JS_INC=$PWD/$headers" \
-    "-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$PWD/$build/Release"
+    "-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$build/Release"
 }
 if part build; then
   step configure configure
@@ -64,7 +65,7 @@ fi
 # Every native test of the backend, by the command given; several at a time, most of their time being the CPU's, which
 # computes what is right.
 backend_tests() {
-  HRSAM_TEST_BACKEND=${HRSAM_TEST_BACKEND:-$PWD/$build/Release/hrsam_cuda.so} \
+  HRSAM_TEST_BACKEND=${HRSAM_TEST_BACKEND:-$build/Release/hrsam_cuda.so} \
     xargs -P "$((jobs / 2 + 1))" -I{} sh -c 'log=$("$@" 2>&1); status=$?; echo "== $*: $status"; echo "$log"; exit $status' \
     sh timeout 400 "$@" "$build/{}" --threads 1 < <(
       grep -l '"harness.h"' native/test/*_test.cc | sed 's|.*/||; s|\.cc$||'
@@ -89,7 +90,7 @@ if [ -z "$node" ] || [ ! -d node_modules/vitest ]; then
   echo "no Node with node_modules/vitest: what it runs is left out"
   node=none
 fi
-export HRSAM_PREBUILD=$PWD/$out HRSAM_TEST_DEVICE=cuda
+export HRSAM_PREBUILD=$out HRSAM_TEST_DEVICE=cuda
 if part node && [ "$node" != none ]; then
   step fixtures "$node" node_modules/vitest/vitest.mjs run test/ops test/model test/predictor test/gradient test/train
   step cycles env HRSAM_LEAK_CYCLES=10000 "$node" node_modules/vitest/vitest.mjs run test/leak/cycles.test.ts
