@@ -1,7 +1,7 @@
 import { overlap } from '../image/overlap.js';
 import type { Rle } from '../image/rle.js';
 import { rleArea } from '../image/rle.js';
-import { addon, native, typed } from '../runtime/addon.js';
+import { addon, pooled } from '../runtime/addon.js';
 
 /**
  * Intersection over union as the published evaluation has it: 0 without any object, whatever is predicted.
@@ -27,7 +27,7 @@ function roundHalfEven(value: number): number {
 export async function boundaryIou(prediction: Rle, object: Rle, dilationRatio = 0.02): Promise<number> {
   const [height, width] = object.size;
   const radius = Math.max(1, roundHalfEven(dilationRatio * Math.sqrt(height * height + width * width)));
-  const { intersection, union } = await native(() =>
+  const { intersection, union } = await pooled(() =>
     addon().boundaryOverlap(
       Uint32Array.from(prediction.counts),
       Uint32Array.from(object.counts),
@@ -35,9 +35,7 @@ export async function boundaryIou(prediction: Rle, object: Rle, dilationRatio = 
       width,
       radius,
     ),
-  ).catch((error) => {
-    throw typed(error);
-  });
+  );
   return union === 0 ? 0 : intersection / union;
 }
 

@@ -1,7 +1,7 @@
 import { Draws } from '../draws.js';
 import { HrsamError } from '../errors.js';
 import type { Rle } from '../image/rle.js';
-import { addon, native, typed } from '../runtime/addon.js';
+import { addon, pooled } from '../runtime/addon.js';
 import type { Click } from './session.js';
 
 export interface ClickRule {
@@ -51,7 +51,7 @@ export async function errorRegions(
     });
   }
   const clicked = Uint32Array.from(clicks, ({ x, y }) => Math.floor(y) * width + Math.floor(x));
-  const { label, ...rest } = await native(() =>
+  const { label, ...rest } = await pooled(() =>
     addon().nextClick(
       Uint32Array.from(prediction.counts),
       Uint32Array.from(object.counts),
@@ -60,9 +60,7 @@ export async function errorRegions(
       clicked,
       innerK,
     ),
-  ).catch((error) => {
-    throw typed(error);
-  });
+  );
   return { label: label === -1 ? undefined : label, ...rest };
 }
 

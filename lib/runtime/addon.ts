@@ -174,6 +174,15 @@ export function native<T>(call: () => T): T {
   }
 }
 
+/** Waits for work on Node's pool, with errors of the binding's own as HrsamErrors. */
+export async function pooled<T>(start: () => Promise<T>): Promise<T> {
+  try {
+    return await start();
+  } catch (error) {
+    throw typed(error);
+  }
+}
+
 /** Awaits work of the addon; an abort while it is queued or between two steps ends it with ERR_ABORTED. */
 export async function settled<T>(
   device: NativeDevice,

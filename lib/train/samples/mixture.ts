@@ -1,7 +1,7 @@
 import { Draws } from '../../draws.js';
 import { HrsamError } from '../../errors.js';
 import type { Pixels } from '../../image/pixels.js';
-import { addon, native, typed } from '../../runtime/addon.js';
+import { addon, pooled } from '../../runtime/addon.js';
 import { type Augmentation, augmentation, MOST_PASTED, plan } from './augment.js';
 import type { LabelledObject, SampleSource } from './source.js';
 
@@ -80,9 +80,7 @@ export class Mixture {
       if (!object) continue;
       const pasted = await this.#pasted(draws);
       const spec = plan(draws, size, this.#augment, object, pasted);
-      const { rgb, mask, others } = await native(() => addon().makeSample(spec)).catch((error) => {
-        throw typed(error);
-      });
+      const { rgb, mask, others } = await pooled(() => addon().makeSample(spec));
       if (count(mask) < minPixels) continue;
       const image: Pixels = { data: rgb, width: size, height: size, channels: 3 };
       const usable = others.filter((other) => count(other) >= minPixels).slice(0, objects - 1);
