@@ -1,6 +1,6 @@
 import { HrsamError } from '../../errors.js';
 import type { Pixels } from '../../image/pixels.js';
-import { addon, native, typed } from '../../runtime/addon.js';
+import { addon, pooled } from '../../runtime/addon.js';
 
 export interface SceneOptions {
   /** A whole number from 0: the same picture for the same seed, on every machine. */
@@ -38,10 +38,6 @@ export async function generateScene(options: SceneOptions): Promise<Scene> {
       actual: value,
     });
   }
-  try {
-    const { rgb, masks, boxes } = await native(() => addon().generateScene(seed, width, height, objects));
-    return { pixels: { data: rgb, width, height, channels: 3 }, masks, boxes };
-  } catch (error) {
-    throw typed(error);
-  }
+  const { rgb, masks, boxes } = await pooled(() => addon().generateScene(seed, width, height, objects));
+  return { pixels: { data: rgb, width, height, channels: 3 }, masks, boxes };
 }
