@@ -23,8 +23,10 @@ export const ERROR_CODES = {
   ERR_OUT_OF_MEMORY: 'out of memory',
   /** Use of a tensor, image or model after it was disposed. */
   ERR_DISPOSED: 'disposed',
-  /** The caller's AbortSignal fired before the work began. */
+  /** The caller's AbortSignal fired before the work was done. */
   ERR_ABORTED: 'aborted',
+  /** A training whose loss or parameters are no longer finite. */
+  ERR_DIVERGED: 'training',
   /** The native addon is missing or does not load. */
   ERR_ADDON: 'native addon',
   /** A defect of this package: please report it. */

@@ -1,6 +1,6 @@
 /** hrsam: segment anything at full resolution, from Node. Everything that is public, and nothing else. */
 export { type ErrorCode, HrsamError } from './errors.js';
-export { type EvaluateOptions, evaluate, program } from './graph/evaluate.js';
+export { type Build, type EvaluateOptions, evaluate, program } from './graph/evaluate.js';
 export { Graph, type Value } from './graph/graph.js';
 export * as ops from './graph/ops.js';
 export { type DecodeLimits, decodeImage, type ImageSource } from './image/decode.js';
@@ -28,4 +28,4 @@ export type { DType, Shape } from './runtime/dtype.js';
 export { Program, type Tensors } from './runtime/program.js';
 export { Tensor, type TensorData } from './runtime/tensor.js';
 export type { HrsamConfig, ModelConfig, SamConfig } from './weights/config.js';
-export { type ConvertOptions, convert } from './weights/convert.js';
+export { type Converted, type ConvertOptions, convert } from './weights/convert.js';

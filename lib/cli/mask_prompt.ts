@@ -2,6 +2,7 @@ import { HrsamError } from '../errors.js';
 import { evaluate } from '../graph/evaluate.js';
 import { preprocess } from '../graph/ops/preprocess.js';
 import { decodeImage } from '../image/decode.js';
+import { brightest, inside } from '../image/mask_picture.js';
 import type { Size } from '../image/resize.js';
 import type { MaskLogits } from '../predictor/prompts.js';
 import type { Device } from '../runtime/device.js';
@@ -33,8 +34,10 @@ export async function maskPrompt(path: string, place: MaskPlace, device: Device)
     });
   }
   const brightness = new Uint8Array(width * height);
-  for (let i = 0; i < data.length; i += channels) brightness[i / channels] = data[i]!;
-  if (!brightness.some((value) => value > 127)) {
+  const [value, test] = [brightest({ data, channels }), inside({ data, channels })];
+  const white = data.some((v) => v > 1) ? 1 : 255;
+  for (let i = 0; i < brightness.length; i++) brightness[i] = white * value(i);
+  if (!brightness.some(test)) {
     throw new HrsamError('ERR_PROMPT', 'the mask is empty', {
       where: path,
       expected: 'white (255) where the object is, black elsewhere',
@@ -44,8 +47,8 @@ export async function maskPrompt(path: string, place: MaskPlace, device: Device)
   const [h, w] = [quarter(resized.height), quarter(resized.width)];
   const grey = [127.5, 127.5, 127.5];
   using pixels = device.tensor([height, width, 1], 'u8', brightness);
-  const { small } = await evaluate({ pixels }, (graph, values) => ({
-    small: preprocess(graph, values.pixels!, {
+  const { small } = await evaluate({ pixels }, (graph, given) => ({
+    small: preprocess(graph, given.pixels!, {
       size: [h, w],
       padded: [h, w],
       mean: grey,
@@ -55,9 +58,9 @@ export async function maskPrompt(path: string, place: MaskPlace, device: Device)
     }),
   }));
   using channelsOfIt = small!;
-  const inside = (await channelsOfIt.data()) as Float32Array;
+  const values = (await channelsOfIt.data()) as Float32Array;
   const logits = { height: quarter(input.height), width: quarter(input.width) };
   const padded = new Float32Array(logits.height * logits.width).fill(-CERTAIN);
-  for (let y = 0; y < h; y++) padded.set(inside.subarray(y * w, (y + 1) * w), y * logits.width);
+  for (let y = 0; y < h; y++) padded.set(values.subarray(y * w, (y + 1) * w), y * logits.width);
   return { data: padded, ...logits };
 }

@@ -4,8 +4,13 @@ import { HrsamError } from '../errors.js';
 
 export { writeWhole as writeOutput } from '../files.js';
 
+// Names and metadata come from files of anyone: none of them moves a terminal's cursor.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
+const CONTROL = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
+
 export const print = (text: string): void => {
-  process.stdout.write(`${text}\n`);
+  const shown = text.replace(CONTROL, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  process.stdout.write(`${shown}\n`);
 };
 
 export const printJson = (value: unknown): void => print(JSON.stringify(value, null, 2));

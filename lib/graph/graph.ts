@@ -1,5 +1,5 @@
 import { HrsamError } from '../errors.js';
-import { byteCount, type DType, elementCount, type Shape } from '../runtime/dtype.js';
+import { byteCount, type DType, elementCount, MAX_RANK, type Shape } from '../runtime/dtype.js';
 
 /** An attribute of an op: numbers, truth values and lists of numbers. */
 export type Attribute = number | boolean | readonly number[];
@@ -131,18 +131,12 @@ export class Graph {
   }
 
   input(name: string, shape: Shape, dtype: DType = 'f32'): Value {
-    return this.#once(this.inputs, name, () => this.#value(shape, dtype, { kind: 'input', name }));
+    return this.#once(this.inputs, { kind: 'input', name }, shape, dtype);
   }
 
   /** A weight by the name it has in the weights file. Its type there may differ: it is read as `dtype`. */
   constant(name: string, shape: Shape, dtype: DType = 'f32'): Value {
-    const value = this.#once(this.constants, name, () =>
-      this.#value(shape, dtype, { kind: 'constant', name }),
-    );
-    if (value.shape.join() !== shape.join()) {
-      throw new HrsamError('ERR_SHAPE', `constant '${name}'`, { expected: value.shape, actual: shape });
-    }
-    return value;
+    return this.#once(this.constants, { kind: 'constant', name }, shape, dtype);
   }
 
   output(name: string, value: Value): void {
@@ -225,13 +219,34 @@ export class Graph {
     }
   }
 
-  #once(map: Map<string, Value>, name: string, make: () => Value): Value {
-    const value = map.get(name) ?? make();
-    map.set(name, value);
-    return value;
+  #once(
+    map: Map<string, Value>,
+    source: { kind: 'input' | 'constant'; name: string },
+    shape: Shape,
+    dtype: DType,
+  ): Value {
+    const known = map.get(source.name);
+    if (!known) {
+      const value = this.#value(shape, dtype, source);
+      map.set(source.name, value);
+      return value;
+    }
+    const [expected, actual] = [known, { shape, dtype }].map((value) => `${value.dtype} [${value.shape}]`);
+    if (actual !== expected) {
+      const where = `${source.kind} '${source.name}'`;
+      throw new HrsamError('ERR_SHAPE', 'is there already', { where, expected, actual });
+    }
+    return known;
   }
 
   #value(shape: Shape, dtype: DType, source: Source): Value {
+    if (shape.length > MAX_RANK) {
+      throw new HrsamError('ERR_SHAPE', 'too many dimensions', {
+        where: this.layer,
+        expected: `${MAX_RANK} at most`,
+        actual: shape,
+      });
+    }
     const value = { id: this.values.length, shape: Object.freeze([...shape]), dtype, source };
     this.values.push(value);
     return value;

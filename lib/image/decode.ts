@@ -16,7 +16,8 @@ export interface DecodeLimits {
   maxSide?: number;
 }
 
-const DEFAULT_LIMITS = { maxPixels: 0x3fff * 0x3fff, maxBytes: 2 ** 30 };
+/** Of pictures that come from anywhere: libvips' own limit, and a gigabyte of file. */
+export const DEFAULT_LIMITS = { maxPixels: 0x3fff * 0x3fff, maxBytes: 2 ** 30 };
 
 /** Formats that describe drawings: their size in pixels is arbitrary. */
 const VECTOR_FORMATS = new Set(['svg', 'pdf']);

@@ -93,6 +93,7 @@ export function rleBox(rle: Rle): [number, number, number, number] {
  * but one; five bits per character from the lowest on, 32 marks that more follow, and 48 is added.
  */
 export function compressRle(rle: Rle): CompressedRle {
+  checkRle(rle);
   let text = '';
   rle.counts.forEach((count, i) => {
     let value = i > 2 ? count - rle.counts[i - 2]! : count;
@@ -143,7 +144,8 @@ function eachRun(rle: Rle, visit: (begin: number, end: number) => void): void {
   });
 }
 
-function checkRle({ size, counts }: Rle): void {
+/** @throws HrsamError ERR_ARGUMENT for run lengths that are none, or do not add up to the size. */
+export function checkRle({ size, counts }: Rle): void {
   const [height, width] = size;
   const good = (value: number) => Number.isSafeInteger(value) && value >= 0;
   if (!good(height) || !good(width) || height * width > MAX_PIXELS) {

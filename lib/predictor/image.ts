@@ -4,7 +4,7 @@ import { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { Mask } from './mask.js';
 import type { Network, PreprocessSizes } from './network.js';
-import { checkPrompt, layOutPrompts, type MaskLogits, type Prompt } from './prompts.js';
+import { checkPrompts, layOutPrompts, type MaskLogits, type Prompt } from './prompts.js';
 import { checkMultimask, chooseMasks, type Multimask } from './select.js';
 import { ClickSession } from './session.js';
 
@@ -97,8 +97,7 @@ export class EncodedImage {
   ): Promise<Mask[][]> {
     if (this.disposed) throw new HrsamError('ERR_DISPOSED', 'the encoded image was disposed');
     checkMultimask(multimask);
-    if (prompts.length === 0) throw new HrsamError('ERR_PROMPT', 'no prompts', { expected: 'at least one' });
-    for (const [i, prompt] of prompts.entries()) checkPrompt(prompt, this.original, where(i));
+    checkPrompts(prompts, this.original, where);
     // One program takes prompts with a mask or prompts without: the two kinds are decoded apart and put back in order.
     const kinds = [
       prompts.map((_, i) => i).filter((i) => !prompts[i]!.mask),
@@ -144,8 +143,8 @@ export class EncodedImage {
     const ranges = prompts.map((_, p) =>
       chooseMasks(ious.subarray(p * perPrompt, (p + 1) * perPrompt), multimask, lengths[p]! - ownTokens),
     );
-    const first = Math.min(...ranges.map(([begin]) => begin));
-    const last = Math.max(...ranges.map(([, end]) => end));
+    const first = ranges.reduce((least, [begin]) => Math.min(least, begin), Infinity);
+    const last = ranges.reduce((most, [, end]) => Math.max(most, end), 0);
     const full = own(await this.#network.threshold(logits, [first, last], this.#thresholdOptions(), signal));
     const encodings = await device.encodeMasks(full);
     const [, , height, width] = logits.shape as [number, number, number, number];

@@ -78,6 +78,18 @@ export function checkPrompt(prompt: Prompt, { height, width }: Size, where = 'pr
     fail(where, 'empty', 'points, a box or a mask', 'nothing');
 }
 
+/** Points of all prompts, each counted as long as the longest: 8 MB of coordinates. */
+const MAX_POINTS = 2 ** 20;
+
+/** @throws HrsamError ERR_PROMPT */
+export function checkPrompts(prompts: readonly Prompt[], picture: Size, where: (i: number) => string): void {
+  if (prompts.length === 0) throw new HrsamError('ERR_PROMPT', 'no prompts', { expected: 'at least one' });
+  const longest = prompts.reduce((most, prompt) => Math.max(most, prompt?.points?.length ?? 1), 1);
+  if (prompts.length * longest > MAX_POINTS)
+    fail('prompts', 'too many', `${MAX_POINTS} points at most`, `${prompts.length} × ${longest}`);
+  for (const [i, prompt] of prompts.entries()) checkPrompt(prompt, picture, where(i));
+}
+
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
 
 function checkLogits(mask: MaskLogits, where: string): void {
@@ -122,7 +134,7 @@ export function arrange(
   lists: readonly (readonly { x: number; y: number; label: number }[])[],
   ownTokens: number,
 ): PromptArrays {
-  const longest = Math.max(1, ...lists.map((list) => list.length));
+  const longest = lists.reduce((most, list) => Math.max(most, list.length), 1);
   const tokens = Math.ceil(longest / TOKEN_BUCKET) * TOKEN_BUCKET;
   const points = new Float32Array(lists.length * tokens * 2);
   const labels = new Float32Array(lists.length * tokens).fill(LABEL.padding);

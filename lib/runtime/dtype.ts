@@ -4,9 +4,11 @@ export type DType = (typeof DTYPES)[number];
 
 const BYTES: Record<DType, number> = { f32: 4, bf16: 2, i32: 4, u8: 1 };
 
-export const bytesPerElement = (dtype: DType): number => BYTES[dtype];
-
+/** At most 6 sizes. */
 export type Shape = readonly number[];
+
+/** As in native/include/hrsam_backend.h. */
+export const MAX_RANK = 6;
 
 export const elementCount = (shape: Shape): number => shape.reduce((product, size) => product * size, 1);
 

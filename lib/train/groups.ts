@@ -35,7 +35,7 @@ export function layerDecayGroups(parameters: readonly Parameter[], rules: GroupR
   }));
 }
 
-/** All parameters alike (the published fine-tuning stage: norms and biases decay too). */
+/** All parameters alike, norms and biases too: the published fine-tuning stage, which `train` does not follow in that. */
 export function uniformGroups(parameters: readonly Parameter[], weightDecay: number): ParameterGroup[] {
   return parameters.map(({ shape }) => ({ length: elementCount(shape), rate: 1, decay: weightDecay }));
 }

@@ -96,7 +96,7 @@ export class Trainer {
    * One optimiser step: the mean over all samples of the micro-batches, whose rounds are asked for one by one.
    * @param onOutputs Sees what each micro-batch returned besides the gradient; the tensors are disposed after it.
    * @returns The mean loss.
-   * @throws HrsamError ERR_INTERNAL when the loss is not finite; the parameters are then as before.
+   * @throws HrsamError ERR_DIVERGED when the loss is not finite; the parameters are then as before.
    */
   async step(rounds: Iterable<Round> | AsyncIterable<Round>, onOutputs?: OnOutputs): Promise<number> {
     const [first] = this.replicas;
@@ -113,7 +113,7 @@ export class Trainer {
       for (const { size } of [leading, ...others]) samples += size;
     }
     if (!Number.isFinite(sum)) {
-      throw new HrsamError('ERR_INTERNAL', `the loss is ${sum}`, { where: `step ${this.#taken}` });
+      throw diverged(`the loss is ${sum}`, this.#taken);
     }
     await this.#apply(samples);
     await this.#followers?.update();
@@ -140,6 +140,12 @@ export class Trainer {
     this.dispose();
   }
 }
+
+/** What the caller can do about numbers that are none any more. */
+export const diverged = (what: string, step: number): HrsamError =>
+  new HrsamError('ERR_DIVERGED', `${what}: lower learningRate, or go on from the last checkpoint`, {
+    where: `step ${step}`,
+  });
 
 /** (4, P) for parameters by name: no moments yet, the average being the parameters themselves. */
 export function initialState(layout: ParameterLayout, read: (name: string) => Float32Array): Float32Array {

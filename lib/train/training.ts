@@ -14,7 +14,7 @@ import { means, runTask, type StepReport } from './run.js';
 import { RunFolder } from './run_folder.js';
 import type { Task } from './task.js';
 import { openTeacher, type Teacher, taughtRecipe } from './teacher.js';
-import { initialState, Trainer, type TrainerOptions } from './trainer.js';
+import { diverged, initialState, Trainer, type TrainerOptions } from './trainer.js';
 
 export interface TrainingOptions {
   /** What the recipe must be about. */
@@ -144,6 +144,8 @@ async function train(
   for (const task of tasks) owned.add(task);
   const save = async () => {
     const state = (await trainer.state.data()) as Float32Array;
+    // A gradient may overflow where the loss does not: what is saved stays good.
+    if (!state.every(Number.isFinite)) throw diverged('parameters are not finite', trainer.taken);
     await folder.save({ ...start, step: trainer.taken, state });
   };
   // Before the first step too: a run can be resumed wherever it is killed.

@@ -65,9 +65,9 @@ const hrsamEncoderSchema = z
     depth: count,
     heads: count,
     /** Tokens per side of a window. */
-    windowSize: z.number().int().min(1).max(1024),
+    windowSize: z.number().int().min(1).max(128),
     /** States per channel of the cycle scan (N). */
-    stateDim: width,
+    stateDim: z.number().int().min(1).max(256),
     /** Readings of the cycle scan (R; the authors' `extend_ratio`). 0: without cycle-scan blocks, windows alone. */
     cycles: z.number().int().min(0).max(256),
     patchSize: z.number().int().min(1).max(256),
@@ -80,7 +80,7 @@ const hrsamEncoderSchema = z
     /** Channels of the embedding. */
     outDim: width,
     /** [h, w] in pixels of the resized copies of the image: none in HRSAM. */
-    downsampleSizes: z.array(sizePair).max(16),
+    downsampleSizes: z.array(sizePair).max(15),
     /** One per block. */
     attention: z.array(z.enum(ATTENTION_KINDS)),
     /** Rotary embedding; positions are multiplied by `scale` (pre-training over fine-tuning window). */

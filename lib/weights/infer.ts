@@ -86,7 +86,7 @@ const inferSam = (look: Lookup): unknown => {
     number,
   ];
   const depth = look.count(`${encoder}.blocks.`, '.norm1.weight');
-  if (!look.has(`${encoder}.blocks.0.attn.rel_pos_h`)) {
+  if (depth === 0 || !look.has(`${encoder}.blocks.0.attn.rel_pos_h`)) {
     return needsConfig(['window_size', 'global_attn_indexes', 'num_heads'], look.where);
   }
   const decoder = inferDecoder(look) ?? needsConfig(["the decoder's num_heads"], look.where);

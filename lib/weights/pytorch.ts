@@ -173,8 +173,8 @@ const isSize = (value: Pickled | undefined): value is number =>
 
 /** A tuple of sizes, or a `torch.Size` of one. */
 const sizes = (value: Pickled | undefined): number[] | undefined => {
-  if (isCallOf(value, ['torch.Size'])) return sizes(argumentsOf(value)[0]);
-  const items = value instanceof Tuple ? value.items : value;
+  const tuple = isCallOf(value, ['torch.Size']) ? argumentsOf(value)[0] : value;
+  const items = tuple instanceof Tuple ? tuple.items : tuple;
   return Array.isArray(items) && items.length <= 64 && items.every(isSize) ? items : undefined;
 };
 

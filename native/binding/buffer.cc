@@ -95,9 +95,10 @@ Napi::Value BufferHandle::write(const Napi::CallbackInfo& info) {
 // read() → Promise<ArrayBuffer>, a copy
 Napi::Value BufferHandle::read(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Memory> memory = this->memory(info.Env());
-  auto bytes = std::make_shared<std::vector<char>>(memory->bytes);
+  auto bytes = std::make_shared<std::vector<char>>();
   auto job = std::make_shared<PromiseJob>();
   job->work = [memory, bytes](hrsam_error* error) {
+    bytes->resize(memory->bytes);
     return memory->worker->backend()->buffer_read(memory->buffer, 0, bytes->data(), bytes->size(),
                                                   error) != 0
                ? -1

@@ -36,7 +36,13 @@ class PoolWork : public Napi::AsyncWorker {
       SetError("no memory for pictures and masks");
     }
   }
-  void OnOK() override { deferred_.Resolve(value_(Env(), result_)); }
+  void OnOK() override {
+    try {
+      deferred_.Resolve(value_(Env(), result_));
+    } catch (const Napi::Error& error) {  // no memory for the value
+      deferred_.Reject(error.Value());
+    }
+  }
   void OnError(const Napi::Error& error) override {
     hrsam_error failure{"ERR_OUT_OF_MEMORY", ""};
     std::snprintf(failure.message, sizeof failure.message, "%s", error.Message().c_str());

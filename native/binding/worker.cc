@@ -110,7 +110,7 @@ void Worker::cancel_owner(const void* owner) {
 }
 
 std::shared_ptr<Job> Worker::next() {
-  if (!running_.empty() && running_.size() < kMaxRunning) {
+  if (!running_.empty() && running_.size() < kMaxRunning && !passed_) {
     const double limit = running_.back()->cost * kPassingShare;
     const auto found = std::find_if(queue_.begin(), queue_.end(),
                                     [limit](const auto& job) { return job->cost <= limit; });
@@ -139,6 +139,7 @@ void Worker::loop() {
     const int state = job->cancelled ? -1 : guarded_step(*job, &error);
     if (state == 1) {
       lock.lock();
+      passed_ = false;
       continue;
     }
     job->finished(state == 0 ? nullptr : &error);
@@ -147,6 +148,7 @@ void Worker::loop() {
     // not hold what keeps the worker alive.
     lock.lock();
     running_.pop_back();
+    passed_ = true;
     idle_.notify_all();
   }
 }

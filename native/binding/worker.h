@@ -1,6 +1,6 @@
 // The thread that owns a device. Jobs are run in the order they came, step by step; a job that
-// costs far less than what remains of the running one passes it between two steps, so a click does
-// not wait for somebody's encoding.
+// costs far less than the running one passes it between two steps, so a click does not wait for
+// somebody's encoding, nor that for more than one click a step.
 #pragma once
 
 #include <atomic>
@@ -60,6 +60,7 @@ class Worker {
   std::vector<std::shared_ptr<Job>>
       running_;  // the last one is being stepped, the others wait for it
   uint64_t next_id_ = 1;
+  bool passed_ = false;  // a job ended, and the one that waited has not gone on since
   bool stop_ = false;
   std::thread thread_;
 };

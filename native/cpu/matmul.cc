@@ -23,13 +23,14 @@ class Matmul : public Op {
         n_(node.result().dims[2]),
         k_(node.value("a").dims[2]),
         b_stride_(node.value("b").dims[0] == 1 ? 0 : n_ * k_),
-        packed_(gemm_packed_bytes(m_, k_, DType::f32)) {}
+        packed_(packed_bytes<float>(m_, k_)) {}
 
   void run(const Run& run) const override {
     if (m_ == 0 || n_ == 0) return;
     for (int64_t batch = 0; batch < batches_; ++batch) {
-      gemm_pack(run.pool, {run.in<float>(a_) + batch * m_ * k_, DType::f32, m_, k_, false},
-                DType::f32, packed_.as<void>());
+      pack_weights<float>(run.pool,
+                          {run.in<float>(a_) + batch * m_ * k_, DType::f32, m_, k_, false},
+                          packed_.as<void>());
       const float* b = run.in<float>(b_) + batch * b_stride_;
       float* out = run.out<float>() + batch * m_ * n_;
       run.pool.each(divide_up(n_, kTaskRows), [&](int64_t task, int) {

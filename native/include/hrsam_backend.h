@@ -93,7 +93,7 @@ typedef struct {
   uint64_t buffer_bytes; /* live buffers */
   uint64_t packed_bytes; /* weights in kernel order */
   uint64_t cached_bytes; /* arenas kept for the next run */
-  uint64_t peak_bytes;   /* largest sum of the above so far */
+  uint64_t peak_bytes;   /* largest sum of what is in use so far */
 } hrsam_memory_info;
 
 /* A binary mask in few numbers. Positions count down the columns, as COCO's run lengths do:

@@ -6,12 +6,11 @@
 namespace hrsam::test {
 
 struct QueryGradient {
-  std::vector<double> p, ds;  // probabilities, and gradients of the logits
+  Row p, ds;  // probabilities, and gradients of the logits
 };
 
 // logits of -INFINITY do not take part; dout: gradient of the query's output.
-inline QueryGradient query_gradient(const Row& logits, const std::vector<Row>& values,
-                                    const Row& dout) {
+inline QueryGradient query_gradient(const Row& logits, const Rows& values, const Row& dout) {
   QueryGradient g{logits, logits};
   const double largest = *std::max_element(logits.begin(), logits.end());
   double total = 0, mean = 0;
@@ -26,7 +25,8 @@ inline QueryGradient query_gradient(const Row& logits, const std::vector<Row>& v
 }
 
 // to[at ...] += factor · row.
-inline void add_row(std::vector<double>& to, int64_t at, const Row& row, double factor = 1) {
+template <class To>
+void add_row(To& to, int64_t at, const Row& row, double factor = 1) {
   for (size_t c = 0; c < row.size(); ++c) to[at + static_cast<int64_t>(c)] += factor * row[c];
 }
 

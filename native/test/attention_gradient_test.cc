@@ -1,4 +1,5 @@
 // The gradients of attention against the whole matrix of logits in double precision.
+#include <array>
 #include <random>
 
 #include "attention_gradient_reference.h"
@@ -64,7 +65,7 @@ Expected expected(const Case& c, const Data& data) {
   std::vector<double>& dv = c.packed ? out.q : out.v;
   // Of a token: the segment's first token, its length and its number of columns.
   const auto segment = [&](int64_t token, const std::vector<int>& grids, int64_t count) {
-    std::vector<int64_t> found{0, count, 1};
+    std::array<int64_t, 3> found{0, count, 1};
     for (size_t i = 0; i < grids.size(); i += 2) {
       found = {i == 0 ? 0 : found[0] + found[1], int64_t{grids[i]} * grids[i + 1], grids[i + 1]};
       if (token < found[0] + found[1]) break;
@@ -89,7 +90,7 @@ Expected expected(const Case& c, const Data& data) {
         const Row query = turned(cut(q, q_at, c.d), place, own[2], 1);
         const Row dout = cut(dy, (b * c.queries + i) * c.channels() + head * c.d, c.d);
         Row logits;
-        std::vector<Row> keys_seen, values;
+        Rows keys_seen, values;
         const auto key_at = [&](int64_t j) {
           return (kb * keys + (c.packed ? seen[0] : 0) + j) * row + head * c.d;
         };
@@ -161,7 +162,7 @@ void verify(const Case& c, uint32_t seed = 1) {
   auto at = got.begin();
   for (const std::vector<double>* part : {&want.q, &want.k, &want.v}) {
     const auto end = at + static_cast<int64_t>(part->size());
-    CHECK_CLOSE(Row(at, end), *part, tolerance);
+    CHECK_CLOSE(std::vector<float>(at, end), *part, tolerance);
     at = end;
   }
   CHECK(at == got.end());

@@ -4,12 +4,37 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <memory>
 #include <tuple>
 #include <vector>
 
 namespace hrsam::test {
 
-using Row = std::vector<double>;
+// Rows come and go by the million, and AddressSanitizer's malloc would take most of the time: what
+// was given back is kept.
+template <class T>
+struct KeptMemory {
+  using value_type = T;
+  static std::vector<T*>& kept(size_t count) {
+    static auto& lists = *new std::map<size_t, std::vector<T*>>;  // to the end of the process
+    static std::vector<T*>* last = nullptr;
+    static size_t last_count = 0;
+    if (last == nullptr || last_count != count) last = &lists[last_count = count];
+    return *last;
+  }
+  T* allocate(size_t count) {
+    std::vector<T*>& list = kept(count);
+    if (list.empty()) return std::allocator<T>().allocate(count);
+    T* memory = list.back();
+    list.pop_back();
+    return memory;
+  }
+  void deallocate(T* memory, size_t count) { kept(count).push_back(memory); }
+  bool operator==(const KeptMemory&) const { return true; }
+};
+
+using Row = std::vector<double, KeptMemory<double>>;
+using Rows = std::vector<Row, KeptMemory<Row>>;
 
 // Cosine and sine of each pair's angle at a position, for `half` numbers; computed once.
 inline const Row& turns(double position, size_t half, double theta) {
@@ -46,7 +71,7 @@ inline double dot(const Row& a, const Row& b) {
 }
 
 // softmax(logits) · values; logits of -INFINITY do not take part.
-inline Row weighted(const Row& logits, const std::vector<Row>& values) {
+inline Row weighted(const Row& logits, const Rows& values) {
   const double largest = *std::max_element(logits.begin(), logits.end());
   Row sum(values[0].size());
   double total = 0;

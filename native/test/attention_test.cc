@@ -1,4 +1,5 @@
 // attention against the whole matrix of logits in double precision.
+#include <array>
 #include <random>
 
 #include "attention_reference.h"
@@ -54,7 +55,7 @@ std::vector<double> expected(const Case& c, const Data& data) {
   const std::vector<int> k_grid = c.packed ? c.grids : c.k_grid;
   // Of a token: the segment's first token, its length and its number of columns.
   const auto segment = [&](int64_t token, const std::vector<int>& grids, int64_t count) {
-    std::vector<int64_t> found{0, count, 1};
+    std::array<int64_t, 3> found{0, count, 1};
     for (size_t i = 0; i < grids.size(); i += 2) {
       found = {i == 0 ? 0 : found[0] + found[1], int64_t{grids[i]} * grids[i + 1], grids[i + 1]};
       if (token < found[0] + found[1]) break;
@@ -73,7 +74,7 @@ std::vector<double> expected(const Case& c, const Data& data) {
         const Row query =
             c.theta == 0 ? plain : rotated(plain, qi * c.rope_scale, qj * c.rope_scale, c.theta);
         Row logits;
-        std::vector<Row> values;
+        Rows values;
         const int64_t length = c.lengths.empty() ? seen[1] : std::max(0, c.lengths[b]);
         for (int64_t j = 0; j < std::min(seen[1], length); ++j) {
           const int64_t ki = j / seen[2], kj = j % seen[2];

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <memory>
 #include <thread>
 
@@ -108,6 +109,7 @@ TEST(scratch_is_each_threads_own_and_aligned) {
 
 TEST(too_much_scratch_is_a_typed_error) {
   Pool pool(2);
+  pool.reserve(4096);
   std::string code;
   try {
     pool.reserve(size_t{1} << 50);
@@ -115,7 +117,11 @@ TEST(too_much_scratch_is_a_typed_error) {
     code = failure.error.code;
   }
   CHECK_EQ(code, "ERR_OUT_OF_MEMORY");
-  pool.reserve(64);  // and goes on
+  // What was there before still is.
+  for (int thread = 0; thread < 2; ++thread) std::memset(pool.scratch(thread), 1, 4096);
+  pool.resize(4);
+  for (int thread = 0; thread < 4; ++thread) std::memset(pool.scratch(thread), 1, 4096);
+  pool.reserve(64);
   check_section(pool, 10);
 }
 

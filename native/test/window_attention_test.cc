@@ -73,7 +73,7 @@ std::vector<double> expected(const Case& c, const Data& data) {
             const int top = y / ws * ws, left = x / ws * ws;
             const Row q = part(y, x, 0);
             Row logits;
-            std::vector<Row> values;
+            Rows values;
             for (int ky = top; ky < top + ws; ++ky)
               for (int kx = left; kx < left + ws; ++kx) {
                 double logit = dot(q, part(ky, kx, 1)) / std::sqrt(c.d);

@@ -108,6 +108,8 @@ describe('COCO', () => {
         of(3, mask, { iscrowd: 1 }),
         of(4, [[1, 2]]),
         of(5, mask, { category_id: 3 }),
+        of(6, [[0, 0, 1e12, 0, 0, 4]]),
+        null,
       ],
       categories: [{ id: 18, name: 'dog' }],
     });
@@ -123,11 +125,13 @@ describe('COCO', () => {
       ['2', 18],
       ['4', 18],
       ['5', 3],
+      ['6', 18],
     ]);
     expect(area((await list[0]!.read()).mask)).toBe(12);
     expect((await list[1]!.read()).mask).toEqual(mask);
     expect(await codeOf(() => list[2]!.read())).toBe('ERR_IMAGE');
     expect((await list[3]!.read()).mask).toEqual(mask);
+    expect(await codeOf(() => list[4]!.read())).toBe('ERR_IMAGE');
     expect((await openDataSet(files.folder, 'auto', { split: 'train' })).pictures).toEqual([]);
     expect(names(await openDataSet(files.path('annotations/instances_val2017.json')))).toHaveLength(1);
   });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { evaluate } from '../../lib/graph/evaluate.js';
+import { Graph } from '../../lib/graph/graph.js';
 import { activation } from '../../lib/graph/ops/activation.js';
 import { add } from '../../lib/graph/ops/add.js';
 import { linear } from '../../lib/graph/ops/linear.js';
@@ -21,5 +22,17 @@ describe('evaluate', () => {
     );
     expect([...(await y!.data())]).toEqual([1, -1, 4, -1]);
     expect([...(await z!.data())]).toEqual([2, 0, 8, 0]);
+  });
+
+  it('refuses a second meaning of a name, and more than six dimensions', () => {
+    const graph = new Graph();
+    graph.input('x', [2, 3]);
+    expect(graph.input('x', [2, 3]).shape).toEqual([2, 3]);
+    const shapeError = expect.objectContaining({ name: 'HrsamError', code: 'ERR_SHAPE' });
+    expect(() => graph.input('x', [3, 2])).toThrow(shapeError);
+    expect(() => graph.input('x', [2, 3], 'bf16')).toThrow(shapeError);
+    graph.constant('w', [4]);
+    expect(() => graph.constant('w', [4], 'bf16')).toThrow(shapeError);
+    expect(() => graph.input('y', [1, 1, 1, 1, 1, 1, 1])).toThrow(shapeError);
   });
 });

@@ -98,6 +98,7 @@ describe('hostile run lengths', () => {
     ['a negative size', [-2, -2], [4]],
   ] as [string, [number, number], number[]][])('%s', (_, size, counts) => {
     expect(() => decodeRle({ size, counts })).toThrow(argumentError);
+    expect(() => compressRle({ size, counts })).toThrow(argumentError);
   });
 
   it.each(['P', 'PPPPPPPPPPPPPPPP0', '\u0000', 'é', '  '])('%j as text', (counts) => {

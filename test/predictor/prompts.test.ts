@@ -121,6 +121,13 @@ describe('bad prompts', () => {
     ['a mask of odd sides', { mask: logits(6, 8) }, 'multiples of 4'],
     ['a mask of negative sides', { mask: logits(-4, -4, 16) }, 'multiples of 4'],
     ['NaN in a mask', { mask: { ...logits(4, 4), data: new Float32Array(16).fill(Number.NaN) } }, 'finite'],
+    ['too many prompts', new Array(2 ** 20 + 1).fill({ points: [[1, 1]] }), 'too many'],
+    ['too many points', { points: new Array(2 ** 20 + 1).fill([1, 1]) }, 'too many'],
+    [
+      'a long prompt among many',
+      [{ points: new Array(2048).fill([1, 1]) }, ...new Array(1024).fill({ box: [1, 1, 2, 2] })],
+      '1025 × 2048',
+    ],
     ['masks of two sizes', [{ mask: logits(4, 4) }, { mask: logits(8, 8) }], 'masks of one call'],
   ];
   it.each(bad)('%s', async (_, request, message) => {

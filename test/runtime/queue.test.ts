@@ -39,6 +39,18 @@ describe('work of several callers', () => {
     expect(names).toEqual(['click', 'encode']);
   });
 
+  it('an encode goes on however many clicks keep coming', async () => {
+    let done = false;
+    const encode = model.encode(PICTURE, LONG).finally(() => {
+      done = true;
+    });
+    // Of several callers, one click always waits.
+    const caller = async () => {
+      while (!done) await image.segment({ points: [[100, 50]] });
+    };
+    await Promise.all([caller(), caller(), caller(), encode.then((encoded) => encoded.dispose())]);
+  });
+
   it('gives every caller the bytes it gets alone', async () => {
     const clicks = Array.from({ length: 12 }, (_, i) => [10 + i * 20, 5 + i * 15] as const);
     const alone: Buffer[] = [];

@@ -337,6 +337,24 @@ describe('FolderSource', () => {
     expect(digest(await mixed.sample(4))).toBe(digests[4]);
   });
 
+  it('takes masks of 0 and 1, and one file as picture and as mask', async () => {
+    const folder = await discSet(join(root, 'ones'), RED, BLUE, [[60, 40]]);
+    const mask = await sharp(join(folder, 'images/0_mask.png')).greyscale().raw().toBuffer();
+    const raw = { width: 60, height: 40, channels: 1 } as const;
+    const ones = mask.map((value) => value >> 7);
+    await sharp(ones, { raw }).png().toFile(join(folder, 'ones.png'));
+    const entries = ['ones.png', 'images/0_mask.png'].flatMap((name) => [
+      { image: 'images/0.png', mask: name },
+      { image: name, mask: name },
+    ]);
+    await writeFile(join(folder, 'index.json'), JSON.stringify(entries));
+    const source = await FolderSource.open(folder);
+    for (const i of entries.keys()) {
+      const object = await source.read(i);
+      expect([object.pixels.channels, Buffer.compare(object.mask, ones)]).toEqual([3, 0]);
+    }
+  });
+
   it('ends with an error when nothing can be used', async () => {
     const source = await FolderSource.open(await brokenSet('hopeless', false));
     const mixed = new Mixture([{ source, weight: 1 }], { seed: 1, size: 32 });

@@ -204,7 +204,7 @@ describe('Trainer', () => {
       target: owned.add(device.tensor([1, 4, 4, 64], 'f32', new Float32Array(16 * 64).fill(Number.NaN))),
     };
     await expect(model.step([[{ program, inputs, size: 1 }]])).rejects.toMatchObject({
-      code: 'ERR_INTERNAL',
+      code: 'ERR_DIVERGED',
     });
     expect(model.taken).toBe(0);
     expect(sameBytes((await model.state.data()) as Float32Array, before)).toBe(true);

@@ -246,6 +246,9 @@ describe('inferConfig', () => {
     odd.set('backbone.pos_embed', { shape: [1, 100, 768] });
     expect(errorOf(() => inferConfig(odd)).message).toMatch(/posGrid/);
     expect(errorOf(() => inferConfig(new Map())).message).toMatch(/no HRSAM .* or SAM/);
+    const hollow = internalShapes(presetConfig('sam-tiny'));
+    for (const name of hollow.keys()) if (name.endsWith('.norm1.weight')) hollow.delete(name);
+    expect(errorOf(() => inferConfig(hollow)).code).toBe('ERR_CONFIG');
   });
 });
 

@@ -2,7 +2,7 @@ import { basename, dirname, join } from 'node:path';
 import { firstExisting, isFolder, listFiles, readJson } from '../../data/files.js';
 import { joined } from '../../image/overlap.js';
 import type { Rle } from '../../image/rle.js';
-import { decodeRle, decompressRle } from '../../image/rle.js';
+import { checkRle, decompressRle } from '../../image/rle.js';
 import {
   corrupt,
   type DataSet,
@@ -67,7 +67,8 @@ async function readAnnotations(root: string, format: Format, split?: string): Pr
   const { images, annotations } = ((await readJson(path)) ?? {}) as Partial<AnnotationFile>;
   if (!Array.isArray(images) || !Array.isArray(annotations))
     return notThere(path, format, '{"images": […], "annotations": […]}');
-  return { path, images, annotations };
+  const isEntry = (entry: unknown) => typeof entry === 'object' && entry !== null;
+  return { path, images: images.filter(isEntry), annotations: annotations.filter(isEntry) };
 }
 
 /** Where a picture lies, beside the annotations' folder or in it, by the usual names of folders. */
@@ -136,6 +137,9 @@ const isCounts = (value: unknown): value is { size: [number, number]; counts: st
   return Array.isArray(size) && (typeof counts === 'string' || Array.isArray(counts));
 };
 
+/** Pixels from a picture's corner: the outline is walked step by step. */
+const FARTHEST = 2 ** 20;
+
 /** @throws HrsamError ERR_IMAGE, ERR_ARGUMENT for what is neither polygons nor run lengths of this picture */
 export function instanceMask(
   segmentation: unknown,
@@ -144,7 +148,7 @@ export function instanceMask(
 ): Rle {
   if (Array.isArray(segmentation)) {
     const good = (outline: unknown) =>
-      Array.isArray(outline) && outline.length >= 6 && outline.every(Number.isFinite);
+      Array.isArray(outline) && outline.length >= 6 && outline.every((at) => Math.abs(at) <= FARTHEST);
     if (segmentation.length === 0 || !segmentation.every(good))
       corrupt(where, 'not polygons', 'lists of x0, y0, x1, y1, …, three corners at least');
     return (segmentation as number[][])
@@ -156,7 +160,7 @@ export function instanceMask(
   if (size[0] !== height || size[1] !== width)
     corrupt(where, 'run lengths of another size', [height, width], size);
   if (typeof counts === 'string') return decompressRle({ size, counts });
-  decodeRle({ size, counts });
+  checkRle({ size, counts });
   return { size, counts };
 }
 

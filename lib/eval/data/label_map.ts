@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { HrsamError } from '../../errors.js';
+import { DEFAULT_LIMITS } from '../../image/decode.js';
+import { brightest, inside } from '../../image/mask_picture.js';
 import type { Rle } from '../../image/rle.js';
 import { loadSharp } from '../../image/sharp.js';
 import { readBmp } from './bmp.js';
@@ -23,7 +25,11 @@ export async function readLabels(path: string): Promise<LabelImage> {
   });
   const sharp = await loadSharp();
   try {
-    const picture = sharp(bytes, { failOn: 'truncated', ignoreIcc: true, limitInputPixels: false });
+    const picture = sharp(bytes, {
+      failOn: 'truncated',
+      ignoreIcc: true,
+      limitInputPixels: DEFAULT_LIMITS.maxPixels,
+    });
     const { depth, channels: stored } = await picture.metadata();
     const deep = depth === 'ushort' && stored === 1;
     // Left to itself, sharp makes colours of grey.
@@ -75,24 +81,10 @@ export function regions(height: number, width: number, label: (i: number) => num
   );
 }
 
-/** A picture's brightest channel, which of a mask is the mask. */
-const brightest = ({ data, channels }: LabelImage): ((i: number) => number) =>
-  channels === 1
-    ? (i) => data[i]!
-    : (i) => {
-        let most = 0;
-        for (let c = 0; c < Math.min(channels, 3); c++) most = Math.max(most, data[i * channels + c]!);
-        return most;
-      };
-
-/**
- * The mask that a picture shows.
- * @param inside of the brightest channel; default: from half of white on, or from 1 where nothing is brighter than 1
- */
-export function binaryMask(image: LabelImage, inside?: (value: number) => boolean): Rle {
+/** The mask that a picture shows: where `test` holds of its brightest channel. */
+export function binaryMask(image: LabelImage, test = inside(image)): Rle {
   const value = brightest(image);
-  const { height, width, data } = image;
-  const test = inside ?? (data.some((v) => v > 1) ? (v: number) => v > 127 : (v: number) => v > 0);
+  const { height, width } = image;
   const mask = regions(height, width, (i) => (test(value(i)) ? 1 : 0)).get(1);
   return mask ?? { size: [height, width], counts: [height * width] };
 }

@@ -2,6 +2,7 @@ import { IndexFile } from '../../data/index_file.js';
 import type { Draws } from '../../draws.js';
 import { HrsamError } from '../../errors.js';
 import { decodeImage } from '../../image/decode.js';
+import { brightest, inside } from '../../image/mask_picture.js';
 import type { Pixels } from '../../image/pixels.js';
 import { type LabelledObject, measure, type SampleSource, someOf } from './source.js';
 
@@ -104,21 +105,22 @@ export class FolderSource implements SampleSource {
 
   /** RGB, or 0/1 for a mask. */
   async #picture(path: string, isMask: boolean): Promise<Pixels> {
-    const known = this.#cache.get(path);
+    const key = `${isMask ? 'mask' : 'picture'} ${path}`;
+    const known = this.#cache.get(key);
     if (known) {
-      this.#cache.delete(path);
-      this.#cache.set(path, known);
+      this.#cache.delete(key);
+      this.#cache.set(key, known);
       return known;
     }
     const decoded = await decodeImage(path, { maxSide: this.options.maxSide ?? 1024 });
     const picture = isMask ? thresholded(decoded) : decoded;
-    this.#keep(path, picture);
+    this.#keep(key, picture);
     return picture;
   }
 
-  #keep(path: string, picture: Pixels): void {
-    if (this.#cache.has(path)) return;
-    this.#cache.set(path, picture);
+  #keep(key: string, picture: Pixels): void {
+    if (this.#cache.has(key)) return;
+    this.#cache.set(key, picture);
     this.#cached += picture.data.length;
     for (const [oldest, { data }] of this.#cache) {
       if (this.#cached <= (this.options.cacheBytes ?? 2 ** 26)) break;
@@ -128,8 +130,9 @@ export class FolderSource implements SampleSource {
   }
 }
 
-function thresholded({ data, width, height }: Pixels): Pixels {
-  const mask = new Uint8Array(width * height);
-  for (let i = 0; i < mask.length; i++) mask[i] = data[3 * i]! >> 7;
+function thresholded(picture: Pixels): Pixels {
+  const { width, height } = picture;
+  const [value, test] = [brightest(picture), inside(picture)];
+  const mask = Uint8Array.from({ length: width * height }, (_, i) => (test(value(i)) ? 1 : 0));
   return { data: mask, width, height, channels: 1 };
 }

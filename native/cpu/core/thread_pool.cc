@@ -145,12 +145,12 @@ int Pool::threads() const { return static_cast<int>(impl_->workers.size()) + 1; 
 
 void Pool::resize(int threads) {
   if (threads == this->threads()) return;
+  // Programs compiled before rely on what they reserved, whatever fails here.
+  if (impl_->scratch_bytes > 0)
+    while (static_cast<int>(impl_->scratch.size()) < threads)
+      impl_->scratch.emplace_back(impl_->scratch_bytes);
   impl_->end_workers();
-  const size_t bytes = impl_->scratch_bytes;
-  impl_->scratch.clear();
-  impl_->scratch_bytes = 0;
   impl_->start_workers(threads);
-  if (bytes > 0) reserve(bytes);
 }
 
 void Pool::parallel(int64_t count, Task task, void* context) {
@@ -167,11 +167,10 @@ void Pool::parallel(int64_t count, Task task, void* context) {
 }
 
 void Pool::reserve(size_t bytes_per_thread) {
-  const size_t threads = static_cast<size_t>(this->threads());
-  if (bytes_per_thread <= impl_->scratch_bytes && impl_->scratch.size() == threads) return;
-  impl_->scratch.clear();
-  impl_->scratch_bytes = 0;
-  for (size_t i = 0; i < threads; ++i) impl_->scratch.emplace_back(bytes_per_thread);
+  if (bytes_per_thread <= impl_->scratch_bytes) return;
+  std::vector<Block> larger;
+  for (int i = 0; i < threads(); ++i) larger.emplace_back(bytes_per_thread);
+  impl_->scratch = std::move(larger);
   impl_->scratch_bytes = bytes_per_thread;
 }
 

@@ -33,7 +33,7 @@ class Pool {
   }
 
   // 64-byte aligned scratch memory of one thread, at least as large as the last reserve(). Throws
-  // when out of memory. Contents do not survive a reserve().
+  // when out of memory, and what was reserved stays. Contents do not survive a reserve().
   void reserve(size_t bytes_per_thread);
   void* scratch(int thread) const;
 

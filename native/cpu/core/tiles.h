@@ -44,6 +44,15 @@ class Tiles {
 
 namespace hrsam::cpu::HRSAM_ISA {
 
+#if defined(HRSAM_ISA_amx)
+// f32 numbers as tiles multiply them: each the sum of three of bf16, high, middle and low, which
+// together hold all of its 24 bits. Of the nine products of two numbers' parts three are below the
+// rounding of the sum, and the other six cost less than a half of one by multiply-adds.
+struct Split {
+  bf16 parts[3];
+};
+#endif
+
 // What a task that multiplies numbers of type T needs around it.
 template <class T>
 struct MultiplyScope {
@@ -52,6 +61,8 @@ struct MultiplyScope {
 #if defined(HRSAM_ISA_amx)
 template <>
 struct MultiplyScope<bf16> : Tiles {};
+template <>
+struct MultiplyScope<Split> : Tiles {};
 #endif
 
 }  // namespace hrsam::cpu::HRSAM_ISA

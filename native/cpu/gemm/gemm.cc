@@ -11,6 +11,7 @@
 #include "gemm.h"
 
 #include "epilogue.h"
+#include "steps.h"
 #include "tiling.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -19,7 +20,8 @@ namespace {
 
 template <class T>
 constexpr int64_t kTaskRows = 128 / Tile<T>::kRows * Tile<T>::kRows;
-constexpr int64_t kTaskWeights = (768 << 10) / sizeof(float);
+template <class T>
+constexpr int64_t kTaskWeights = (sizeof(T) > 4 ? 1280 : 768) * 1024 / sizeof(float);
 constexpr int64_t kSetBytes = 4096;  // lines so far apart meet in one set of the first-level cache
 constexpr int64_t kTasks = 64;       // where few rows give less, n is cut finer …
 constexpr int64_t kTaskProducts = 1 << 19;  // … but not below these multiply-adds: a few us
@@ -40,7 +42,7 @@ Grid grid_of(const Gemm& call, const Packing& p) {
   grid.row_groups = divide_up(call.m, Tile<T>::kRows);
   grid.row_parts = divide_up(call.m, kTaskRows<T>);
   const int64_t weights = panel_offset(p, call.k, 0, p.panels);
-  grid.panel_parts = divide_up(weights, kTaskWeights);
+  grid.panel_parts = divide_up(weights, kTaskWeights<T>);
   const int64_t products = smaller(call.m, kTaskRows<T>) * call.k * p.vectors * kWidth;
   const int64_t wanted =
       smaller(divide_up(kTasks, grid.row_parts), divide_up(products, kTaskProducts));
@@ -73,7 +75,7 @@ void copy_rows(const From* from, int64_t lda, int64_t rows, int64_t depth, float
 // Tiles take rows of A that lie a step after the other (micro_kernel.h). Loading them where A's
 // rows are is as fast, but a last step must not read past them.
 template <class T>
-constexpr bool kPacksRows = sizeof(T) == 2;
+constexpr bool kPacksRows = sizeof(T) != sizeof(float);
 
 void pack_rows(const bf16* from, int64_t lda, int64_t rows, int64_t depth, bf16* to) {
   constexpr int64_t kGroup = 2 * kTileRows;
@@ -87,12 +89,56 @@ void pack_rows(const bf16* from, int64_t lda, int64_t rows, int64_t depth, bf16*
     }
   }
 }
+
+// Cut off instead of rounded, parts hold all the bits as well, and a fraction of the operations is
+// enough. The upper halves of two vectors' lanes, one after the other:
+HRSAM_INLINE __m512i upper_halves(V first, V second) {
+  alignas(64) static constexpr uint16_t kUpper[] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21,
+                                                    23, 25, 27, 29, 31, 33, 35, 37, 39, 41, 43,
+                                                    45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+  return _mm512_permutex2var_epi16(_mm512_castps_si512(first), _mm512_load_si512(kUpper),
+                                   _mm512_castps_si512(second));
+}
+HRSAM_INLINE V below_upper_half(V x) {
+  return x - _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x),
+                                                  _mm512_set1_epi32(static_cast<int>(0xffff0000))));
+}
+
+void pack_rows(const float* from, int64_t lda, int64_t rows, int64_t depth, Split* to) {
+  constexpr int64_t kGroup = 2 * kTileRows;
+  const int64_t padded = divide_up(depth, kTileDepth) * kTileDepth;
+  for (int64_t row = 0; row < divide_up(rows, kGroup) * kGroup; ++row, from += lda) {
+    bf16* at = to[row / kGroup * kGroup * padded].parts + row % kGroup * kTileDepth;
+    for (int64_t k = 0; k < padded; k += kTileDepth, at += 3 * kLeftStep) {
+      const int64_t left = row < rows ? larger(0, depth - k) : 0;
+      V first = load_n(from + k, static_cast<int>(smaller(left, kWidth)));
+      V second = left > kWidth
+                     ? load_n(from + k + kWidth, static_cast<int>(smaller(left - kWidth, kWidth)))
+                     : zero();
+      for (int part = 0; part < 3; ++part) {
+        _mm512_store_si512(at + part * kLeftStep, upper_halves(first, second));
+        first = below_upper_half(first);
+        second = below_upper_half(second);
+      }
+    }
+  }
+}
 #else
 template <class T>
 constexpr bool kPacksRows = false;
 #endif
 
-// T: float, or bf16 where the processor multiplies it.
+// What an A multiplied as T is in memory.
+template <class T>
+struct Stored {
+  using Type = T;
+};
+template <>
+struct Stored<Full> {
+  using Type = float;
+};
+
+// T: Full or Half (micro_kernel.h).
 template <class T>
 class Product {
  public:
@@ -131,23 +177,24 @@ class Product {
   void multiply(Range rows, Range panels, int64_t chunk, float* tile) const {
     const int64_t k = chunk * packing_.depth, depth = smaller(packing_.depth, call_.k - k);
     const int64_t first_value = rows.begin * call_.k + k;
-    const T* a = static_cast<const T*>(call_.a) + first_value;
+    const auto* stored = static_cast<const typename Stored<T>::Type*>(call_.a) + first_value;
     int64_t lda = call_.k;
     T* prepared = reinterpret_cast<T*>(tile + tile_floats_);
+    const T* a = prepared;
     if constexpr (kPacksRows<T>) {
-      pack_rows(a, lda, rows.end - rows.begin, depth, prepared);
-      a = prepared;
+      pack_rows(stored, lda, rows.end - rows.begin, depth, prepared);
       lda = divide_up(depth, Tile<T>::kDepth) * Tile<T>::kDepth;
-    } else if constexpr (sizeof(T) == 4) {
-      if (copies_) {
+    } else if (copies_) {
+      if constexpr (sizeof(T) == 4) {
         const int64_t count = rows.end - rows.begin;
         if (call_.a_type == DType::bf16)
           copy_rows(static_cast<const bf16*>(call_.a) + first_value, lda, count, depth, prepared);
         else
-          copy_rows(a, lda, count, depth, prepared);
-        a = prepared;
+          copy_rows(stored, lda, count, depth, prepared);
         lda = depth;
       }
+    } else {
+      a = stored;
     }
     const bool last = chunk + 1 == packing_.chunks;
     for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
@@ -185,7 +232,7 @@ class Product {
 void gemm(Pool& pool, const Gemm& call) {
   if (call.m == 0 || call.n == 0) return;
   if (call.a_type == DType::f32)
-    Product<float>(call).run(pool);
+    Product<Full>(call).run(pool);
   else
     Product<Half>(call).run(pool);
 }

@@ -36,6 +36,12 @@ struct Weights {
 };
 // packed: 64-byte aligned.
 void gemm_pack(Pool& pool, const Weights& weights, DType a_type, void* packed);
+// The same for arithmetic of a type T (micro_kernel.h), float or what f32 and bf16 are multiplied
+// as.
+template <class T>
+size_t packed_bytes(int64_t n, int64_t k);
+template <class T>
+void pack_weights(Pool& pool, const Weights& weights, void* packed);
 // Uses the pool's scratch memory.
 void gemm(Pool& pool, const Gemm& call);
 // What the multiply-add units give, all threads together, in GFLOP/s: the micro-kernel's inner

@@ -31,6 +31,8 @@ struct Tile<bf16> {
   static constexpr int kRows = 2 * kTileRows, kVectors = 2;
   static constexpr int kDepth = kTileDepth;
 };
+template <>
+struct Tile<Split> : Tile<bf16> {};
 #endif
 
 // How an element type is multiplied: kStep neighbours along k at a time. Packed weights hold kStep
@@ -76,6 +78,14 @@ struct Multiply<bf16> {
 using Half = bf16;  // what a bf16 A is multiplied as
 #else
 using Half = float;
+#endif
+
+#if defined(HRSAM_ISA_amx)
+template <>
+struct Multiply<Split> : Multiply<bf16> {};
+using Full = Split;  // what an f32 A is multiplied as
+#else
+using Full = float;
 #endif
 
 template <int R, int N>
@@ -144,28 +154,61 @@ inline void multiply_tile(int64_t rows, int64_t vectors, const T* a, int64_t lda
 #if defined(HRSAM_ISA_amx)
 
 // What the tiles multiply lies as they load it: for every step 32 rows of 32 numbers of the left
-// matrix, one after the other, and 16 rows of pairs of 16 or 32 columns of the right one. kTall:
-// more than 16 rows, kWide: more than 16 columns.
+// matrix, one after the other, and 16 rows of pairs of 16 or 32 columns of the right one; of split
+// numbers all high parts of a step first. kTall: more than 16 rows, kWide: more than 16 columns.
+constexpr int64_t kLeftStep = 2 * kTileRows * kTileDepth;
+template <bool kWide>
+constexpr int64_t kTileStride = (kWide ? 2 : 1) * kWidth;  // of the right matrix and of the sums
+template <bool kWide>
+constexpr int64_t kRightStep = kTileDepth / 2 * kTileStride<kWide>;
+
+template <bool kTall>
+HRSAM_INLINE void load_left(const bf16* a) {
+  _tile_loadd(4, a, 64);
+  if constexpr (kTall) _tile_loadd(5, a + kTileRows * kTileDepth, 64);
+}
+
+template <bool kWide>
+HRSAM_INLINE void load_right(const float* b) {
+  _tile_loadd(6, b, kTileStride<kWide> * 4);
+  if constexpr (kWide) _tile_loadd(7, b + kWidth, kTileStride<kWide> * 4);
+}
+
+template <bool kTall, bool kWide>
+HRSAM_INLINE void multiply_loaded() {
+  _tile_dpbf16ps(0, 4, 6);
+  if constexpr (kWide) _tile_dpbf16ps(1, 4, 7);
+  if constexpr (kTall) _tile_dpbf16ps(2, 5, 6);
+  if constexpr (kTall && kWide) _tile_dpbf16ps(3, 5, 7);
+}
+
 template <bool kTall, bool kWide>
 HRSAM_INLINE void tiles_step(const bf16* a, const float* b) {
-  constexpr int kRowBytes = (kWide ? 2 : 1) * 64;
-  _tile_loadd(4, a, 64);
-  _tile_loadd(6, b, kRowBytes);
-  _tile_dpbf16ps(0, 4, 6);
-  if constexpr (kWide) {
-    _tile_loadd(7, b + kWidth, kRowBytes);
-    _tile_dpbf16ps(1, 4, 7);
-  }
-  if constexpr (kTall) {
-    _tile_loadd(5, a + kTileRows * kTileDepth, 64);
-    _tile_dpbf16ps(2, 5, 6);
-    if constexpr (kWide) _tile_dpbf16ps(3, 5, 7);
-  }
+  load_left<kTall>(a);
+  load_right<kWide>(b);
+  multiply_loaded<kTall, kWide>();
+}
+
+template <bool kTall, bool kWide>
+HRSAM_INLINE void zero_tiles() {
+  _tile_zero(0);
+  if constexpr (kWide) _tile_zero(1);
+  if constexpr (kTall) _tile_zero(2);
+  if constexpr (kTall && kWide) _tile_zero(3);
+}
+
+template <bool kTall, bool kWide>
+HRSAM_INLINE void store_tiles(float* tile) {
+  constexpr int64_t kStride = kTileStride<kWide>, kBytes = kStride * 4;
+  _tile_stored(0, tile, kBytes);
+  if constexpr (kWide) _tile_stored(1, tile + kWidth, kBytes);
+  if constexpr (kTall) _tile_stored(2, tile + kTileRows * kStride, kBytes);
+  if constexpr (kTall && kWide) _tile_stored(3, tile + kTileRows * kStride + kWidth, kBytes);
 }
 
 template <bool kTall, bool kWide>
 void tiles_kernel(const bf16* a, const float* b, int64_t depth, float* tile, bool accumulate) {
-  constexpr int64_t kStride = (kWide ? 2 : 1) * kWidth, kBytes = kStride * 4;
+  constexpr int64_t kStride = kTileStride<kWide>, kBytes = kStride * 4;
   before_tile_loads();
   if (accumulate) {
     _tile_loadd(0, tile, kBytes);
@@ -173,20 +216,14 @@ void tiles_kernel(const bf16* a, const float* b, int64_t depth, float* tile, boo
     if constexpr (kTall) _tile_loadd(2, tile + kTileRows * kStride, kBytes);
     if constexpr (kTall && kWide) _tile_loadd(3, tile + kTileRows * kStride + kWidth, kBytes);
   } else {
-    _tile_zero(0);
-    if constexpr (kWide) _tile_zero(1);
-    if constexpr (kTall) _tile_zero(2);
-    if constexpr (kTall && kWide) _tile_zero(3);
+    zero_tiles<kTall, kWide>();
   }
   for (int64_t k = 0; k < depth; k += kTileDepth) {
     tiles_step<kTall, kWide>(a, b);
-    a += 2 * kTileRows * kTileDepth;
-    b += kTileDepth / 2 * kStride;
+    a += kLeftStep;
+    b += kRightStep<kWide>;
   }
-  _tile_stored(0, tile, kBytes);
-  if constexpr (kWide) _tile_stored(1, tile + kWidth, kBytes);
-  if constexpr (kTall) _tile_stored(2, tile + kTileRows * kStride, kBytes);
-  if constexpr (kTall && kWide) _tile_stored(3, tile + kTileRows * kStride + kWidth, kBytes);
+  store_tiles<kTall, kWide>(tile);
 }
 
 template <>
@@ -195,6 +232,48 @@ inline void multiply_tile<bf16>(int64_t rows, int64_t vectors, const bf16* a, in
   const auto kernel = rows > kTileRows
                           ? (vectors > 1 ? tiles_kernel<true, true> : tiles_kernel<true, false>)
                           : (vectors > 1 ? tiles_kernel<false, true> : tiles_kernel<false, false>);
+  kernel(a, panel, depth, tile, accumulate);
+}
+
+// The five small products of all steps come before the large one: added to sums that are still
+// small they are rounded finely.
+template <bool kTall, bool kWide>
+void split_kernel(const Split* split, const float* b, int64_t depth, float* tile, bool accumulate) {
+  constexpr int64_t kLeft = kLeftStep, kRight = kRightStep<kWide>;
+  const bf16* a = reinterpret_cast<const bf16*>(split);
+  before_tile_loads();
+  zero_tiles<kTall, kWide>();
+  const bf16* left = a;
+  const float* right = b;
+  for (int64_t k = 0; k < depth; k += kTileDepth, left += 3 * kLeft, right += 3 * kRight) {
+    load_left<kTall>(left);
+    load_right<kWide>(right + 2 * kRight);
+    multiply_loaded<kTall, kWide>();  // high · low
+    load_right<kWide>(right + kRight);
+    multiply_loaded<kTall, kWide>();  // high · middle
+    load_left<kTall>(left + kLeft);
+    multiply_loaded<kTall, kWide>();  // middle · middle
+    load_right<kWide>(right);
+    multiply_loaded<kTall, kWide>();  // middle · high
+    load_left<kTall>(left + 2 * kLeft);
+    multiply_loaded<kTall, kWide>();  // low · high
+  }
+  for (int64_t k = 0; k < depth; k += kTileDepth, a += 3 * kLeft, b += 3 * kRight)
+    tiles_step<kTall, kWide>(a, b);
+  if (!accumulate) return store_tiles<kTall, kWide>(tile);
+  constexpr int64_t kSums = (kTall ? 2 : 1) * kTileRows * kTileStride<kWide>;
+  alignas(64) float sums[kSums];
+  store_tiles<kTall, kWide>(sums);
+  asm volatile("" ::"r"(sums) : "memory");  // gcc does not know that they were written
+  for (int64_t i = 0; i < kSums; i += kWidth) store(tile + i, load(tile + i) + load(sums + i));
+}
+
+template <>
+inline void multiply_tile<Split>(int64_t rows, int64_t vectors, const Split* a, int64_t,
+                                 const float* panel, int64_t depth, float* tile, bool accumulate) {
+  const auto kernel = rows > kTileRows
+                          ? (vectors > 1 ? split_kernel<true, true> : split_kernel<true, false>)
+                          : (vectors > 1 ? split_kernel<false, true> : split_kernel<false, false>);
   kernel(a, panel, depth, tile, accumulate);
 }
 

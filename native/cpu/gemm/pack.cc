@@ -15,29 +15,34 @@ struct Source {
   bool transposed;
 };
 
-// Rows [begin, begin + width) of W, values [k0, k0 + depth), to panel[step of k][row], a lane each.
+// Rows [begin, begin + width) of W, values [k0, k0 + depth), to panel[step of k][row], a lane each;
+// of split numbers (Split) first the high part of a unit's steps, then the others.
 template <class T, class W>
 void pack_panel(const Source<W>& from, int64_t begin, int64_t width, int64_t k0, int64_t depth,
                 float* panel) {
   constexpr int64_t kStep = Multiply<T>::kStep;
+  constexpr int kParts = packing_parts<T>();
   const int64_t steps = divide_up(depth, Tile<T>::kDepth) * (Tile<T>::kDepth / kStep);
   for (int64_t step = 0; step < steps; step += kWidth) {
     const int64_t count = smaller(kWidth, steps - step), k = k0 + step * kStep;
     const int64_t left = depth - step * kStep;
-    float* to = panel + step * width;
-    for (int64_t column = 0; column < width; column += kWidth) {
-      const int64_t row = begin + column, rows = smaller(kWidth, from.n - row);
-      V block[kWidth];
-      if (from.transposed) {
-        for (int64_t i = 0; i < count; ++i)
-          block[i] = load_step<T>(from.data + (k + i * kStep) * from.n + row, from.n,
-                                  left - i * kStep, static_cast<int>(rows));
-      } else {
-        for (int64_t i = 0; i < kWidth; ++i)
-          block[i] = i < rows ? load_steps<T>(from.data + (row + i) * from.k + k, left) : zero();
-        transpose(block);
+    for (int part = 0; part < kParts; ++part) {
+      float* to = panel + (step * kParts + part * count) * width;
+      for (int64_t column = 0; column < width; column += kWidth) {
+        const int64_t row = begin + column, rows = smaller(kWidth, from.n - row);
+        V block[kWidth];
+        if (from.transposed) {
+          for (int64_t i = 0; i < count; ++i)
+            block[i] = load_step<T>(from.data + (k + i * kStep) * from.n + row, from.n,
+                                    left - i * kStep, static_cast<int>(rows), part);
+        } else {
+          for (int64_t i = 0; i < kWidth; ++i)
+            block[i] =
+                i < rows ? load_steps<T>(from.data + (row + i) * from.k + k, left, part) : zero();
+          transpose(block);
+        }
+        for (int64_t i = 0; i < count; ++i) store(to + i * width + column, block[i]);
       }
-      for (int64_t i = 0; i < count; ++i) store(to + i * width + column, block[i]);
     }
   }
 }
@@ -55,29 +60,39 @@ void pack(Pool& pool, const Source<W>& from, float* packed) {
   });
 }
 
+}  // namespace
+
 template <class T>
 size_t packed_bytes(int64_t n, int64_t k) {
+  if (n == 0 || k == 0) return 0;
   const Packing p = packing_of<T>(n, k);
   return static_cast<size_t>(panel_offset(p, k, p.chunks - 1, p.panels)) * sizeof(float);
 }
 
-}  // namespace
-
-size_t gemm_packed_bytes(int64_t n, int64_t k, DType a_type) {
-  if (n == 0 || k == 0) return 0;
-  return a_type == DType::f32 ? packed_bytes<float>(n, k) : packed_bytes<Half>(n, k);
-}
-
-void gemm_pack(Pool& pool, const Weights& weights, DType a_type, void* packed) {
+template <class T>
+void pack_weights(Pool& pool, const Weights& weights, void* packed) {
   const auto [data, type, n, k, transposed] = weights;
   if (n == 0 || k == 0) return;
   float* to = static_cast<float*>(packed);
-  const Source<float> full{static_cast<const float*>(data), n, k, transposed};
-  const Source<bf16> half{static_cast<const bf16*>(data), n, k, transposed};
-  if (a_type == DType::f32)
-    type == DType::f32 ? pack<float>(pool, full, to) : pack<float>(pool, half, to);
+  if (type == DType::f32)
+    pack<T>(pool, Source<float>{static_cast<const float*>(data), n, k, transposed}, to);
   else
-    type == DType::f32 ? pack<Half>(pool, full, to) : pack<Half>(pool, half, to);
+    pack<T>(pool, Source<bf16>{static_cast<const bf16*>(data), n, k, transposed}, to);
+}
+
+// For matmul, which multiplies as nothing else does where f32 is split.
+template size_t packed_bytes<float>(int64_t, int64_t);
+template void pack_weights<float>(Pool&, const Weights&, void*);
+
+size_t gemm_packed_bytes(int64_t n, int64_t k, DType a_type) {
+  return a_type == DType::f32 ? packed_bytes<Full>(n, k) : packed_bytes<Half>(n, k);
+}
+
+void gemm_pack(Pool& pool, const Weights& weights, DType a_type, void* packed) {
+  if (a_type == DType::f32)
+    pack_weights<Full>(pool, weights, packed);
+  else
+    pack_weights<Half>(pool, weights, packed);
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

@@ -15,6 +15,7 @@ HRSAM_INLINE int64_t cut(int64_t total, int64_t parts, int64_t i) { return total
 struct Packing {
   int64_t step;    // values of k in a lane
   int64_t unit;    // values of k, whole steps, that are packed together
+  int64_t parts;   // of split numbers, a unit of each after the other
   int64_t chunks;  // of k
   int64_t depth;   // of a chunk but the last, a multiple of step
   int64_t vectors;
@@ -22,15 +23,23 @@ struct Packing {
 };
 
 template <class T>
+constexpr int packing_parts() {
+  return static_cast<int>(sizeof(T)) * Multiply<T>::kStep / 4;
+}
+
+template <class T>
 HRSAM_INLINE Packing packing_of(int64_t n, int64_t k) {
   // A panel's chunk, 36 KB at most, and the rows of A stay in a first-level cache of 48 KB. Short
   // chunks also keep sums accurate: in one chain of k additions the rounding errors of a decoder's
   // f32 logits were twice those of chains of 256.
-  constexpr int64_t kChunkBytes = Tile<T>::kVectors * kWidth > 32 ? 768 : 1024;
+  constexpr int64_t kChunkBytes = sizeof(T) > 4                     ? 1536
+                                  : Tile<T>::kVectors * kWidth > 32 ? 768
+                                                                    : 1024;
   Packing p;
   p.step = Multiply<T>::kStep;
   p.chunks = divide_up(k * static_cast<int64_t>(sizeof(T)), kChunkBytes);
   p.unit = Tile<T>::kDepth;
+  p.parts = packing_parts<T>();
   p.depth = divide_up(divide_up(k, p.chunks), p.unit) * p.unit;
   p.chunks = divide_up(k, p.depth);
   p.vectors = divide_up(n, kWidth);
@@ -42,7 +51,7 @@ HRSAM_INLINE Packing packing_of(int64_t n, int64_t k) {
 HRSAM_INLINE int64_t panel_offset(const Packing& p, int64_t k, int64_t chunk, int64_t panel) {
   const int64_t begin = chunk * p.depth;
   const int64_t steps = divide_up(smaller(p.depth, k - begin), p.unit) * (p.unit / p.step);
-  return (begin / p.step * p.vectors + cut(p.vectors, p.panels, panel) * steps) * kWidth;
+  return (begin / p.step * p.vectors + cut(p.vectors, p.panels, panel) * steps) * p.parts * kWidth;
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

@@ -169,6 +169,7 @@ SharedBlock Compiler::upload(const void* data, size_t bytes) const {
 SharedBlock Compiler::share(const Value& constant, const char* layout, size_t bytes,
                             bool* fresh) const {
   std::lock_guard<std::mutex> lock(device_->mutex);
+  std::erase_if(device_->shared, [](const auto& other) { return other.second.expired(); });
   auto& entry = device_->shared[std::make_tuple(constant.data, std::string(layout), bytes)];
   SharedBlock block = entry.lock();
   *fresh = block == nullptr;
