@@ -1,29 +1,45 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, on a machine that has one, in parts:
+# Everything that needs a GPU, on a machine that has one, in parts that each end within ten minutes:
 #
-#   build      the CUDA backend for this GPU, and the native tests
-#   native     those tests, each twice: the bytes must be the same; on Hopper by its own instructions and by every GPU's
-#   sanitize   compute-sanitizer's four tools on them
-#   node       where there is a Node: the fixtures, 10,000 cycles of encoding and segmenting
-#   bench      the figures, with PyTorch's beside them where python3 (or HRSAM_PYTHON) has it, to bench/results/
+#   build          the CUDA backend for this GPU, and the native tests
+#   native         those tests, each twice: the bytes must be the same; on Hopper by its own instructions and by every GPU's
+#   memcheck racecheck initcheck synccheck     compute-sanitizer's tools on them
+#   fixtures       where there is a Node: the tests of ops, models, gradients and training
+#   cycles         2,000 cycles of encoding and segmenting; the goal's 10,000 with HRSAM_LEAK_CYCLES=10000
+#   bench-ops bench-encoder bench-train bench-hopper     the figures, to bench/results/
+#   rivals         PyTorch's beside them, where python3 (or HRSAM_PYTHON) has it
 #
 #   scripts/gpu.sh [folder [part ...]]
 #
 # Without parts all of them, in this order; logs go to the folder (default out/gpu), which keeps the build for the next call.
-# Needs nvcc, CMake and a C++20 compiler; no network. Node: HRSAM_NODE, or scripts/node.xz (a node binary, packed), or the
-# one on the PATH; node_modules must be carried along for what it runs.
+# Where $OUT names a folder, logs and results are copied there as well. Needs nvcc, CMake and a C++20 compiler; no network.
+# Node: HRSAM_NODE, or scripts/node.xz (a node binary, packed), or the one on the PATH. Of what is not in git it needs
+# node_modules/node-addon-api and node-api-headers to build; dist/ and node_modules without development's for the bench;
+# all of node_modules for fixtures and cycles.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+all="build native memcheck racecheck initcheck synccheck fixtures cycles bench-ops bench-encoder bench-train bench-hopper rivals"
 out=${1:-out/gpu}
-shift
-parts=${*:-build native sanitize node bench}
+[ $# -eq 0 ] || shift
+parts=${*:-$all}
+for name in $parts; do
+  [[ " $all " == *" $name "* ]] || { echo "no part '$name': $all" >&2; exit 2; }
+done
 mkdir -p "$out" bench/results
 out=$(cd "$out" && pwd)
+PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin
 jobs=$(getconf _NPROCESSORS_ONLN)
 failed=()
 
 part() { [[ " $parts " == *" $1 "* ]]; }
 
+bring_out() {
+  [ -n "${OUT:-}" ] || return 0
+  tar czf "$OUT/logs.tgz" -C "$out" $(cd "$out" && ls -- *.log *.json 2>/dev/null) 2>/dev/null
+  tar czf "$OUT/results.tgz" bench/results
+}
+
+# Runs a command; of its log, shows what failed.
 step() {
   local name=$1 start=$SECONDS
   shift
@@ -31,17 +47,19 @@ step() {
     echo "ok    $name ($((SECONDS - start)) s)"
   else
     echo "FAILED $name ($((SECONDS - start)) s): $out/$name.log"
+    grep -E '^FAIL|^== .*: [1-9]|FAILED|failed|[Ee]rror|ERROR SUMMARY: [1-9]' "$out/$name.log" | head -40 || true
     tail -5 "$out/$name.log"
     failed+=("$name")
   fi
+  bring_out
 }
 
 find_node() {
   if [ -n "${HRSAM_NODE:-}" ]; then
     echo "$HRSAM_NODE"
   elif [ -f scripts/node.xz ]; then
-    [ -x "$out/node" ] || { xz -dc scripts/node.xz >"$out/node" && chmod +x "$out/node"; }
-    echo "$out/node"
+    if [ ! -x "$out/node" ]; then xz -dc scripts/node.xz >"$out/node.part" && chmod +x "$out/node.part" && mv "$out/node.part" "$out/node"; fi
+    [ ! -x "$out/node" ] || echo "$out/node"
   else
     command -v node
   fi
@@ -50,22 +68,30 @@ find_node() {
 capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d '. ')
 [ -n "$capability" ] || { echo "no GPU answers nvidia-smi" >&2; exit 1; }
 [ "$capability" = 90 ] && capability=90a
-headers=node_modules/node-api-headers/include
 build=$out/build
 
 configure() {
-  cmake -S . -B "$build" -DHRSAM_TESTS=ON -DHRSAM_CUDA=ON "-DHRSAM_CUDA_ARCHS=$capability" "-DCMAKE_JS_INC=$PWD/$headers" \
+  local generator=()
+  ! command -v ninja >/dev/null || generator=(-G Ninja)
+  cmake -S . -B "$build" "${generator[@]}" -DHRSAM_TESTS=ON -DHRSAM_CUDA=ON "-DHRSAM_CUDA_ARCHS=$capability" \
+    "-DCMAKE_JS_INC=$PWD/node_modules/node-api-headers/include" "-DNODE_ADDON_API=$PWD/node_modules/node-addon-api" \
     "-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$build/Release"
+}
+library=$build/Release/hrsam_cuda.so
+compile() {
+  cmake --build "$build" --parallel "$jobs" -- -k $(command -v ninja >/dev/null && echo 0)
+  [ -f "$library" ] || { grep CUDA "$out/configure.log"; echo "error: there is no $library"; return 1; }
 }
 if part build; then
   step configure configure
-  step build cmake --build "$build" --parallel "$jobs"
+  step build compile
+  [ -f "$library" ] || exit 1
 fi
 
 # Every native test of the backend, by the command given; several at a time, most of their time being the CPU's, which
 # computes what is right.
 backend_tests() {
-  HRSAM_TEST_BACKEND=${HRSAM_TEST_BACKEND:-$build/Release/hrsam_cuda.so} \
+  HRSAM_TEST_BACKEND=${HRSAM_TEST_BACKEND:-$library} \
     xargs -P "$((jobs / 2 + 1))" -I{} sh -c 'log=$("$@" 2>&1); status=$?; echo "== $*: $status"; echo "$log"; exit $status' \
     sh timeout 400 "$@" "$build/{}" --threads 1 < <(
       grep -l '"harness.h"' native/test/*_test.cc | sed 's|.*/||; s|\.cc$||'
@@ -78,37 +104,49 @@ if part native; then
   done
 fi
 
-# Without graphs, so that reports name kernels.
-if part sanitize && command -v compute-sanitizer >/dev/null; then
-  for tool in memcheck racecheck initcheck synccheck; do
-    step "$tool" backend_tests env HRSAM_CUDA_GRAPHS=0 compute-sanitizer --tool "$tool" --error-exitcode 9
-  done
-fi
+# Without graphs, so that reports name kernels. A test asks for more memory than there is: no error.
+for tool in memcheck racecheck initcheck synccheck; do
+  part "$tool" || continue
+  if ! command -v compute-sanitizer >/dev/null; then echo "no compute-sanitizer: $tool is left out"; continue; fi
+  step "$tool" backend_tests env HRSAM_CUDA_GRAPHS=0 compute-sanitizer --tool "$tool" --error-exitcode 9 \
+    $([ "$tool" != memcheck ] || echo --report-api-errors no)
+done
 
 node=$(find_node)
-if [ -z "$node" ] || [ ! -d node_modules/vitest ]; then
-  echo "no Node with node_modules/vitest: what it runs is left out"
-  node=none
-fi
+[ -n "$node" ] || echo "no Node: what it runs is left out"
 export HRSAM_PREBUILD=$out HRSAM_TEST_DEVICE=cuda
-if part node && [ "$node" != none ]; then
-  step fixtures "$node" node_modules/vitest/vitest.mjs run test/ops test/model test/predictor test/gradient test/train
-  step cycles env HRSAM_LEAK_CYCLES=10000 "$node" node_modules/vitest/vitest.mjs run test/leak/cycles.test.ts
+vitest() {
+  [ -d node_modules/vitest ] || { echo "error: node_modules/vitest is not there"; return 1; }
+  "$node" node_modules/vitest/vitest.mjs run --maxWorkers "$((jobs / 2 + 1))" "$@"
+}
+if [ -n "$node" ]; then
+  if part fixtures; then step fixtures vitest test/ops test/model test/predictor test/gradient test/train; fi
+  if part cycles; then step cycles vitest test/leak/cycles.test.ts; fi
 fi
 
-# Rivals need no Node; one that computes something else than the model is none.
-rivals=${HRSAM_PYTHON:-python3}
-# The same products by the instructions of earlier GPUs.
-mma() { HRSAM_CUDA_WGMMA=0 "$node" scripts/hrsam.mjs bench --device cuda --only gemm,attention --json >"$out/mma.json"; }
-fp8() { "$node" scripts/hrsam.mjs bench --device cuda --only encoder --full --dtype fp8 --json >"$out/fp8.json"; }
-if part bench; then
-  if "$rivals" -c 'import torch' 2>/dev/null; then
-    step rivals-check "$rivals" bench/rivals/pytorch.py --check test/fixtures/reference
-  fi
-  step bench env HRSAM_NODE="$node" scripts/measure.sh cuda
-  if [ "$capability" = 90a ] && [ "$node" != none ]; then
-    step bench-mma mma
-    step bench-fp8 fp8
+# One document of one run, whatever parts of it are measured by which call.
+export HRSAM_BENCH_RUN=${HRSAM_BENCH_RUN:-$(date -u +%Y-%m-%d), commit ${HRSAM_COMMIT:-$(git rev-parse HEAD 2>/dev/null)}}
+ours() { HRSAM_NODE=$node HRSAM_PYTHON=none HRSAM_BENCH="--only $1" scripts/measure.sh cuda; }
+theirs() { HRSAM_NODE=none HRSAM_RIVALS=${HRSAM_RIVALS:---seconds 400} scripts/measure.sh cuda; }
+# The same products by the instructions of earlier GPUs, and encoders in e4m3.
+hopper() {
+  HRSAM_CUDA_WGMMA=0 "$node" scripts/hrsam.mjs bench --device cuda --only gemm,attention -o "$out/mma.json" &&
+    "$node" scripts/hrsam.mjs bench --device cuda --only encoder --full --dtype fp8 -o "$out/fp8.json"
+}
+if [ -n "$node" ]; then
+  if part bench-ops; then step bench-ops ours gemm,attention,scan,memory,call; fi
+  if part bench-encoder; then step bench-encoder ours encoder; fi
+  if part bench-train; then step bench-train ours train; fi
+  if part bench-hopper && [ "$capability" = 90a ]; then step bench-hopper hopper; fi
+fi
+# One that computes something else than the model is no rival.
+python=${HRSAM_PYTHON:-python3}
+if part rivals; then
+  if "$python" -c 'import torch' 2>/dev/null; then
+    step rivals-check "$python" bench/rivals/pytorch.py --check test/fixtures/reference
+    step rivals theirs
+  else
+    echo "no PyTorch: the rivals are left out"
   fi
 fi
 

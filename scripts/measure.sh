@@ -7,7 +7,7 @@
 #
 # HRSAM_NODE, HRSAM_PYTHON: other programs than the PATH's node and python3. HRSAM_COMMIT where there is no git.
 # HRSAM_BENCH_NOTE: what is to be said about the run, e.g. "other work beside it". HRSAM_BENCH_RUN: the run's name, where
-# its halves are started one by one. HRSAM_RIVALS: options for the rivals alone, e.g. "--seconds 300".
+# its halves are started one by one. HRSAM_BENCH, HRSAM_RIVALS: options for one of the two alone, e.g. "--seconds 300".
 set -uo pipefail
 cd "$(dirname "$0")/.."
 device=${1:?cpu or cuda}
@@ -39,7 +39,7 @@ keep() {
 
 status=0
 if command -v "$node" >/dev/null; then
-  keep "$file.json" "$node" scripts/hrsam.mjs bench --device "$device" --full --json "$@" || status=1
+  "$node" scripts/hrsam.mjs bench --device "$device" --full -o "$file.json" "$@" ${HRSAM_BENCH:-} >&2 || status=1
 else
   echo "no Node: hrsam bench is left out"
 fi

@@ -12,6 +12,7 @@ export interface BenchOptions extends Omit<ModelOptions, 'dtype'> {
   batch: number;
   full?: boolean;
   json?: boolean;
+  output?: string;
   part?: string;
 }
 
@@ -21,7 +22,7 @@ run's rate by the peak around it, in the group memory by the GB/s of a sum of tw
 pass. On a GPU an op is run many times in one program, on inputs that take turns so that its cache does not help; an encoder is timed from the call to
 the promise's end, like a user's. Each group of ops, each encoder and each trained model runs in a process of its own; its peak memory is
 that process's, weights included: resident or, on a GPU, there. The JSON tells the commit (of the clone, or in HRSAM_COMMIT), and in run and
-note what HRSAM_BENCH_RUN and HRSAM_BENCH_NOTE hold.
+note what HRSAM_BENCH_RUN and HRSAM_BENCH_NOTE hold. With -o, a run of several commands (--only …) makes one document.
 
 Examples:
   $ hrsam bench
@@ -52,6 +53,10 @@ export function benchCommand(): Command {
       'encoders also at half, twice and four times the size, SAM’s at 1024; on a GPU batches of 1, 4, 16',
     )
     .option('--json', 'print rows as JSON')
+    .option(
+      '-o, --output <json>',
+      'write the JSON to a file, after each part, after what is there of the same run',
+    )
     .addOption(command.createOption('--part <json>', 'one part, in this process').hideHelp())
     .addHelpText('after', HELP)
     .action(async (options: BenchOptions) => {

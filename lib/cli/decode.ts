@@ -5,6 +5,7 @@ import { throwIfInterrupted } from './interrupt.js';
 import { describeModel, loadModel, Stopwatch } from './model.js';
 import { addModelOptions, type ModelOptions } from './options.js';
 import { checkOutputs, formatMs, print, printJson } from './output.js';
+import { progressBar } from './progress.js';
 
 interface DecodeOptions extends ModelOptions {
   prompts: string;
@@ -47,9 +48,15 @@ async function decode(path: string, options: DecodeOptions): Promise<void> {
   checkEmbedding(kept, model.config, path);
   const results = new Map<string, Decoded>();
   await watch.time('decode', async () => {
-    for (const prompt of prompts) {
-      throwIfInterrupted();
-      results.set(prompt.name, await decodeBatch(model.network, kept, prompt, results, options.prompts));
+    const bar = await progressBar('decoding');
+    try {
+      for (const [i, prompt] of prompts.entries()) {
+        throwIfInterrupted();
+        bar.update(i, prompts.length);
+        results.set(prompt.name, await decodeBatch(model.network, kept, prompt, results, options.prompts));
+      }
+    } finally {
+      bar.end();
     }
   });
   const tensors: TensorToWrite[] = [...results].flatMap(([name, { shape, masks, ious }]) => [

@@ -48,6 +48,8 @@ export async function embedFolder(input: string, options: EmbedFolderOptions): P
     const counts = [`${embedded} embedded`, `${complete} there already`, `${leftOut.length} left out`];
     print(`${options.output}  ${counts.join(', ')} in ${formatMs(watch.ms.embed!)} on ${model.device.name}`);
   }
+  if (embedded + complete === 0)
+    throw new HrsamError('ERR_FILE', 'no picture could be embedded', { where: input });
 }
 
 async function openStore(options: EmbedFolderOptions): Promise<EmbeddingStore> {

@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { HrsamError } from '../errors.js';
 import { DATA_FORMATS, type DataFormat } from '../eval/formats.js';
 import { describeModel, loadModel } from './model.js';
 import { addDeviceOptions, type ModelOptions, wholeNumber } from './options.js';
@@ -86,14 +87,18 @@ async function evaluate(weights: string | undefined, options: EvalOptions): Prom
   if (baseline) runs.push(await judge(data, options, baseline));
   else {
     using model = await loadModel({ ...options, weights });
-    for (const each of size ?? [model.config.image.size]) {
+    const wanted = (size ?? [model.config.image.size]).map((each) => model.checkSize(each));
+    for (const each of wanted) {
       const described = { ...describeModel(model, { ...options, weights }), size: each };
       runs.push(await judge(data, options, model, described));
+      await writeResults(runs, data, options); // what is done is not lost with what follows
     }
   }
-  await writeResults(runs, data, options);
+  if (baseline) await writeResults(runs, data, options);
   if (json) {
     const figures = runs.map(({ figures }) => figures);
     printJson({ ...figures[0], ...(figures.length > 1 && { runs: figures }) });
   } else printRuns(runs, data);
+  if (runs.every(({ figures }) => figures.masks === 0))
+    throw new HrsamError('ERR_FILE', 'no object could be judged', { where: options.data });
 }

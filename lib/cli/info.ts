@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { HrsamError } from '../errors.js';
 import type { ModelConfig } from '../weights/config.js';
 import { addWeightsOptions, heightAndWidth, type ModelOptions, readConfig, wholeNumber } from './options.js';
 import { formatBytes, print, printJson, table } from './output.js';
@@ -21,7 +22,7 @@ export function infoCommand(): Command {
   const command = new Command('info')
     .description('show what a weights file or a preset is')
     .argument('[weights]', '.safetensors, .pth or .pt, or the name of a preset');
-  return addWeightsOptions(command)
+  return addWeightsOptions(command, 'the presets are listed')
     .option('--flops <HxW>', 'floating-point operations of an image of this size, by layer', heightAndWidth)
     .option('--depth <n>', 'parts of a layer’s name that --flops tells apart', wholeNumber(1), 3)
     .option('--json', 'print JSON')
@@ -35,7 +36,15 @@ async function info(argument: string | undefined, options: InfoOptions): Promise
   const name = (argument ?? options.weights)?.replace(/^random:/, '');
   if (name === undefined) return listPresets(options.json ?? false);
   const { describe } = await import('./info_model.js');
-  const found = await describe(name, readConfig(options));
+  const found = await describe(name, readConfig(options)).catch(async (error) => {
+    if (!(error instanceof HrsamError) || error.code !== 'ERR_FILE' || /[\\/.]/.test(name)) throw error;
+    const { PRESET_NAMES } = await import('../weights/presets.js');
+    throw new HrsamError('ERR_FILE', 'neither a file nor a preset', {
+      where: name,
+      expected: `a path, ${PRESET_NAMES.join(', ')}`,
+      cause: error,
+    });
+  });
   const flops =
     options.flops &&
     (await import('./info_flops.js')).flopsByLayer(found.config, options.flops, options.depth);

@@ -1,3 +1,4 @@
+import { refuseConfig } from '../predictor/load.js';
 import { elementCount } from '../runtime/dtype.js';
 import { openWeights } from '../weights/checkpoint.js';
 import type { ModelConfig } from '../weights/config.js';
@@ -32,6 +33,7 @@ export async function describe(name: string, config?: unknown): Promise<ModelInf
       MODEL_PARTS.map((part) => [part, countParameters(found, part)]),
     ) as ModelInfo['parameters'];
   if (isPreset(name)) {
+    refuseConfig(config, name);
     const preset = presetConfig(name);
     return { name, variant: variantOf(preset), parameters: parametersOf(preset), config: preset };
   }

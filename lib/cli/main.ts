@@ -11,6 +11,7 @@ import { embedCommand } from './embed.js';
 import { evalCommand } from './eval.js';
 import { infoCommand } from './info.js';
 import { catchSignals, interruptedExitCode, interruption } from './interrupt.js';
+import { printable } from './output.js';
 import { segmentCommand } from './segment.js';
 import { trainCommand } from './train.js';
 
@@ -73,7 +74,9 @@ function report(error: unknown, debug: boolean): number {
   }
   const message = error instanceof Error ? error.message : String(error);
   const known = error instanceof HrsamError && error.code !== 'ERR_INTERNAL';
-  process.stderr.write(`hrsam: ${oneLine(message)}${known || debug ? '' : ' (--debug shows where)'}\n`);
+  process.stderr.write(
+    `hrsam: ${printable(oneLine(message))}${known || debug ? '' : ' (--debug shows where)'}\n`,
+  );
   if (debug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   return EXIT.failure;
 }

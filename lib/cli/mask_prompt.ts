@@ -11,20 +11,21 @@ import type { Device } from '../runtime/device.js';
 const CERTAIN = 10;
 
 export interface MaskPlace {
-  /** Of the picture that the mask belongs to. */
-  original: Size;
   /** The picture and the whole input of the model, in its pixels. */
   resized: Size;
   input: Size;
 }
 
+/** A picture's mask, 0 … 255 a pixel. */
+export interface MaskPixels extends Size {
+  data: Uint8Array;
+}
+
 /**
- * A black and white picture as a mask prompt: brought to a quarter of the model's input with antialiasing, so that an
- * edge pixel's logit follows how much of it lies inside; black −10, white +10, and −10 beyond the picture.
+ * A black and white picture, brightest channel alone.
  * @throws HrsamError ERR_FILE, ERR_IMAGE; ERR_PROMPT when it has another size than the picture or nothing white
  */
-export async function maskPrompt(path: string, place: MaskPlace, device: Device): Promise<MaskLogits> {
-  const { original, resized, input } = place;
+export async function readMask(path: string, original: Size): Promise<MaskPixels> {
   const { data, width, height, channels } = await decodeImage(path);
   if (width !== original.width || height !== original.height) {
     throw new HrsamError('ERR_PROMPT', 'the mask does not have the size of the picture', {
@@ -33,20 +34,28 @@ export async function maskPrompt(path: string, place: MaskPlace, device: Device)
       actual: `${width} x ${height}`,
     });
   }
-  const brightness = new Uint8Array(width * height);
   const [value, test] = [brightest({ data, channels }), inside({ data, channels })];
   const white = data.some((v) => v > 1) ? 1 : 255;
-  for (let i = 0; i < brightness.length; i++) brightness[i] = white * value(i);
+  const brightness = Uint8Array.from({ length: width * height }, (_, i) => white * value(i));
   if (!brightness.some(test)) {
     throw new HrsamError('ERR_PROMPT', 'the mask is empty', {
       where: path,
       expected: 'white (255) where the object is, black elsewhere',
     });
   }
+  return { data: brightness, width, height };
+}
+
+/**
+ * A black and white picture as a mask prompt: brought to a quarter of the model's input with antialiasing, so that an
+ * edge pixel's logit follows how much of it lies inside; black −10, white +10, and −10 beyond the picture.
+ */
+export async function maskPrompt(mask: MaskPixels, place: MaskPlace, device: Device): Promise<MaskLogits> {
+  const { resized, input } = place;
   const quarter = (side: number) => Math.max(1, Math.round(side / 4));
   const [h, w] = [quarter(resized.height), quarter(resized.width)];
   const grey = [127.5, 127.5, 127.5];
-  using pixels = device.tensor([height, width, 1], 'u8', brightness);
+  using pixels = device.tensor([mask.height, mask.width, 1], 'u8', mask.data);
   const { small } = await evaluate({ pixels }, (graph, given) => ({
     small: preprocess(graph, given.pixels!, {
       size: [h, w],

@@ -66,11 +66,11 @@ export function addDeviceOptions(command: Command, dtype?: 'f32'): Command {
     .option('--threads <n>', 'CPU threads (default: all)', wholeNumber(1));
 }
 
-export const addWeightsOptions = (command: Command): Command =>
+export const addWeightsOptions = (command: Command, none = 'the model included'): Command =>
   command
     .option(
       '-w, --weights <file>',
-      '.safetensors, .pth or .pt, or random:<preset> (untrained); default: the model included',
+      `.safetensors, .pth or .pt, or random:<preset> (untrained); default: ${none}`,
     )
     .option('--config <json>', "the model's settings, where the weights do not tell them");
 

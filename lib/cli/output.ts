@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { dirname, extname } from 'node:path';
+import { dirname, extname, resolve } from 'node:path';
 import { HrsamError } from '../errors.js';
 
 export { writeWhole as writeOutput } from '../files.js';
@@ -8,9 +8,11 @@ export { writeWhole as writeOutput } from '../files.js';
 // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
 const CONTROL = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
 
+export const printable = (text: string): string =>
+  text.replace(CONTROL, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+
 export const print = (text: string): void => {
-  const shown = text.replace(CONTROL, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
-  process.stdout.write(`${shown}\n`);
+  process.stdout.write(`${printable(text)}\n`);
 };
 
 export const printJson = (value: unknown): void => print(JSON.stringify(value, null, 2));
@@ -20,8 +22,10 @@ export const printJson = (value: unknown): void => print(JSON.stringify(value, n
  * @param paths those that the user gave
  */
 export async function checkOutputs(...paths: (string | undefined)[]): Promise<void> {
-  for (const path of paths) {
-    if (path === undefined) continue;
+  const given = paths.filter((path) => path !== undefined);
+  for (const [i, path] of given.entries()) {
+    const same = given.slice(0, i).some((other) => resolve(other) === resolve(path));
+    if (same) throw new HrsamError('ERR_FILE', 'two outputs have one name', { where: path });
     const folder = dirname(path);
     const isFolder = async (name: string) =>
       (await stat(name).catch(() => undefined))?.isDirectory() ?? false;

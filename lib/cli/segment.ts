@@ -1,8 +1,8 @@
+import { extname } from 'node:path';
 import { Command } from 'commander';
-import type { EncodedImage } from '../predictor/image.js';
+import type { Size } from '../image/resize.js';
 import type { Mask } from '../predictor/mask.js';
 import type { Prompt } from '../predictor/prompts.js';
-import type { Device } from '../runtime/device.js';
 import { interruption } from './interrupt.js';
 import { describeModel, loadModel, Stopwatch } from './model.js';
 import {
@@ -68,6 +68,14 @@ export function segmentCommand(): Command {
   return addModelOptions(command).addHelpText('after', HELP).action(segment);
 }
 
+/** A name that promises another format than the one that is written is a mistake. */
+function checkExtensions({ output, overlay }: SegmentCommandOptions): void {
+  const picture = /\.(jpe?g|webp|tiff?|gif|avif|bmp)$/i;
+  if (output && picture.test(output)) usageError(`masks are PNG files, not ${extname(output)}`);
+  if (overlay && picture.test(overlay) && !/\.(jpe?g|webp)$/i.test(overlay))
+    usageError(`overlays are .png, .jpg or .webp, not ${extname(overlay)}`);
+}
+
 /** Points, one box and the mask together; or each of several boxes alone. */
 function checkPrompts({ point, box = [], mask }: SegmentCommandOptions): void {
   if (!point && box.length === 0 && !mask) {
@@ -80,38 +88,47 @@ function checkPrompts({ point, box = [], mask }: SegmentCommandOptions): void {
   }
 }
 
-async function prompts(
-  options: SegmentCommandOptions,
-  image: EncodedImage,
-  device: Device,
-): Promise<Prompt[]> {
-  const { point, box = [], mask } = options;
-  if (box.length > 1) return box.map((corners) => ({ box: corners }));
-  const { maskPrompt } = await import('./mask_prompt.js');
-  return [
-    {
-      points: point?.map(({ x, y }) => [x, y] as const),
-      labels: point?.map(({ label }) => label),
-      box: box[0],
-      mask: mask === undefined ? undefined : await maskPrompt(mask, image, device),
-    },
-  ];
+/** What was asked, checked before the work begins; the mask follows once the model's input is known. */
+async function prompts({ point, box = [], mask }: SegmentCommandOptions, picture: Size) {
+  const { checkPrompt } = await import('../predictor/prompts.js');
+  const { readMask } = await import('./mask_prompt.js');
+  const list: Prompt[] =
+    box.length > 1
+      ? box.map((corners) => ({ box: corners }))
+      : [
+          {
+            points: point?.map(({ x, y }) => [x, y] as const),
+            labels: point?.map(({ label }) => label),
+            box: box[0],
+          },
+        ];
+  const pixels = mask === undefined ? undefined : await readMask(mask, picture);
+  const isMaskAlone = !point && box.length === 0;
+  if (!isMaskAlone) for (const prompt of list) checkPrompt(prompt, picture, 'command line');
+  return { list, pixels };
 }
 
 async function segment(picture: string, options: SegmentCommandOptions): Promise<void> {
   checkPrompts(options);
+  checkExtensions(options);
   await checkOutputs(options.output, options.overlay, options.rle);
   const signal = interruption();
   const watch = new Stopwatch();
   const { decodeImage } = await import('../image/decode.js');
   const pixels = await watch.time('decode', () => decodeImage(picture));
+  const asked = await prompts(options, pixels);
   using model = await watch.time('load', () => loadModel(options));
   warnUntrained(options);
   using image = await watch.time('encode', () =>
     withSpinner('encoding', () => model.encode(pixels, { size: options.size, signal })),
   );
-  const found = await watch.time('segment', async () =>
-    image.segment(await prompts(options, image, model.device), { multimask: options.multimask, signal }),
+  const found = await watch.time('segment', () =>
+    withSpinner('segmenting', async () => {
+      const { maskPrompt } = await import('./mask_prompt.js');
+      const mask = asked.pixels && (await maskPrompt(asked.pixels, image, model.device));
+      const list = asked.list.map((prompt) => ({ ...prompt, mask }));
+      return image.segment(list, { multimask: options.multimask, signal });
+    }),
   );
   const masks = found.flatMap((list, prompt) => list.map((mask) => ({ prompt, mask })));
   const files = await watch.time('write', () =>

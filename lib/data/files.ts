@@ -2,7 +2,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { isAbsolute, join, relative } from 'node:path';
 import { HrsamError } from '../errors.js';
 
-export const PICTURES = /\.(jpe?g|png|webp|tiff?|bmp)$/i;
+export const PICTURES = /\.(jpe?g|png|webp|tiff?|gif|avif|bmp)$/i;
 export const MASKS = /\.(png|bmp|tiff?|webp)$/i;
 
 export const exists = (path: string): Promise<boolean> =>

@@ -35,7 +35,10 @@ export async function program(
     values[name] = graph.input(name, shape, dtype);
   for (const [name, { shape, dtype }] of Object.entries(constants))
     values[name] = graph.constant(name, shape, dtype);
-  for (const [name, value] of Object.entries(build(graph, values))) graph.output(name, value);
+  const built: unknown = build(graph, values);
+  if (typeof built !== 'object' || built === null || 'then' in built)
+    throw new HrsamError('ERR_ARGUMENT', 'what build returns', { expected: 'an object of values, at once' });
+  for (const [name, value] of Object.entries(built)) graph.output(name, value);
   return compile(graph, device, asSource(constants), { signal });
 }
 

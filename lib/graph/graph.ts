@@ -1,5 +1,5 @@
 import { HrsamError } from '../errors.js';
-import { byteCount, type DType, elementCount, MAX_RANK, type Shape } from '../runtime/dtype.js';
+import { byteCount, DTYPES, type DType, elementCount, MAX_RANK, type Shape } from '../runtime/dtype.js';
 
 /** An attribute of an op: numbers, truth values and lists of numbers. */
 export type Attribute = number | boolean | readonly number[];
@@ -139,7 +139,9 @@ export class Graph {
     return this.#once(this.constants, { kind: 'constant', name }, shape, dtype);
   }
 
+  /** @throws HrsamError ERR_ARGUMENT for what is no value of this graph */
   output(name: string, value: Value): void {
+    this.#checkOwn(value, `output '${name}'`);
     this.outputs.set(name, value);
   }
 
@@ -184,8 +186,21 @@ export class Graph {
     dtype?: DType,
   ): Value {
     const present: Operands = {};
-    for (const [name, value] of Object.entries(operands)) if (value) present[name] = value;
     const layer = this.layer || op.name;
+    for (const [name, value] of Object.entries(operands)) {
+      if (value === undefined) continue;
+      this.#checkOwn(value, `${layer}, operand '${name}'`);
+      present[name] = value;
+    }
+    for (const [name, value] of Object.entries(attributes)) {
+      const numbers = typeof value === 'object' ? value : [Number(value)];
+      if (!numbers.every(Number.isFinite))
+        throw new HrsamError('ERR_ARGUMENT', `${op.name}, ${name}`, {
+          where: layer,
+          expected: 'finite numbers',
+          actual: value,
+        });
+    }
     this.#checkOperands(op, present, layer);
     const fail = (expected: string): never => {
       throw new HrsamError('ERR_SHAPE', op.name, { where: layer, expected, actual: describe(present) });
@@ -219,6 +234,11 @@ export class Graph {
     }
   }
 
+  #checkOwn(value: Value, where: string): void {
+    if (!value || this.values[value.id] !== value)
+      throw new HrsamError('ERR_ARGUMENT', 'not a value of this graph', { where });
+  }
+
   #once(
     map: Map<string, Value>,
     source: { kind: 'input' | 'constant'; name: string },
@@ -240,6 +260,13 @@ export class Graph {
   }
 
   #value(shape: Shape, dtype: DType, source: Source): Value {
+    if (!DTYPES.includes(dtype)) {
+      throw new HrsamError('ERR_ARGUMENT', 'dtype', {
+        where: this.layer,
+        expected: DTYPES.join(', '),
+        actual: dtype,
+      });
+    }
     if (shape.length > MAX_RANK) {
       throw new HrsamError('ERR_SHAPE', 'too many dimensions', {
         where: this.layer,

@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { HrsamError } from '../errors.js';
 import { checkPixels, type Pixels } from './pixels.js';
@@ -24,7 +24,7 @@ const VECTOR_FORMATS = new Set(['svg', 'pdf']);
 
 /**
  * Reads a picture as 8-bit RGB, as Pillow's `convert('RGB')` does: alpha is dropped, palettes are looked up, grey is
- * repeated, 16 bits are cut to the upper 8, colour profiles are ignored. The orientation in EXIF data is applied, and
+ * repeated, 16 bits are cut to the upper 8, colour profiles are ignored (CMYK has libvips' own). The orientation in EXIF data is applied, and
  * of an animation the first frame is taken. Pixels are checked and passed on as they are.
  *
  * @throws HrsamError ERR_FILE when the file cannot be read, ERR_IMAGE when it is no picture, truncated or too large,
@@ -59,11 +59,15 @@ function filePath(source: string | URL): string {
 
 // Read here and not by libvips, which would interpret options in the name and keep the picture cached by name.
 async function readBytes(path: string, maxBytes: number): Promise<Uint8Array> {
+  const regular = (status: { isFile(): boolean }) => {
+    if (!status.isFile()) throw new HrsamError('ERR_FILE', 'not a regular file', { where: path });
+  };
   try {
+    regular(await stat(path)); // asked before opening: to open a pipe could wait for ever
     const file = await open(path);
     try {
       const status = await file.stat();
-      if (!status.isFile()) throw new HrsamError('ERR_FILE', 'not a regular file', { where: path });
+      regular(status);
       if (status.size > maxBytes) {
         throw new HrsamError('ERR_IMAGE', 'the file is too large', {
           where: path,

@@ -10,6 +10,11 @@ export interface Pixels {
   readonly channels: 1 | 3 | 4;
 }
 
+/** The same as it is given: canvases hold theirs clamped. */
+export interface GivenPixels extends Omit<Pixels, 'data'> {
+  readonly data: Uint8Array | Uint8ClampedArray;
+}
+
 const isBytes = (value: unknown): value is Uint8Array | Uint8ClampedArray =>
   value instanceof Uint8Array || value instanceof Uint8ClampedArray;
 

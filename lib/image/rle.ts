@@ -112,6 +112,12 @@ export function compressRle(rle: Rle): CompressedRle {
  * @throws HrsamError ERR_ARGUMENT for text that is none, or whose counts do not add up to the size.
  */
 export function decompressRle(rle: CompressedRle): Rle {
+  if (typeof rle.counts !== 'string') {
+    throw new HrsamError('ERR_ARGUMENT', 'not a COCO run-length text', {
+      where: 'counts',
+      expected: 'a string',
+    });
+  }
   const counts: number[] = [];
   for (let at = 0; at < rle.counts.length; ) {
     let value = 0;
@@ -146,6 +152,12 @@ function eachRun(rle: Rle, visit: (begin: number, end: number) => void): void {
 
 /** @throws HrsamError ERR_ARGUMENT for run lengths that are none, or do not add up to the size. */
 export function checkRle({ size, counts }: Rle): void {
+  if (!Array.isArray(counts) || !Array.isArray(size)) {
+    throw new HrsamError('ERR_ARGUMENT', 'not run lengths', {
+      where: 'RLE',
+      expected: '{ size: [height, width], counts: […] }; for text decompressRle()',
+    });
+  }
   const [height, width] = size;
   const good = (value: number) => Number.isSafeInteger(value) && value >= 0;
   if (!good(height) || !good(width) || height * width > MAX_PIXELS) {

@@ -23,7 +23,7 @@ export interface LoadOptions {
   dtype?: Precision;
   /** The model's settings where the weights do not carry them, as an object in the authors' keywords or in ours. */
   config?: unknown;
-  /** CPU threads. Default: all. */
+  /** CPU threads of the device, and so of every model on it, until they are set again. Default: as they are, at first all. */
   threads?: number;
   /** Called while weights are read: tensors done, tensors in all. */
   onProgress?: (done: number, total: number) => void;
@@ -92,12 +92,13 @@ export class HRSAM {
     return (await this.encodeBatch([picture], options))[0]!;
   }
 
-  /** Encodes pictures together, in one run of the encoder; all are brought to the same size. */
+  /** Encodes pictures together, in one run of the encoder; all are brought to the same size. @throws as `encode` */
   async encodeBatch(pictures: readonly ImageSource[], options: EncodeOptions = {}): Promise<EncodedImage[]> {
     const { signal } = options;
     this.#checkOpen();
-    if (pictures.length === 0) throw new HrsamError('ERR_ARGUMENT', 'pictures', { expected: 'at least one' });
-    const size = this.#size(options.size);
+    if (!Array.isArray(pictures) || pictures.length === 0)
+      throw new HrsamError('ERR_ARGUMENT', 'pictures', { expected: 'a list of at least one' });
+    const size = this.checkSize(options.size);
     const decoded = await Promise.all(pictures.map((picture) => decodeImage(picture)));
     using owned = new Owned();
     const images: Tensor[] = [];
@@ -110,7 +111,7 @@ export class HRSAM {
     );
   }
 
-  /** Keeps an encoded picture in a .safetensors file. */
+  /** Keeps an encoded picture in a .safetensors file. @throws HrsamError ERR_FILE, ERR_DISPOSED */
   async saveEmbedding(image: EncodedImage, path: string): Promise<void> {
     await writeEmbedding(path, image.embedding, {
       original: image.original,
@@ -166,7 +167,8 @@ export class HRSAM {
     if (this.network.disposed) throw new HrsamError('ERR_DISPOSED', 'the model was disposed');
   }
 
-  #size(size = this.config.image.size): number {
+  /** @internal A size that `encode` takes. @throws HrsamError ERR_ARGUMENT */
+  checkSize(size = this.config.image.size): number {
     const { family, encoder, image } = this.config;
     const patch = encoder.patchSize;
     if (!Number.isInteger(size) || size < patch || size > MAX_SIZE || size % patch !== 0) {

@@ -20,6 +20,9 @@ export interface SegmentRequest extends Prompt, SegmentOptions {
   boxes?: readonly NonNullable<Prompt['box']>[];
 }
 
+/** Of the masks of one run of the decoder, at most, in the picture's size. */
+const MASK_BYTES = 2 ** 28;
+
 /** A picture after the encoder: prompt it as often as you like. Dispose it to free its embedding. */
 export class EncodedImage {
   readonly #network: Network;
@@ -104,7 +107,7 @@ export class EncodedImage {
       prompts.map((_, i) => i).filter((i) => prompts[i]!.mask),
     ];
     const results: Mask[][] = new Array(prompts.length);
-    for (const indices of kinds.filter((kind) => kind.length > 0)) {
+    for (const indices of kinds.flatMap((kind) => this.#groups(kind, multimask))) {
       const masks = await this.#decode(
         indices.map((i) => prompts[i]!),
         multimask,
@@ -115,6 +118,16 @@ export class EncodedImage {
       });
     }
     return results;
+  }
+
+  /** Prompts that are answered together: their masks, a byte a pixel before they are run lengths, take memory. */
+  #groups(indices: readonly number[], multimask: Multimask): number[][] {
+    const masks = multimask === false ? 1 : 1 + this.#network.config.decoder.multimaskOutputs;
+    const bytes = masks * this.original.height * this.original.width;
+    const count = Math.max(1, Math.floor(MASK_BYTES / bytes));
+    return Array.from({ length: Math.ceil(indices.length / count) }, (_, i) =>
+      indices.slice(i * count, (i + 1) * count),
+    );
   }
 
   async #decode(prompts: readonly Prompt[], multimask: Multimask, signal?: AbortSignal): Promise<Mask[][]> {
@@ -138,6 +151,11 @@ export class EncodedImage {
     const decoded = await this.#network.decode(inputs, signal);
     const logits = own(decoded.masks);
     const ious = (await own(decoded.ious).data()) as Float32Array;
+    if (!ious.every(Number.isFinite)) {
+      throw new HrsamError('ERR_WEIGHTS', 'the model gives values that are not finite', {
+        expected: 'finite weights, and an embedding of them',
+      });
+    }
     const low = (await logits.data()) as Float32Array;
     const perPrompt = ious.length / count;
     const ranges = prompts.map((_, p) =>

@@ -15,11 +15,17 @@ export interface NetworkOptions {
 
 const RANDOM = 'random:';
 
+/** @throws HrsamError ERR_CONFIG for settings beside a preset, which has its own */
+export function refuseConfig(config: unknown, preset: string): void {
+  if (config !== undefined)
+    throw new HrsamError('ERR_CONFIG', 'a preset has its own settings', { where: preset, actual: 'others' });
+}
+
 /** Opens weights by path, or `random:<preset>`. The caller closes the checkpoint. */
 export function openModel(weights: string, config?: unknown): Promise<Checkpoint & { config: ModelConfig }> {
-  return weights.startsWith(RANDOM)
-    ? randomWeights(weights.slice(RANDOM.length))
-    : openWeights(weights, { config });
+  if (!weights.startsWith(RANDOM)) return openWeights(weights, { config });
+  refuseConfig(config, weights);
+  return randomWeights(weights.slice(RANDOM.length));
 }
 
 /**

@@ -189,6 +189,8 @@ export async function settled<T>(
   submit: () => Submitted<T>,
   signal?: AbortSignal,
 ): Promise<T> {
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new HrsamError('ERR_ARGUMENT', 'signal', { expected: 'an AbortSignal', actual: typeof signal });
   if (signal?.aborted)
     throw new HrsamError('ERR_ABORTED', 'the request was aborted', { cause: signal.reason });
   const { promise, id } = native(submit);

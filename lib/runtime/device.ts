@@ -72,7 +72,8 @@ export class Device {
       return Device.open('cuda');
     } catch (error) {
       if (!(error instanceof HrsamError) || error.code !== 'ERR_DEVICE') throw error;
-      if (!toldAboutCpu) process.stderr.write(`hrsam: using the CPU (${error.message})\n`);
+      if (!toldAboutCpu)
+        process.stderr.write('hrsam: using the CPU (no GPU to use; `hrsam doctor` says why)\n');
       toldAboutCpu = true;
       return Device.open('cpu');
     }
@@ -95,7 +96,14 @@ export class Device {
     return native(() => this.handle.memory());
   }
 
-  /** Sets the number of CPU threads, 1 to 1024. Results do not depend on it. */
+  #threads: number | undefined;
+
+  /** CPU threads that work here: those set last, at first as many as the processor has. */
+  get threads(): number {
+    return this.#threads ?? this.info().threads;
+  }
+
+  /** Sets the number of CPU threads, 1 to 1024, of this device and all that runs on it. Results do not depend on it. */
   async setThreads(threads: number): Promise<void> {
     if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
       throw new HrsamError('ERR_ARGUMENT', 'threads', {
@@ -104,6 +112,7 @@ export class Device {
       });
     }
     await settled(this.handle, () => this.handle.setThreads(threads));
+    this.#threads = threads;
   }
 
   /** Frees working memory kept for the next run. */
@@ -113,6 +122,8 @@ export class Device {
 
   /** The arithmetic ceiling measured now, in GFLOP/s: register-resident multiply-adds on all threads. */
   async measurePeak(dtype: 'f32' | 'bf16'): Promise<number> {
+    if (dtype !== 'f32' && dtype !== 'bf16')
+      throw new HrsamError('ERR_ARGUMENT', 'dtype', { expected: 'f32 or bf16', actual: dtype });
     return settled(this.handle, () => this.handle.peak(DTYPES.indexOf(dtype)));
   }
 

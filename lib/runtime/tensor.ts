@@ -70,10 +70,13 @@ export class Tensor<T extends DType = DType> {
   }
 
   #write(data: TensorData, fits: boolean, length: string): this {
-    if (data?.constructor !== ARRAYS[this.dtype] || !fits) {
+    if (!(data instanceof ARRAYS[this.dtype]) || !fits) {
       throw new HrsamError('ERR_SHAPE', 'data of a tensor', {
         expected: `${ARRAYS[this.dtype].name} of length ${length} for ${this.dtype} [${this.shape}]`,
-        actual: data == null ? `${data}` : `${data.constructor?.name} of length ${data.length}`,
+        actual:
+          data == null
+            ? `${data}`
+            : `${(data as TensorData).constructor?.name} of length ${(data as TensorData).length}`,
       });
     }
     const buffer = this.buffer;

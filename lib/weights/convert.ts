@@ -1,3 +1,4 @@
+import { HrsamError } from '../errors.js';
 import { openWeights, type TensorEntry } from './checkpoint.js';
 import { configToMetadata, type ImageConfig, type ModelConfig } from './config.js';
 import { type FileDType, fromFloat32 } from './dtypes.js';
@@ -46,13 +47,22 @@ const readAs = async (entry: TensorEntry, dtype: FileDType): Promise<Uint8Array>
  * Writes a model's weights as a safetensors file with official names, configuration and channel order inside, so that it
  * loads without any options. One tensor is in memory at a time.
  * @param input path of a safetensors file or PyTorch checkpoint
- * @throws HrsamError as `openWeights` and `writeSafetensors`
+ * @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_CONFIG for the input and its settings; ERR_ARGUMENT for the options
  */
 export const convert = async (
   input: string,
   output: string,
   { config, channelOrder, dtype, onProgress }: ConvertOptions = {},
 ): Promise<Converted> => {
+  const oneOf = (name: string, value: unknown, known: readonly string[]) => {
+    if (value !== undefined && !known.includes(value as string))
+      throw new HrsamError('ERR_ARGUMENT', name, { expected: known.join(', '), actual: value });
+  };
+  oneOf('channelOrder', channelOrder, ['rgb', 'bgr']);
+  oneOf('dtype', dtype, Object.keys(FILE_TYPE));
+  for (const [name, path] of Object.entries({ input, output }))
+    if (typeof path !== 'string')
+      throw new HrsamError('ERR_ARGUMENT', name, { expected: 'a path', actual: path });
   const checkpoint = await openWeights(input, { config });
   try {
     const { tensors, unexpected, metadata } = checkpoint;

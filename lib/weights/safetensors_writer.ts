@@ -1,6 +1,6 @@
-import { randomUUID } from 'node:crypto';
-import { open, rename, rm } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { HrsamError } from '../errors.js';
+import { abandon, finish, targetOf } from '../files.js';
 import { elementBytes, type FileDType } from './dtypes.js';
 import { tensorBytes } from './safetensors.js';
 
@@ -99,12 +99,12 @@ export const writeSafetensors = async (
   const sorted = inOrder(tensors);
   const header = encodeHeader(sorted, metadata);
   const totalBytes = header.length + sorted.reduce((sum, tensor) => sum + byteLength(tensor), 0);
-  const partial = `${path}.${randomUUID()}.part`;
+  const target = await targetOf(path);
   const fail = (cause: unknown): never => {
     if (cause instanceof HrsamError) throw cause;
     throw new HrsamError('ERR_FILE', 'cannot be written', { where: path, cause });
   };
-  const file = await open(partial, 'wx').catch(fail);
+  const file = await open(target.partial, target.path === undefined ? 'w' : 'wx').catch(fail);
   try {
     try {
       await file.writeFile(header);
@@ -115,13 +115,13 @@ export const writeSafetensors = async (
         bytes += data.length;
         onProgress?.({ name: tensor.name, bytes, totalBytes });
       }
-      await file.sync();
+      if (target.path !== undefined) await file.sync();
     } finally {
       await file.close();
     }
-    await rename(partial, path);
+    await finish(target);
   } catch (error) {
-    await rm(partial, { force: true });
+    await abandon(target);
     fail(error);
   }
 };

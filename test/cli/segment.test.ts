@@ -1,10 +1,13 @@
-import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, lstatSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { decodeImage } from '../../lib/image/decode.js';
 import { decodeRle, decompressRle, rleArea, rleBox } from '../../lib/image/rle.js';
+import { randomWeights } from '../../lib/weights/checkpoint.js';
+import { configToMetadata } from '../../lib/weights/config.js';
+import { writeSafetensors } from '../../lib/weights/safetensors_writer.js';
 import { hrsam, hrsamJson, photograph, root, scratch } from './support.js';
 
 const path = scratch();
@@ -168,6 +171,29 @@ describe('segment', () => {
   });
 });
 
+test('a mask goes where a link points, and the link stays', async () => {
+  symlinkSync(path('target.png'), path('link.png'));
+  await hrsam(['segment', photograph, ...MODEL, '-p', '100,100', '-o', path('link.png')]);
+  expect(lstatSync(path('link.png')).isSymbolicLink()).toBe(true);
+  expect(readFileSync(path('target.png')).subarray(1, 4).toString()).toBe('PNG');
+});
+
+test('weights that are not finite', async () => {
+  await using tiny = await randomWeights('hrsam-tiny');
+  const tensors = await Promise.all(
+    [...tiny.tensors.values()].map(async (entry) => {
+      const data = (await entry.read()).slice();
+      if (entry.officialName.endsWith('patch_embed.proj.bias')) data[0] = Number.NaN;
+      return { name: entry.officialName, dtype: 'F32' as const, shape: entry.shape, data };
+    }),
+  );
+  await writeSafetensors(path('nan.safetensors'), tensors, { metadata: [configToMetadata(tiny.config)] });
+  const weights = ['-w', path('nan.safetensors'), '-d', 'cpu', '--size', '128'];
+  const { code, stderr } = await hrsam(['segment', photograph, ...weights, '-p', '100,100', '--json']);
+  expect(code).toBe(1);
+  expect(stderr).toContain('the model gives values that are not finite');
+});
+
 describe('segment refuses', () => {
   const usage: [string, string[], string][] = [
     ['no prompt', [], 'nothing to segment: give a point (-p x,y), a box (-b x0,y0,x1,y1) or a mask'],
@@ -182,6 +208,8 @@ describe('segment refuses', () => {
     ['a box of three', ['-b', '1,2,3'], 'Expected x0,y0,x1,y1'],
     ['another dtype', ['-p', '1,1', '--dtype', 'f64'], 'Allowed choices are f32, bf16, fp8.'],
     ['no threads', ['-p', '1,1', '--threads', '0'], 'Expected a whole number from 1.'],
+    ['a mask that is no PNG', ['-p', '1,1', '-o', 'm.jpg'], 'masks are PNG files, not .jpg'],
+    ['an overlay of no known kind', ['-p', '1,1', '--overlay', 'o.tiff'], 'overlays are .png, .jpg or .webp'],
     ['an unknown option', ['-p', '1,1', '--frobnicate'], "unknown option '--frobnicate'"],
   ];
   test.each(usage)('%s, with exit code 2', async (_, args, message) => {
@@ -193,6 +221,9 @@ describe('segment refuses', () => {
 
   test('what is wrong with files, prompts and devices, with exit code 1', async () => {
     writeFileSync(path('not.png'), 'not a picture');
+    const [config, pipe] = [path('config.json'), path('pipe')];
+    writeFileSync(config, '{}');
+    execFileSync('mkfifo', [pipe]);
     const cases: [string[], string][] = [
       [[path('none.png'), '-p', '1,1'], 'there is no such file'],
       [[path('not.png'), '-p', '1,1'], 'not a readable picture'],
@@ -203,6 +234,15 @@ describe('segment refuses', () => {
       [[photograph, '-p', '1,1', '-w', 'random:none'], 'there is no preset none'],
       [[photograph, '-p', '1,1', '-w', path('none.pth')], 'none.pth: does not exist'],
       [[photograph, '-p', '1,1', '-o', path('no/such/mask.png')], 'there is no such folder'],
+      [
+        [photograph, '-p', '1,1', '-o', path('a.png'), '--overlay', path('a.png')],
+        'two outputs have one name',
+      ],
+      [
+        [photograph, '-p', '1,1', '-w', 'random:hrsam-tiny', '--config', config],
+        'a preset has its own settings',
+      ],
+      [[pipe, '-p', '1,1'], 'not a regular file'],
     ];
     for (const [args, message] of cases) {
       const { code, stdout, stderr } = await hrsam(['segment', ...MODEL, ...args]);

@@ -100,6 +100,18 @@ describe('hrsam eval', () => {
     expect(result.stdout).toBe('');
   });
 
+  it('what could not be judged at all ends with code 1, and a size that is none before the work', async () => {
+    const empty = sample();
+    empty.json('index.json', [{ image: 'none.jpg', mask: 'none.png' }]);
+    const model = ['eval', 'random:hrsam-tiny', '-d', 'cpu'];
+    const none = await hrsam([...model, '--data', empty.folder, '--size', '128']);
+    expect(none.code).toBe(1);
+    expect(none.stderr).toContain('no object could be judged');
+    const odd = await hrsam([...model, '--data', files.folder, '--size', '128,130']);
+    expect([odd.code, odd.stdout]).toEqual([1, '']);
+    expect(odd.stderr).toContain('a multiple of 16');
+  });
+
   it('data that are no data set end with code 1', async () => {
     const result = await hrsam(['eval', '--baseline', 'box', '--data', done.folder, '--format', 'coco']);
     expect([result.code, result.stdout]).toEqual([1, '']);

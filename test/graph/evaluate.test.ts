@@ -3,6 +3,7 @@ import { evaluate } from '../../lib/graph/evaluate.js';
 import { Graph } from '../../lib/graph/graph.js';
 import { activation } from '../../lib/graph/ops/activation.js';
 import { add } from '../../lib/graph/ops/add.js';
+import { cast } from '../../lib/graph/ops/cast.js';
 import { linear } from '../../lib/graph/ops/linear.js';
 import { Device } from '../../lib/runtime/device.js';
 
@@ -22,6 +23,19 @@ describe('evaluate', () => {
     );
     expect([...(await y!.data())]).toEqual([1, -1, 4, -1]);
     expect([...(await z!.data())]).toEqual([2, 0, 8, 0]);
+  });
+
+  it('refuses what is no value of the graph', async () => {
+    const argumentError = expect.objectContaining({ name: 'HrsamError', code: 'ERR_ARGUMENT' });
+    const x = device.tensor([2], 'u8', Buffer.from([1, 2])); // a Buffer is a Uint8Array
+    const other = new Graph().input('x', [2], 'u8');
+    for (const build of [() => ({ y: other }), () => ({ y: undefined }), async () => ({}), () => ({ y: x })])
+      await expect(evaluate({ x }, build as never)).rejects.toEqual(argumentError);
+    const graph = new Graph();
+    const own = graph.input('x', [2, 2]);
+    expect(() => activation(graph, other, 'relu')).toThrow(argumentError);
+    expect(() => activation(graph, own, 'none of them' as never)).toThrow(argumentError);
+    expect(() => cast(graph, own, 'zz' as never)).toThrow(argumentError);
   });
 
   it('refuses a second meaning of a name, and more than six dimensions', () => {

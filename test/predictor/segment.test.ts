@@ -153,6 +153,17 @@ describe.each(['hrsam-tiny', 'hrsam++-tiny', 'sam-tiny'])('segment, %s', (preset
     expect(error.code).toBe('ERR_ABORTED');
   });
 
+  it('answers many prompts of a large picture in groups, each as alone', async () => {
+    using large = await model.encode(picture(5000, 6000));
+    const prompts = Array.from({ length: 11 }, (_, i): Prompt => ({ points: [[500 * i, 450 * i]] }));
+    const together = await large.segment(prompts);
+    expect(together).toHaveLength(prompts.length);
+    for (const i of [0, 7, 10]) {
+      const alone = await large.segment(prompts[i]!);
+      expect(together[i]!.map(contents)).toEqual(alone.map(contents));
+    }
+  });
+
   it('refuses a disposed picture', async () => {
     const other = await model.encode(picture(32, 32));
     expect(other.disposed).toBe(false);

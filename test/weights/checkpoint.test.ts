@@ -259,6 +259,16 @@ describe('convert', () => {
     );
   });
 
+  it.each([
+    [{ channelOrder: 'xyz' }, 'channelOrder'],
+    [{ dtype: 'f8' }, 'dtype'],
+  ])('refuses %j', async (options, message) => {
+    const error = await rejection(
+      convert(at('tiny.pth'), at('never.safetensors'), options as ConvertOptions),
+    );
+    expect([error.code, error.message]).toEqual(['ERR_ARGUMENT', expect.stringContaining(message)]);
+  });
+
   it('leaves no output when the input is wrong', async () => {
     await rejection(convert(at('tiny.pth'), at('never.safetensors')));
     expect((await rejection(openCheckpoint(at('never.safetensors')))).code).toBe('ERR_FILE');

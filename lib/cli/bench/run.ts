@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { HrsamError } from '../../errors.js';
@@ -10,9 +10,9 @@ import { writeSafetensors } from '../../weights/safetensors_writer.js';
 import type { BenchOptions } from '../bench.js';
 import { interruption, throwIfInterrupted } from '../interrupt.js';
 import { readConfig } from '../options.js';
-import { formatBytes, formatMs, print, printJson, table } from '../output.js';
+import { checkOutputs, formatBytes, formatMs, print, printJson, table, writeOutput } from '../output.js';
 import { progressBar } from '../progress.js';
-import { benchDocument, processor } from './document.js';
+import { type BenchDocument, benchDocument, processor } from './document.js';
 import type { BenchRow } from './measure.js';
 import type { Part } from './parts.js';
 
@@ -36,8 +36,10 @@ export async function runBench(options: BenchOptions): Promise<void> {
   const dtypes = options.dtype ? [options.dtype] : (['f32', 'bf16'] as const);
   if (options.dtype === 'fp8' && !options.only.includes('encoder'))
     throw new HrsamError('ERR_ARGUMENT', 'fp8', { expected: '--only encoder', actual: options.only });
+  const { output } = options;
+  await checkOutputs(output);
   const folder = await mkdtemp(join(tmpdir(), 'hrsam-bench-'));
-  const rows: BenchRow[] = [];
+  let rows: BenchRow[] = output === undefined ? [] : await earlierRows(output);
   let failure: unknown;
   try {
     const common = { device: device.name, threads: options.threads };
@@ -63,7 +65,11 @@ export async function runBench(options: BenchOptions): Promise<void> {
     for (const [i, part] of parts.entries()) {
       bar.update(i, parts.length);
       try {
-        rows.push(...(await measureApart(part)));
+        rows = [...rows, ...(await measureApart(part))];
+        if (output !== undefined) {
+          const document = benchDocument(device, rows, options.threads);
+          await writeOutput(output, `${JSON.stringify(document, null, 2)}\n`);
+        }
       } catch (error) {
         throwIfInterrupted();
         failure ??= error;
@@ -76,6 +82,15 @@ export async function runBench(options: BenchOptions): Promise<void> {
   if (options.json) printJson(benchDocument(device, rows, options.threads));
   else show(rows);
   if (failure) throw failure;
+}
+
+/** The rows of a document that this run has begun. */
+async function earlierRows(path: string): Promise<BenchRow[]> {
+  const run = process.env.HRSAM_BENCH_RUN;
+  const document = await readFile(path, 'utf8')
+    .then((text) => JSON.parse(text) as Partial<BenchDocument>)
+    .catch(() => undefined); // there is none, or it is something else
+  return run !== undefined && document?.run === run ? (document.rows ?? []) : [];
 }
 
 /** At what sizes and in what batches an encoder is measured. */

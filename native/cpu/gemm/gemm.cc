@@ -127,6 +127,9 @@ void pack_rows(const float* from, int64_t lda, int64_t rows, int64_t depth, Spli
 template <class T>
 constexpr bool kPacksRows = false;
 #endif
+// Done before lines that are asked for are there.
+template <class T>
+constexpr bool kShortTiles = kPacksRows<T> && sizeof(T) == sizeof(bf16);
 
 // What an A multiplied as T is in memory.
 template <class T>
@@ -206,7 +209,7 @@ class Product {
           static_cast<const float*>(call_.packed) + panel_offset(packing_, call_.k, chunk, panel);
       for (int64_t row = rows.begin; row < rows.end; row += kRows) {
         const int64_t count = smaller(kRows, rows.end - row);
-        if (last && !kPacksRows<T>) {  // with tiles, what takes time are such lines
+        if (last && !kShortTiles<T>) {
           prefetch(call_.out, call_.out_type, call_.n, row, count, column, columns);
           if (call_.residual != nullptr)
             prefetch(call_.residual, call_.residual_type, call_.n, row % call_.residual_rows, count,

@@ -79,7 +79,13 @@ int device_set_threads(hrsam_device*, int32_t threads, hrsam_error* error) {
 
 void device_memory(hrsam_device* device, hrsam_memory_info* info) { device->memory.report(info); }
 
-void device_trim(hrsam_device* device) { device->memory.trim(); }
+void device_trim(hrsam_device* device) {
+  hrsam_error error;
+  guarded(&error, [&] {
+    device->memory.trim();
+    return 0;
+  });  // a GPU that failed has nothing to give back
+}
 
 int device_peak(hrsam_device* device, int32_t dtype, double* gflops, hrsam_error* error) {
   return guarded(error, [&] {
@@ -101,12 +107,13 @@ int buffer_create(hrsam_device* device, uint64_t bytes, hrsam_buffer** buffer, h
 
 int buffer_wrap(hrsam_device* device, const void* data, uint64_t bytes, hrsam_buffer** buffer,
                 hrsam_error* error) {
-  const int status = buffer_create(device, bytes, buffer, error);
+  hrsam_buffer* created = nullptr;
+  const int status = buffer_create(device, bytes, &created, error);
   if (status != 0) return status;
+  std::unique_ptr<hrsam_buffer> made(created);
   return guarded(error, [&] {
-    std::unique_ptr<hrsam_buffer> made(*buffer);
     device->transfers.upload(made->data(), data, bytes);
-    made.release();
+    *buffer = made.release();
     return 0;
   });
 }

@@ -26,6 +26,9 @@ uint64_t budget() {
 
 Memory::Memory(int ordinal) : ordinal_(ordinal), budget_(budget()) {}
 
+// At a process's end the driver may be gone already, and the memory with it.
+Memory::~Memory() { free_kept(); }
+
 // Coarser where blocks are large, so that sizes that nearly match share a block.
 size_t Memory::rounded(size_t bytes) {
   const size_t unit = bytes >= (size_t{16} << 20)  ? size_t{2} << 20
@@ -40,7 +43,7 @@ void* Memory::take(MemoryKind kind, size_t bytes) {
   const size_t size = rounded(bytes);
   std::lock_guard<std::mutex> lock(mutex_);
   void* data = nullptr;
-  const auto found = kept_.lower_bound(size);
+  const auto found = kept_.lower_bound({size, nullptr});
   if (found != kept_.end() && found->first == size) {
     data = found->second;
     kept_.erase(found);

@@ -6,8 +6,10 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "op.h"
@@ -22,7 +24,7 @@ namespace hrsam::cuda {
 class Memory {
  public:
   explicit Memory(int ordinal);
-  ~Memory() { trim(); }
+  ~Memory();
   void* take(MemoryKind kind, size_t bytes);
   void give_back(MemoryKind kind, void* data, size_t bytes);
   void trim();
@@ -35,7 +37,9 @@ class Memory {
   const int ordinal_;
   const uint64_t budget_;
   mutable std::mutex mutex_;
-  std::multimap<size_t, void*> kept_;  // by rounded size
+  // By rounded size, then address: equal requests in turn get the same blocks, whatever order they
+  // were given back in, and recorded programs know them.
+  std::set<std::pair<size_t, void*>> kept_;
   uint64_t live_[3] = {}, kept_bytes_ = 0, peak_ = 0;
 };
 

@@ -37,6 +37,8 @@ constexpr size_t kPlainSharedBytes = 48 << 10;
 #ifdef HRSAM_GPU
 
 inline void check_launch(cudaError_t status) {
+  if (status == cudaErrorMemoryAllocation)
+    plan::fail("ERR_OUT_OF_MEMORY", "cuda: the GPU's memory is full: no room for a kernel");
   if (status != cudaSuccess)
     plan::fail("ERR_DEVICE", "cuda: a kernel cannot be launched: %s (%s)",
                cudaGetErrorString(status), cudaGetErrorName(status));

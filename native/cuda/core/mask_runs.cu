@@ -38,6 +38,7 @@ struct Summary {
   int64_t first;  // of its positions among all masks'
   int32_t box[4];
   uint32_t begins;
+  uint32_t unused;  // no byte that is copied is unwritten
 };
 
 struct Masks {
@@ -136,7 +137,7 @@ __global__ void __launch_bounds__(kSumThreads)
     if (part.left < sum.left) sum.left = part.left;
     if (part.right > sum.right) sum.right = part.right;
   }
-  Summary made{sum.area, 0, {}, sum.cell.begins};
+  Summary made{sum.area, 0, {}, sum.cell.begins, 0};
   if (sum.area > 0) {
     made.box[0] = sum.left;
     made.box[1] = sum.cell.top;

@@ -48,7 +48,8 @@ __global__ void __launch_bounds__(kThreads) mma_kernel(float* out, int rounds) {
 
 double measure_peak(hrsam_device* device, DType dtype) {
   const bool is_bf16 = dtype == DType::bf16;
-  const int blocks = 8 * device->processors;
+  gpu::select(device->ordinal);
+  const int blocks = 24 * device->processors;  // whole rounds of whatever number is resident
   DeviceBlock out(device, MemoryKind::cached,
                   sizeof(float) * kThreads * static_cast<size_t>(blocks));
   const cudaStream_t stream = device->streams[0];

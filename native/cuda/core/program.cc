@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cinttypes>
+#include <cstring>
 #include <thread>
 
 #include "../../plan/check_value.h"
@@ -28,6 +29,14 @@ void run_step(const hrsam_program& program, const hrsam_program::Step& step,
   void* result = addresses[static_cast<size_t>(step.result)];
   if (program.values[static_cast<size_t>(step.result)].elements() > 0)
     step.op->run(Run{stream, operands.data(), result, workspace});
+}
+
+// Where an error is on its way already.
+void wait_quietly(cudaStream_t stream) {
+  try {
+    gpu::wait(stream);
+  } catch (const plan::Failure&) {
+  }
 }
 
 class ProgramBuilder {
@@ -133,7 +142,12 @@ class ProgramBuilder {
     DeviceBlock workspace;
     if (step.op->workspace > 0)
       workspace = DeviceBlock(device_, MemoryKind::cached, step.op->workspace);
-    run_step(*program_, step, program_->constants, workspace.as<void>(), compiler_.stream());
+    try {
+      run_step(*program_, step, program_->constants, workspace.as<void>(), compiler_.stream());
+    } catch (...) {
+      wait_quietly(compiler_.stream());  // part of it may run
+      throw;
+    }
     gpu::wait(compiler_.stream());  // the op and its workspace go
     program_->folded.push_back(std::move(block));
   }
@@ -169,7 +183,7 @@ gpu::Graph& recording_for(hrsam_run& run) {
       for (const auto& step : run.program->steps)
         run_step(*run.program, step, run.addresses, workspace_of(run), stream);
     } catch (...) {
-      gpu::end_recording(stream);  // the stream must be usable again
+      gpu::abandon_recording(stream);  // it must be usable again
       throw;
     }
     if (recordings.size() == kRecordings) recordings.erase(recordings.begin());
@@ -178,6 +192,18 @@ gpu::Graph& recording_for(hrsam_run& run) {
     std::rotate(found, found + 1, recordings.end());
   }
   return *recordings.back().graph;
+}
+
+// Kernels' code, stacks and graphs take memory of the GPU as well, which kept blocks may fill.
+void launch_recording(hrsam_run& run, cudaStream_t stream) {
+  try {
+    recording_for(run).launch(stream);
+  } catch (const plan::Failure& failure) {
+    if (std::strcmp(failure.error.code, "ERR_OUT_OF_MEMORY") != 0) throw;
+    run.program->device->memory.trim();
+    recording_for(run).launch(stream);
+  }
+  run.launched = true;
 }
 
 // Whether the run is over, after a while of looking.
@@ -228,13 +254,12 @@ bool step_run(hrsam_run* run) {
   const cudaStream_t stream = run->program->device->streams[run->stream];
   gpu::select(run->program->device->ordinal);
   if (gpu::can_record()) {
-    if (!run->launched) recording_for(*run).launch(stream);
-    run->launched = true;
+    if (!run->launched) launch_recording(*run, stream);
     return !watch(stream);
   }
   if (run->next < steps.size()) {
+    run->launched = true;  // part of a step that fails may run
     run_step(*run->program, steps[run->next++], run->addresses, workspace_of(*run), stream);
-    run->launched = true;
   }
   if (run->next < steps.size()) return true;
   return !watch(stream);
@@ -245,12 +270,7 @@ bool step_run(hrsam_run* run) {
 hrsam_run::~hrsam_run() {
   hrsam_device* device = program->device;
   if (stream < 0) return;
-  if (launched) {
-    try {
-      hrsam::cuda::gpu::wait(device->streams[stream]);  // nothing may use the arena any more
-    } catch (const hrsam::plan::Failure&) {
-      // The step that asked has reported it.
-    }
-  }
+  // Nothing may use the arena any more; what goes wrong, the step that asked has reported.
+  if (launched) hrsam::cuda::wait_quietly(device->streams[stream]);
   device->busy[stream] = false;
 }

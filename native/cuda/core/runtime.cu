@@ -204,8 +204,15 @@ bool can_record() {
 }
 
 void begin_recording(cudaStream_t stream) {
-  // Other threads may allocate meanwhile.
-  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "recording a program");
+  // Other threads may allocate meanwhile, and a kernel's first launch loads its code.
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "recording a program");
+}
+
+void abandon_recording(cudaStream_t stream) {
+  cudaGraph_t graph = nullptr;
+  cudaStreamEndCapture(stream, &graph);
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  cudaGetLastError();  // what went wrong is known already
 }
 
 std::unique_ptr<Graph> end_recording(cudaStream_t stream) {

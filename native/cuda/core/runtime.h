@@ -62,5 +62,7 @@ class Graph {
 bool can_record();
 void begin_recording(cudaStream_t stream);
 std::unique_ptr<Graph> end_recording(cudaStream_t stream);
+// Leaves it without a result, whatever state it is in.
+void abandon_recording(cudaStream_t stream);
 
 }  // namespace hrsam::cuda::gpu

@@ -243,6 +243,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
     settle(own.logits);
     float shrink[2];
     own.soften(at.scale, unit.keys - tile * H::kKeys, shrink);
+    finish_first(own.total[0] + own.total[1]);
     wait_for_products<0>();
     settle(own.sums);
     if (tile > 0 && speaks) arrive(shared.empty + before.index);

@@ -78,5 +78,6 @@ bool is_done(cudaStream_t) { return true; }
 bool can_record() { return false; }
 void begin_recording(cudaStream_t) {}
 std::unique_ptr<Graph> end_recording(cudaStream_t) { return nullptr; }
+void abandon_recording(cudaStream_t) {}
 
 }  // namespace hrsam::cuda::gpu
