@@ -41,6 +41,18 @@ export function taughtRecipe(
 ): DistillRecipe {
   const [{ config, shape }] = stores as [EmbeddingStore];
   const { prompt, decoder } = config;
+  const { encoder } = recipe.model;
+  const channels = 'outDim' in encoder ? encoder.outDim : encoder.outChans;
+  if (channels !== prompt.embedDim)
+    throw new HrsamError(
+      'ERR_CONFIG',
+      "channels of the student's embedding, which the teacher's decoder reads",
+      {
+        where,
+        expected: `${prompt.embedDim} (model.backbone.final_embed_dim)`,
+        actual: channels,
+      },
+    );
   const model = validateConfig(
     { ...recipe.model, prompt, decoder },
     `${where}: model, with the teacher's decoder`,

@@ -14,7 +14,7 @@ import { Mixture, type Sample } from '../../lib/train/samples/mixture.js';
 import { prefetch } from '../../lib/train/samples/prefetch.js';
 import { SceneSource } from '../../lib/train/samples/scene_source.js';
 import { type LabelledObject, measure, type SampleSource } from '../../lib/train/samples/source.js';
-import { codeOf } from '../support/errors.js';
+import { codeOf, errorOf } from '../support/errors.js';
 import { discSet } from '../support/sets.js';
 
 type Rgb = readonly [number, number, number];
@@ -359,6 +359,17 @@ describe('FolderSource', () => {
     const source = await FolderSource.open(await brokenSet('hopeless', false));
     const mixed = new Mixture([{ source, weight: 1 }], { seed: 1, size: 32 });
     expect(await codeOf(() => mixed.sample(0))).toBe('ERR_FILE');
+  });
+
+  it('says that none of a set can be used, whatever others hold', async () => {
+    const hopeless = await FolderSource.open(await brokenSet('hopeless', false));
+    const good = await FolderSource.open(join(root, 'red'));
+    const sources = [hopeless, good].map((source) => ({ source, weight: 1 }));
+    const mixed = new Mixture(sources, { seed: 1, size: 32 });
+    const error = await errorOf(async () => {
+      for (let k = 0; k < 100; k++) await mixed.sample(k);
+    });
+    expect([error.code, error.message]).toEqual(['ERR_FILE', expect.stringContaining('none of its entries')]);
   });
 
   it.each(['{}', '[]', '[{', ''])('refuses the index %o', async (text) => {

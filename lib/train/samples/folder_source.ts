@@ -44,7 +44,10 @@ export class FolderSource implements SampleSource {
     return this.list.entries.length;
   }
 
+  /** @throws HrsamError ERR_FILE once every entry has turned out unusable */
   async draw(draws: Draws, others = 0): Promise<LabelledObject | undefined> {
+    if (this.#corrupt.size === this.size)
+      throw new HrsamError('ERR_FILE', 'none of its entries can be used', { where: this.list.path });
     const i = draws.below(this.size);
     const wanted = others > 0 ? someOf(draws, this.#companions(i), others) : [];
     const object = await this.#attempt(i);

@@ -32,9 +32,8 @@ HRSAM_INLINE Packing packing_of(int64_t n, int64_t k) {
   // A panel's chunk, 36 KB at most, and the rows of A stay in a first-level cache of 48 KB. Short
   // chunks also keep sums accurate: in one chain of k additions the rounding errors of a decoder's
   // f32 logits were twice those of chains of 256.
-  constexpr int64_t kChunkBytes = sizeof(T) > 4                     ? 1536
-                                  : Tile<T>::kVectors * kWidth > 32 ? 768
-                                                                    : 1024;
+  constexpr int64_t kChunkBytes =
+      Tile<T>::kVectors * kWidth > 32 || packing_parts<T>() > 1 ? 768 : 1024;
   Packing p;
   p.step = Multiply<T>::kStep;
   p.chunks = divide_up(k * static_cast<int64_t>(sizeof(T)), kChunkBytes);
