@@ -124,7 +124,7 @@ describe('a distillation', () => {
       { model: { backbone: { ...tinyDistillation.model.backbone, final_embed_dim: 32 } } },
       {},
       'ERR_CONFIG',
-      'outDim',
+      'final_embed_dim',
     ],
     ['pictures that nobody embedded', {}, { data: [at('other')] }, 'ERR_FILE', 'no embedding of a picture'],
     ['another task', { task: 'finetune' }, {}, 'ERR_CONFIG', 'task; expected distill; got finetune'],
