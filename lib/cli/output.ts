@@ -1,5 +1,5 @@
-import { stat } from 'node:fs/promises';
 import { dirname, extname, resolve } from 'node:path';
+import { isFolder } from '../data/files.js';
 import { HrsamError } from '../errors.js';
 
 export { writeWhole as writeOutput } from '../files.js';
@@ -27,8 +27,6 @@ export async function checkOutputs(...paths: (string | undefined)[]): Promise<vo
     const same = given.slice(0, i).some((other) => resolve(other) === resolve(path));
     if (same) throw new HrsamError('ERR_FILE', 'two outputs have one name', { where: path });
     const folder = dirname(path);
-    const isFolder = async (name: string) =>
-      (await stat(name).catch(() => undefined))?.isDirectory() ?? false;
     if (!(await isFolder(folder))) {
       throw new HrsamError('ERR_FILE', 'cannot be written: there is no such folder', { where: path });
     }

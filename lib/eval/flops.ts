@@ -1,7 +1,7 @@
 import { totalFlops } from '../graph/cost.js';
 import { Graph } from '../graph/graph.js';
 import { maskLogits } from '../model/model.js';
-import { TOKEN_BUCKET } from '../predictor/network.js';
+import { TOKEN_BUCKET } from '../predictor/prompts.js';
 import type { ModelConfig } from '../weights/config.js';
 
 /** FLOPs of answering a click that has a mask before it: prompt encoder and mask decoder, for a square input of `size`. */

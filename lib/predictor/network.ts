@@ -9,16 +9,13 @@ import { computeType, type Precision } from '../model/layers.js';
 import { encoder, maskLogits } from '../model/model.js';
 import type { Device } from '../runtime/device.js';
 import type { Program } from '../runtime/program.js';
+import { ProgramCache } from '../runtime/programs.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { ImageConfig, ModelConfig } from '../weights/config.js';
 import type { WeightStore } from '../weights/store.js';
-import { ProgramCache } from './programs.js';
 
 /** Encoders hold nothing but a folded position table each, decoders are small: this many shapes stay compiled. */
 const KEPT_PROGRAMS = 24;
-
-/** How many tokens programs are compiled for: multiples of this; what is left over is masked out exactly. */
-export const TOKEN_BUCKET = 8;
 
 export interface PreprocessSizes {
   /** (h, w) after resizing. */

@@ -2,7 +2,9 @@ import { HrsamError } from '../errors.js';
 import type { Size } from '../image/resize.js';
 import { scaleCoordinates } from '../image/resize.js';
 import { LABEL } from '../model/prompt_encoder.js';
-import { TOKEN_BUCKET } from './network.js';
+
+/** How many tokens programs are compiled for: multiples of this; what is left over is masked out exactly. */
+export const TOKEN_BUCKET = 8;
 
 /** One prompt: clicks, a box, an earlier mask, in any combination. Coordinates in pixels of the original picture. */
 export interface Prompt {

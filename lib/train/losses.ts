@@ -33,12 +33,6 @@ export function distillationLoss(config: ModelConfig, shape: BatchShape, compute
   };
 }
 
-/** Logits (P, 1, h, w), enlarged to the labels' size, against labels (P, 1, H, W): the published fine-tuning's loss (P). */
-export function maskLoss(graph: Graph, logits: Value, labels: Value): Value {
-  const [, , height, width] = labels.shape as [number, number, number, number];
-  return focalLoss(graph, bilinearResize(graph, logits, [height, width], false), labels);
-}
-
 export interface ClickShape extends BatchShape {
   /** Points of each prompt, padding included. */
   tokens: number;

@@ -15,7 +15,7 @@ Napi::Value devices(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
     const hrsam_backend* found = backend(info[0].As<Napi::String>().Utf8Value().c_str());
-    BackendError failure{};
+    Failure failure{};
     const int32_t count = found->device_count(&failure.error);
     if (count < 0) throw failure;
     Napi::Array list = Napi::Array::New(env);

@@ -2,8 +2,6 @@
 
 #include <dlfcn.h>
 
-#include <cstdarg>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -12,16 +10,6 @@
 #include "../cpu/core/backend.h"
 
 namespace hrsam {
-
-void fail(const char* code, const char* format, ...) {
-  BackendError failure{};
-  std::snprintf(failure.error.code, sizeof(failure.error.code), "%s", code);
-  va_list arguments;
-  va_start(arguments, format);
-  std::vsnprintf(failure.error.message, sizeof(failure.error.message), format, arguments);
-  va_end(arguments);
-  throw failure;
-}
 
 namespace {
 

@@ -1,19 +1,16 @@
 // Finds the backends: the CPU one is linked in, the CUDA one is a library beside the addon.
 #pragma once
 
+#include "../plan/failure.h"
 #include "hrsam_backend.h"
 
 namespace hrsam {
 
-// Throws BackendError for an unknown kind or one that cannot be used here, saying what was looked
-// for and found.
+using plan::fail;
+using plan::Failure;
+
+// Throws Failure for an unknown kind or one that cannot be used here, saying what was looked for
+// and found.
 const hrsam_backend* backend(const char* kind);
-
-struct BackendError {
-  hrsam_error error;
-};
-
-[[noreturn]] void fail(const char* code, const char* format, ...)
-    __attribute__((format(printf, 2, 3)));
 
 }  // namespace hrsam

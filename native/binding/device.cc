@@ -13,7 +13,7 @@ std::shared_ptr<Memory> allocate(const std::shared_ptr<Worker>& worker, uint64_t
   auto memory = std::make_shared<Memory>();
   memory->worker = worker;
   memory->bytes = bytes;
-  BackendError failure{};
+  Failure failure{};
   if (worker->backend()->buffer_create(worker->device(), bytes, &memory->buffer, &failure.error) !=
       0)
     throw failure;
@@ -107,7 +107,7 @@ Napi::Value DeviceHandle::map_file(const Napi::CallbackInfo& info) {
     memory->worker = worker_;
     memory->file = std::make_shared<MappedFile>(path.c_str());
     memory->bytes = memory->file->bytes;
-    BackendError failure{};
+    Failure failure{};
     if (worker_->backend()->buffer_wrap(worker_->device(), memory->file->data, memory->bytes,
                                         &memory->buffer, &failure.error) != 0)
       throw failure;

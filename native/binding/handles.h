@@ -14,7 +14,7 @@ namespace hrsam {
 // A file mapped read-only.
 class MappedFile {
  public:
-  explicit MappedFile(const char* path);  // throws BackendError
+  explicit MappedFile(const char* path);  // throws Failure
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
@@ -87,12 +87,12 @@ class ProgramHandle : public Napi::ObjectWrap<ProgramHandle> {
   std::shared_ptr<Compiled> compiled_;
 };
 
-// Runs f, turning BackendError into the JavaScript error.
+// Runs f, turning Failure into the JavaScript error.
 template <class F>
 auto guarded(Napi::Env env, F&& f) {
   try {
     return f();
-  } catch (const BackendError& failure) {
+  } catch (const Failure& failure) {
     throw to_js(env, failure.error);
   }
 }

@@ -46,7 +46,7 @@ std::shared_ptr<Worker> Worker::open(const std::string& kind, int32_t ordinal) {
 }
 
 Worker::Worker(const hrsam_backend* backend, int32_t ordinal) : backend_(backend) {
-  BackendError failure{};
+  Failure failure{};
   if (backend_->device_open(ordinal, &device_, &failure.error) != 0) throw failure;
   thread_ = std::thread([this] { loop(); });
 }

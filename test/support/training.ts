@@ -1,7 +1,9 @@
+import { bilinearResize } from '../../lib/graph/ops/bilinear_resize.js';
+import { focalLoss } from '../../lib/graph/ops/focal_loss.js';
 import { slice } from '../../lib/graph/ops/slice.js';
 import { encoder, maskLogits } from '../../lib/model/model.js';
 import type { Loss } from '../../lib/train/gradient_program.js';
-import { type BatchShape, maskLoss } from '../../lib/train/losses.js';
+import type { BatchShape } from '../../lib/train/losses.js';
 import type { ModelConfig } from '../../lib/weights/config.js';
 
 /** One published fine-tuning step: mask 0 for points, and the logits before if `refine`, against labels. */
@@ -24,6 +26,7 @@ export function segmentationLoss(
     );
     const logits = slice(graph, masks, 1, 0, 1);
     const labels = graph.input('labels', [batch, 1, height, width]);
-    return { loss: maskLoss(graph, logits, labels), outputs: { logits } };
+    const enlarged = bilinearResize(graph, logits, [height, width], false);
+    return { loss: focalLoss(graph, enlarged, labels), outputs: { logits } };
   };
 }

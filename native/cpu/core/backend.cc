@@ -4,35 +4,18 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 #include <string>
 #include <thread>
 
+#include "../../plan/guarded.h"
 #include "device.h"
 #include "memory.h"
 #include "program.h"
 
 using hrsam::cpu::Block;
-using hrsam::plan::Failure;
+using hrsam::plan::guarded;
 
 namespace {
-
-// Runs f; an exception becomes `error` and `failed` is returned.
-template <class F>
-int guarded(hrsam_error* error, F&& f, int failed = 1) {
-  try {
-    return f();
-  } catch (const Failure& failure) {
-    *error = failure.error;
-  } catch (const std::bad_alloc&) {
-    std::snprintf(error->code, sizeof(error->code), "ERR_OUT_OF_MEMORY");
-    std::snprintf(error->message, sizeof(error->message), "out of memory");
-  } catch (const std::exception& exception) {
-    std::snprintf(error->code, sizeof(error->code), "ERR_INTERNAL");
-    std::snprintf(error->message, sizeof(error->message), "%s", exception.what());
-  }
-  return failed;
-}
 
 int default_threads() { return std::max(1u, std::thread::hardware_concurrency()); }
 

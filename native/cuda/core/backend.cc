@@ -3,8 +3,8 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
-#include <new>
 
+#include "../../plan/guarded.h"
 #include "hrsam_backend.h"
 #include "mask_runs.h"
 #include "peak.h"
@@ -14,25 +14,9 @@ namespace gpu = hrsam::cuda::gpu;
 using hrsam::cuda::DeviceBlock;
 using hrsam::cuda::MemoryKind;
 using hrsam::plan::fail;
+using hrsam::plan::guarded;
 
 namespace {
-
-// Runs f; an exception becomes `error` and `failed` is returned.
-template <class F>
-int guarded(hrsam_error* error, F&& f, int failed = 1) {
-  try {
-    return f();
-  } catch (const hrsam::plan::Failure& failure) {
-    *error = failure.error;
-  } catch (const std::bad_alloc&) {
-    std::snprintf(error->code, sizeof(error->code), "ERR_OUT_OF_MEMORY");
-    std::snprintf(error->message, sizeof(error->message), "out of memory");
-  } catch (const std::exception& exception) {
-    std::snprintf(error->code, sizeof(error->code), "ERR_INTERNAL");
-    std::snprintf(error->message, sizeof(error->message), "%s", exception.what());
-  }
-  return failed;
-}
 
 void check_ordinal(int32_t ordinal) {
   const int count = gpu::device_count();

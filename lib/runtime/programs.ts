@@ -1,4 +1,4 @@
-import type { Program } from '../runtime/program.js';
+import type { Program } from './program.js';
 
 /** Compiled programs by key, the least recently used one dropped beyond a bound. */
 export class ProgramCache {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ProgramCache } from '../../lib/predictor/programs.js';
 import type { Program } from '../../lib/runtime/program.js';
+import { ProgramCache } from '../../lib/runtime/programs.js';
 
 /** Stands for compiled programs; remembers what was compiled and disposed. */
 class Compiler {
