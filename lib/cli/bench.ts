@@ -55,7 +55,7 @@ export function benchCommand(): Command {
     .option('--json', 'print rows as JSON')
     .option(
       '-o, --output <json>',
-      'write the JSON to a file, after each part, after what is there of the same run',
+      'write the JSON to a file, after each part; rows of the same run stay there',
     )
     .addOption(command.createOption('--part <json>', 'one part, in this process').hideHelp())
     .addHelpText('after', HELP)

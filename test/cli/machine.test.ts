@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { hrsam, hrsamJson, root } from './support.js';
@@ -104,6 +104,22 @@ describe('bench', () => {
     expect(stderr).toMatch(/expected 224 × 224; got 128 × 128\n/);
     expect(stderr).toContain('the process that measured encoder ended with 1');
     expect(JSON.parse(stdout).rows).toHaveLength(1);
+  });
+
+  test('-o: the parts of one run in one document, each once, and another run anew', async () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'hrsam-bench-test-')), 'bench.json');
+    const measured = async (run: string) => {
+      const args = ['bench', '--only', 'call', '-d', 'cpu', '-o', file];
+      const { code } = await hrsam(args, { env: { HRSAM_BENCH_RUN: run } });
+      const document = JSON.parse(readFileSync(file, 'utf8'));
+      expect([code, document.schema, document.run]).toEqual([0, 1, run]);
+      return document.rows.map(({ what }: { what: string }) => what);
+    };
+    writeFileSync(file, JSON.stringify({ run: 'a', rows: [{ what: 'of another part' }] }));
+    for (let i = 0; i < 2; i++)
+      expect(await measured('a')).toEqual(['of another part', 'call from JavaScript']);
+    expect(await measured('b')).toEqual(['call from JavaScript']);
+    rmSync(dirname(file), { recursive: true });
   });
 
   test('refuses groups that it does not have', async () => {

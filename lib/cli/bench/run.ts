@@ -65,7 +65,8 @@ export async function runBench(options: BenchOptions): Promise<void> {
     for (const [i, part] of parts.entries()) {
       bar.update(i, parts.length);
       try {
-        rows = [...rows, ...(await measureApart(part))];
+        const measured = await measureApart(part);
+        rows = [...rows.filter((row) => !measured.some((other) => same(row, other))), ...measured];
         if (output !== undefined) {
           const document = benchDocument(device, rows, options.threads);
           await writeOutput(output, `${JSON.stringify(document, null, 2)}\n`);
@@ -83,6 +84,9 @@ export async function runBench(options: BenchOptions): Promise<void> {
   else show(rows);
   if (failure) throw failure;
 }
+
+const same = (a: BenchRow, b: BenchRow): boolean =>
+  (['what', 'dtype', 'size', 'batch'] as const).every((key) => a[key] === b[key]);
 
 /** The rows of a document that this run has begun. */
 async function earlierRows(path: string): Promise<BenchRow[]> {
