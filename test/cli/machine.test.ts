@@ -115,7 +115,8 @@ describe('bench', () => {
       expect([code, document.schema, document.run]).toEqual([0, 1, run]);
       return document.rows.map(({ what }: { what: string }) => what);
     };
-    writeFileSync(file, JSON.stringify({ run: 'a', rows: [{ what: 'of another part' }] }));
+    const row = { device: 'cpu', dtype: 'f32', size: '', batch: 1, median: 1, spread: 0, runs: 1 };
+    writeFileSync(file, JSON.stringify({ run: 'a', rows: [{ what: 'of another part', ...row }] }));
     for (let i = 0; i < 2; i++)
       expect(await measured('a')).toEqual(['of another part', 'call from JavaScript']);
     expect(await measured('b')).toEqual(['call from JavaScript']);
