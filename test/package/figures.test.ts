@@ -165,9 +165,13 @@ function measured(node: string, python: string) {
 describe.runIf(process.platform === 'linux')('a run of bench and rivals', () => {
   const tell = `printf '{"run": "%s", "commit": "%s", "given": "%s"}' "$HRSAM_BENCH_RUN" "$HRSAM_COMMIT" "$*"`;
   const rivals = `[ "$1" = -c ] || ${tell}`;
+  // The bench writes to the file that -o names.
+  const bench = `said=$(${tell})
+    while [ "$1" != -o ]; do shift; done
+    printf %s "$said" >"$2"`;
 
   test('leaves two documents of one run', () => {
-    const { status, documents } = measured(tell, rivals);
+    const { status, documents } = measured(bench, rivals);
     expect(status).toBe(0);
     const [ours, theirs, ...others] = Object.keys(documents).sort();
     expect(others).toEqual([]);
@@ -175,12 +179,14 @@ describe.runIf(process.platform === 'linux')('a run of bench and rivals', () => 
     expect(documents[ours!].run).toMatch(/^\d{4}-.*, process \d+$/);
     expect(documents[theirs!].run).toBe(documents[ours!].run);
     expect(documents[ours!].commit).toBe('abc');
-    expect(documents[ours!].given).toBe('scripts/hrsam.mjs bench --device cpu --full --json --dtype f32');
+    expect(documents[ours!].given).toBe(
+      `scripts/hrsam.mjs bench --device cpu --full -o bench/results/${ours} --dtype f32`,
+    );
     expect(documents[theirs!].given).toBe('bench/rivals/pytorch.py --device cpu --full --dtype f32');
   });
 
   test('without PyTorch is the bench alone', () => {
-    const { status, documents } = measured(tell, 'exit 1');
+    const { status, documents } = measured(bench, 'exit 1');
     expect(status).toBe(0);
     expect(Object.keys(documents)).toEqual([expect.not.stringContaining('rivals')]);
   });
