@@ -63,6 +63,14 @@ describe('devices', () => {
     expect(stderr).toMatch(/^hrsam: using the CPU \(.+\)\n$/);
   });
 
+  it('tell how many threads they were given', async () => {
+    const before = cpu.threads;
+    expect(before).toBeGreaterThan(0);
+    await cpu.setThreads(3);
+    expect(cpu.threads).toBe(3);
+    await cpu.setThreads(before);
+  });
+
   it.each([0, -1, 1.5, Number.NaN, 1025, '2'])('refuses %j threads', async (threads) => {
     expect(await codeOf(() => cpu.setThreads(threads as number))).toBe('ERR_ARGUMENT');
   });
