@@ -83,18 +83,21 @@ async function evaluate(weights: string | undefined, options: EvalOptions): Prom
   const { judge, printRuns, writeResults } = await import('./eval_run.js');
   const { openDataSet } = await import('../eval/data/open.js');
   const data = await openDataSet(options.data, options.format, { split: options.split });
-  const runs = [];
-  if (baseline) runs.push(await judge(data, options, baseline));
+  const runs: Awaited<ReturnType<typeof judge>>[] = [];
+  // After each: what is done is not lost with what follows.
+  const keep = async (run: (typeof runs)[number]) => {
+    runs.push(run);
+    await writeResults(runs, data, options);
+  };
+  if (baseline) await keep(await judge(data, options, baseline));
   else {
     using model = await loadModel({ ...options, weights });
     const wanted = (size ?? [model.config.image.size]).map((each) => model.checkSize(each));
     for (const each of wanted) {
       const described = { ...describeModel(model, { ...options, weights }), size: each };
-      runs.push(await judge(data, options, model, described));
-      await writeResults(runs, data, options); // what is done is not lost with what follows
+      await keep(await judge(data, options, model, described));
     }
   }
-  if (baseline) await writeResults(runs, data, options);
   if (json) {
     const figures = runs.map(({ figures }) => figures);
     printJson({ ...figures[0], ...(figures.length > 1 && { runs: figures }) });

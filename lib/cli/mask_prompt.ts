@@ -36,7 +36,8 @@ export async function readMask(path: string, original: Size): Promise<MaskPixels
   }
   const [value, test] = [brightest({ data, channels }), inside({ data, channels })];
   const white = data.some((v) => v > 1) ? 1 : 255;
-  const brightness = Uint8Array.from({ length: width * height }, (_, i) => white * value(i));
+  const brightness = new Uint8Array(width * height);
+  for (let i = 0; i < brightness.length; i++) brightness[i] = white * value(i);
   if (!brightness.some(test)) {
     throw new HrsamError('ERR_PROMPT', 'the mask is empty', {
       where: path,

@@ -136,6 +136,7 @@ export class FolderSource implements SampleSource {
 function thresholded(picture: Pixels): Pixels {
   const { width, height } = picture;
   const [value, test] = [brightest(picture), inside(picture)];
-  const mask = Uint8Array.from({ length: width * height }, (_, i) => (test(value(i)) ? 1 : 0));
+  const mask = new Uint8Array(width * height);
+  for (let i = 0; i < mask.length; i++) if (test(value(i))) mask[i] = 1;
   return { data: mask, width, height, channels: 1 };
 }
