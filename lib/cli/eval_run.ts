@@ -2,13 +2,13 @@ import { BoxBaseline } from '../eval/baselines/box.js';
 import { GrabCutBaseline } from '../eval/baselines/grabcut.js';
 import type { DataSet } from '../eval/data/dataset.js';
 import { type EvaluatedObject, evaluateClicks } from '../eval/evaluate.js';
-import { clickFlops } from '../eval/flops.js';
 import { type Method, ModelMethod } from '../eval/method.js';
 import { cocoPredictions, objectRow, type Summary, summarise } from '../eval/summary.js';
 import { totalFlops } from '../graph/cost.js';
+import { clickFlops, encoderGraph } from '../predictor/flops.js';
 import type { HRSAM } from '../predictor/hrsam.js';
 import type { EvalOptions } from './eval.js';
-import { encoderGraph } from './info_flops.js';
+
 import { interruption } from './interrupt.js';
 import type { describeModel } from './model.js';
 import { formatMs, numbered, print, table, writeOutput } from './output.js';

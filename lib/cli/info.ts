@@ -47,7 +47,7 @@ async function info(argument: string | undefined, options: InfoOptions): Promise
   });
   const flops =
     options.flops &&
-    (await import('./info_flops.js')).flopsByLayer(found.config, options.flops, options.depth);
+    (await import('../predictor/flops.js')).flopsByLayer(found.config, options.flops, options.depth);
   if (options.json) {
     printJson({ ...found, flops });
     return;

@@ -45,9 +45,8 @@ Op* compile_activation(const Node& node, Compiler&) {
   check_activation(node);
   const Value& x = node.value("x");
   const Value& result = node.result();
-  const int64_t activation = node.integer("activation");
   return new ActivationOp(node.operand("x"), x.elements(), x.dtype, result.dtype,
-                          static_cast<Activation>(activation));
+                          activation_of(node));
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

@@ -70,8 +70,7 @@ class ActivationGradient : public Op {
 
 Op* compile_activation_gradient(const Node& node, Compiler&) {
   check_activation_gradient(node);
-  const int64_t activation = node.integer("activation");
-  return new ActivationGradient(node, static_cast<Activation>(activation));
+  return new ActivationGradient(node, activation_of(node));
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

@@ -24,7 +24,7 @@ class LayerNorm : public Op {
         y_type_(node.result().dtype),
         gate_type_(gate_ < 0 ? DType::f32 : node.value("gate").dtype),
         eps_(static_cast<float>(node.number("eps"))),
-        activation_(static_cast<Activation>(node.integer("activation"))) {}
+        activation_(activation_of(node)) {}
 
   void run(const Run& run) const override {
     if (x_type_ == DType::f32)

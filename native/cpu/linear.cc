@@ -18,7 +18,7 @@ class Linear : public Op {
     call_.n = result.dim(-1);
     call_.k = x.dim(-1);
     call_.a_type = x.dtype;
-    call_.activation = static_cast<Activation>(node.integer("activation"));
+    call_.activation = activation_of(node);
     call_.out_type = result.dtype;
     bias_ = node.operand_or("bias");
     residual_ = node.operand_or("residual");

@@ -26,7 +26,7 @@ struct Activate {
 Op* compile_activation(const Node& node, Compiler&) {
   check_activation(node);
   const Value& value = node.value("x");
-  const auto activation = static_cast<Activation>(node.integer("activation"));
+  const auto activation = activation_of(node);
   return make_op([=, x = node.operand("x"), n = value.elements(), from = value.dtype,
                   to = node.result().dtype](const Run& run) {
     with_floats(from, [&](auto a) {

@@ -38,7 +38,7 @@ struct Slope {
 
 Op* compile_activation_gradient(const Node& node, Compiler&) {
   check_activation_gradient(node);
-  const auto activation = static_cast<Activation>(node.integer("activation"));
+  const auto activation = activation_of(node);
   const Value& result = node.result();
   return make_op([=, x = node.operand("x"), dy = node.operand("dy"), from = node.value("x").dtype,
                   above = node.value("dy").dtype, to = result.dtype,

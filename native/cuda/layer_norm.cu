@@ -54,7 +54,7 @@ Op* compile_layer_norm(const Node& node, Compiler&) {
   const int gate = node.operand_or("gate");
   NormAfter after{};
   after.gate_is_bf16 = gate >= 0 && node.value("gate").dtype == DType::bf16;
-  after.activation = static_cast<Activation>(node.integer("activation"));
+  after.activation = activation_of(node);
   after.eps = static_cast<float>(node.number("eps"));
   return make_op([=](const Run& run) {
     NormAfter call = after;

@@ -30,7 +30,7 @@ Op* compile_linear(const Node& node, Compiler& compiler) {
   g.k = weights.dim(transposed ? 0 : 1);
   g.type = value.dtype;
   g.a_stride = g.k;
-  g.epilogue.activation = static_cast<Activation>(node.integer("activation"));
+  g.epilogue.activation = activation_of(node);
   g.epilogue.out_is_bf16 = node.result().dtype == DType::bf16;
   const int residual = node.operand_or("residual");
   if (residual >= 0) {

@@ -20,7 +20,7 @@ Op* compile_linear_fp8(const Node& node, Compiler& compiler) {
   if (m > INT32_MAX / 2 || n > INT32_MAX / 2 || k > INT32_MAX / 2)
     node.fail("ERR_SHAPE", "a product too large");
   Epilogue epilogue;
-  epilogue.activation = static_cast<Activation>(node.integer("activation"));
+  epilogue.activation = activation_of(node);
   epilogue.out_is_bf16 = node.result().dtype == DType::bf16;
   const int residual = node.operand_or("residual");
   if (residual >= 0) {

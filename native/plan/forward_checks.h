@@ -9,12 +9,10 @@ namespace HRSAM_OPS {
 inline void check_activation(const Node& node) {
   const Value& x = node.value("x");
   const Value& result = node.result();
-  const int64_t activation = node.integer("activation");
   expect_floats(node, x, "x");
   expect_floats(node, result, "the result");
   expect(node, same_shape(x, result), "the result's shape is not that of x");
-  if (activation < 0 || activation > static_cast<int64_t>(Activation::sigmoid))
-    node.fail("ERR_ARGUMENT", "activation: unknown");
+  activation_of(node);
 }
 
 inline void check_add(const Node& node) {
@@ -93,8 +91,7 @@ inline void check_layer_norm(const Node& node) {
   }
   expect_floats(node, node.result(), "result");
   expect(node, same_shape(node.result(), x), "result: not of x's shape");
-  const int64_t activation = node.integer("activation");
-  expect(node, activation >= 0 && activation <= 4, "activation: expected 0 to 4");
+  activation_of(node);
 }
 
 inline void check_linear(const Node& node) {
@@ -124,9 +121,7 @@ inline void check_linear(const Node& node) {
     expect(node, residual.rows() > 0 ? x.rows() % residual.rows() == 0 : result.elements() == 0,
            "residual: its rows do not divide the result's");
   }
-  const int64_t activation = node.integer("activation");
-  if (activation < 0 || activation > static_cast<int64_t>(Activation::sigmoid))
-    node.fail("ERR_ARGUMENT", "activation: unknown");
+  activation_of(node);
 }
 
 inline void check_matmul(const Node& node) {

@@ -21,14 +21,12 @@ inline void expect_samples(const Node& node, const char* x_name, const char* tar
 inline void check_activation_gradient(const Node& node) {
   const Value& x = node.value("x");
   const Value& dy = node.value("dy");
-  const int64_t activation = node.integer("activation");
   expect_floats(node, x, "x");
   expect_floats(node, dy, "dy");
   expect_floats(node, node.result(), "the result");
   expect(node, same_shape(x, dy), "dy: not of x's shape");
   expect(node, same_shape(x, node.result()), "the result's shape is not that of x");
-  if (activation < 0 || activation > static_cast<int64_t>(Activation::sigmoid))
-    node.fail("ERR_ARGUMENT", "activation: unknown");
+  activation_of(node);
 }
 
 // Parameters that share a learning rate and a decay follow each other.

@@ -1,11 +1,11 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { totalFlops } from '../../graph/cost.js';
 import { computeType, type Precision } from '../../model/layers.js';
+import { encoderGraph } from '../../predictor/flops.js';
 import { HRSAM } from '../../predictor/hrsam.js';
 import { elementCount } from '../../runtime/dtype.js';
 import { Owned } from '../../runtime/owned.js';
 import { fillTensor } from '../../weights/random.js';
-import { encoderGraph } from '../info_flops.js';
 import { type BenchRow, measure, peakMemory } from './measure.js';
 
 export interface EncoderPart {

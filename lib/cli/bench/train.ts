@@ -1,20 +1,10 @@
-import { totalFlops } from '../../graph/cost.js';
-import { Graph } from '../../graph/graph.js';
 import { Device } from '../../runtime/device.js';
-import { elementCount } from '../../runtime/dtype.js';
 import { Owned } from '../../runtime/owned.js';
-import type { Tensors } from '../../runtime/program.js';
-import { uniformGroups } from '../../train/groups.js';
-import { initialValues } from '../../train/initial.js';
-import { ParameterLayout } from '../../train/layout.js';
-import { type ClickShape, clickLoss } from '../../train/losses.js';
-import { ADAMW } from '../../train/optimizer.js';
-import { FixedTensors, modelTensors } from '../../train/parameters.js';
-import { initialState, Trainer } from '../../train/trainer.js';
+import type { ClickShape } from '../../train/losses.js';
+import { madeUpStep } from '../../train/made_up_step.js';
 import { configFromAuthors } from '../../weights/authors.js';
 import type { ModelConfig } from '../../weights/config.js';
 import { presetConfig } from '../../weights/presets.js';
-import { fillTensor } from '../../weights/random.js';
 import { type BenchRow, measure, peakMemory } from './measure.js';
 
 export interface TrainPart {
@@ -59,50 +49,17 @@ export async function trainRows(part: TrainPart): Promise<BenchRow[]> {
   const device = Device.open(part.device);
   if (threads !== undefined) await device.setThreads(threads);
   const { config, shape } = MODELS[part.model]();
-  const loss = clickLoss(config, shape, dtype);
   using owned = new Owned();
-  const { trained, fixed } = modelTensors(config);
-  const layout = new ParameterLayout(trained);
-  const values = initialValues(1);
-  const shapes = new Map(trained.map(({ name, shape: sides }) => [name, sides]));
-  const options = {
-    groups: uniformGroups(trained, 0),
-    schedule: { peak: 1e-5, warmup: 0, steps: 1000 },
-    adamw: { ...ADAMW, clip: 1 },
-  };
-  const state = initialState(layout, (name) => values(name, shapes.get(name)!));
-  const trainer = owned.add(await Trainer.create(device, layout, options, state));
-  const constants = owned.add(new FixedTensors(device, fixed, values));
-  const program = owned.add(await trainer.replicas[0].program(loss, constants));
-  const forward = new Graph();
-  const built = loss(forward);
-  const inputs = examples(device, forward, owned);
-  const size = elementCount(built.loss.shape);
+  const step = await madeUpStep(device, config, shape, dtype, owned);
   const row = await measure({
     what: `${part.model} training step`,
     device,
     dtype,
     size: `${shape.height} x ${shape.width}`,
     batch: shape.batch,
-    flops: 3 * totalFlops(forward),
-    async run() {
-      await trainer.step([[{ program, inputs, size }]]);
-    },
+    flops: 3 * step.forwardFlops,
+    run: () => step.run(),
   });
   const note = `${(row.median / shape.batch).toFixed(1)} ms a sample of ${STEP.steps} prompts`;
   return [{ ...row, memory: peakMemory(device), note }];
-}
-
-/** Values for the graph's inputs: what they are does not change how long a step takes. */
-function examples(device: Device, graph: Graph, owned: Owned): Tensors {
-  return Object.fromEntries(
-    [...graph.inputs].map(([name, { shape, dtype }]) => {
-      const size = elementCount(shape);
-      const data =
-        dtype === 'i32'
-          ? new Int32Array(size).fill(STEP.tokens)
-          : fillTensor(name, { offset: 0.5, scale: 0.5 }, new Float32Array(size));
-      return [name, owned.add(device.tensor(shape, dtype, data))];
-    }),
-  );
 }

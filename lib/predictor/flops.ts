@@ -1,8 +1,9 @@
 import { HrsamError } from '../errors.js';
-import { costs, type LayerCost } from '../graph/cost.js';
+import { costs, type LayerCost, totalFlops } from '../graph/cost.js';
 import { Graph } from '../graph/graph.js';
-import { encoder } from '../model/model.js';
+import { encoder, maskLogits } from '../model/model.js';
 import type { ModelConfig } from '../weights/config.js';
+import { TOKEN_BUCKET } from './prompts.js';
 
 export interface FlopsByLayer {
   image: [number, number];
@@ -39,4 +40,21 @@ export function flopsByLayer(config: ModelConfig, image: [number, number], depth
   const sum = (key: 'flops' | 'bytes') => layers.reduce((total, layer) => total + layer[key], 0);
   const total = { flops: sum('flops'), bytes: sum('bytes') };
   return { image, layers, total, perPixel: total.flops / (image[0] * image[1]) };
+}
+
+/** FLOPs of answering a click that has a mask before it: prompt encoder and mask decoder, for a square input of `size`. */
+export function clickFlops(config: ModelConfig, size: number): number {
+  const side = size / config.encoder.patchSize;
+  const graph = new Graph();
+  const inputs = {
+    embedding: graph.input('embedding', [1, side, side, config.prompt.embedDim]),
+    points: graph.input('points', [1, TOKEN_BUCKET, 2]),
+    labels: graph.input('labels', [1, TOKEN_BUCKET]),
+    lengths: graph.input('lengths', [1], 'i32'),
+    mask: graph.input('mask', [1, 4 * side, 4 * side]),
+  };
+  const { masks, ious } = maskLogits(graph, inputs, config);
+  graph.output('masks', masks);
+  graph.output('ious', ious);
+  return totalFlops(graph);
 }
