@@ -91,6 +91,9 @@ export function plan(graph: Graph, outputs: ReadonlyMap<string, Value>): Plan {
   return new Planner(graph, nodes, folded, returned).plan();
 }
 
+/** Bytes: ops write as much at once. */
+const PART_ALIGNMENT = 16;
+
 class Planner {
   readonly #values: PlanValue[] = [];
   readonly #index = new Map<Value, number>();
@@ -169,8 +172,9 @@ class Planner {
     for (const { operand, offset } of node.op.parts?.(node) ?? []) {
       const { value } = root(operand);
       const own = value.source.kind === 'node' && bytesOf(value) === bytesOf(operand);
-      if (!own || this.#place.has(value)) continue;
-      this.#place.set(value, { ...whole, offset: whole.offset + byteCount([offset], operand.dtype) });
+      const at = whole.offset + byteCount([offset], operand.dtype);
+      if (own && at % PART_ALIGNMENT === 0 && !this.#place.has(value))
+        this.#place.set(value, { ...whole, offset: at });
     }
   }
 

@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { Graph } from '../../lib/graph/graph.js';
 import { add } from '../../lib/graph/ops/add.js';
 import { concat } from '../../lib/graph/ops/concat.js';
+import { plan } from '../../lib/graph/plan.js';
+import { STORAGE } from '../../lib/runtime/plan.js';
 import { errorOf, permuted } from '../support/layout.js';
 import { generate, type HostTensor } from '../support/reference.js';
 import { host, roundedToBf16, run, runOne } from '../support/run.js';
@@ -152,5 +155,22 @@ describe('concat', () => {
     const want = joined([times(2, p0), p1, times(2, p1), times(2, p0), times(4, row)], 0);
     expect([...all!.data]).toEqual([...want.data]);
     expect([...twice!.data]).toEqual([...times(4, p0).data]);
+  });
+
+  it('computes parts of an output where they will lie, but not across the words that ops write', () => {
+    const graph = new Graph();
+    const sums = [8, 3, 5, 4].map((size, i) => {
+      const x = graph.input(`x${i}`, [size]);
+      return add(graph, x, x);
+    });
+    const laid = plan(graph, new Map([['y', concat(graph, sums, 0)]]));
+    const places = laid.nodes.filter(({ op }) => op === 'add').map(({ result }) => laid.values[result]!);
+    // In elements, the parts begin at 0, 8, 11 and 16; four are a word.
+    expect(places.map(({ storage, offset }) => (storage === STORAGE.output ? offset : undefined))).toEqual([
+      0,
+      32,
+      undefined,
+      64,
+    ]);
   });
 });
