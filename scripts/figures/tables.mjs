@@ -2,25 +2,21 @@
 
 /** Rows that explain others rather than stand for themselves. */
 const LEFT_OUT = /two products|R = 1$|literal|training step/;
-const HEADER = [
-  '',
-  'size',
-  'batch',
-  'type',
-  'median',
-  'p99',
-  'rate',
-  'of the ceiling',
-  'PyTorch, fastest',
-  '',
-];
-const NUMBERS = [2, 4, 5, 6, 7, 9];
+const ENCODER = ' encoder';
+/** What is measured of a model besides its encoder: a cell of the encoder's row. */
+const BESIDE = [' click to mask', ' event loop, p99'];
+const COMMON = ['size', 'batch', 'type'];
+const RIVAL = ['PyTorch, fastest', ''];
+const MEASURED = ['median', 'p99', 'rate', 'of the ceiling'];
+const MODELS = ['encoder', ...COMMON, ...MEASURED, 'click', 'event loop, p99', ...RIVAL];
+const OPS = ['', ...COMMON, ...MEASURED, ...RIVAL];
+const TEXTS = new Set(['encoder', 'size', 'type', 'PyTorch, fastest']);
 
 const digits = (value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(value < 1 ? 2 : 3));
 const ms = (value) => (value >= 10_000 ? `${digits(value / 1000)} s` : `${digits(value)} ms`);
 
 function rate({ what, batch, median, gflops, gbps }) {
-  if (what.endsWith(' encoder')) return `${digits((1000 * batch) / median)} images/s`;
+  if (what.endsWith(ENCODER)) return `${digits((1000 * batch) / median)} images/s`;
   if (gflops !== undefined)
     return gflops >= 1000 ? `${digits(gflops / 1000)} TFLOP/s` : `${digits(gflops)} GFLOP/s`;
   return gbps === undefined ? '' : `${digits(gbps)} GB/s`;
@@ -28,10 +24,10 @@ function rate({ what, batch, median, gflops, gbps }) {
 
 const same = (a, b) => ['what', 'device', 'dtype', 'size', 'batch'].every((key) => a[key] === b[key]);
 
-function cells(row, rivals) {
+function cells(row, rivals, name, beside) {
   const [fastest] = rivals.filter((rival) => same(rival, row)).sort((a, b) => a.median - b.median);
   return [
-    row.what,
+    name,
     row.size,
     row.batch,
     row.dtype,
@@ -39,9 +35,39 @@ function cells(row, rivals) {
     row.p99 === undefined ? '' : ms(row.p99),
     rate(row),
     row.share === undefined ? '' : `${(100 * row.share).toFixed(0)} %`,
+    ...beside,
     fastest ? `${ms(fastest.median)} (${fastest.by})` : '',
     fastest ? `${digits(fastest.median / row.median)} ×` : '',
   ];
+}
+
+function table(header, rows) {
+  if (rows.length === 0) return undefined;
+  const rule = header.map((name, i) => (i === 0 || TEXTS.has(name) ? '---' : '--:'));
+  return [header, rule, ...rows].map((line) => `| ${line.join(' | ')} |`).join('\n');
+}
+
+function modelTable(rows, rivals) {
+  const encoders = rows.filter(({ what }) => what.endsWith(ENCODER));
+  const lines = encoders.map((row) => {
+    const model = row.what.slice(0, -ENCODER.length);
+    const beside = BESIDE.map((end) => rows.find((each) => same(each, { ...row, what: model + end })));
+    return cells(
+      row,
+      rivals,
+      model,
+      beside.map((found) => (found ? ms(found.median) : '')),
+    );
+  });
+  return table(MODELS, lines);
+}
+
+function opTable(rows, rivals) {
+  const ops = rows.filter(({ what }) => ![ENCODER, ...BESIDE].some((end) => what.endsWith(end)));
+  return table(
+    OPS,
+    ops.map((row) => cells(row, rivals, row.what, [])),
+  );
 }
 
 /** A GPU is used in bf16; on a CPU both types matter. */
@@ -61,13 +87,11 @@ function section(ours, rivals) {
     date.slice(0, 10),
     ours.note,
   ];
-  const rows = ours.rows.filter(shown).map((row) => cells(row, rivals?.rows ?? []));
-  const rule = HEADER.map((_, i) => (NUMBERS.includes(i) ? '--:' : '---'));
-  return [
-    `${facts.filter(Boolean).join('; ')}.`,
-    '',
-    ...[HEADER, rule, ...rows].map((line) => `| ${line.join(' | ')} |`),
-  ].join('\n');
+  const rows = ours.rows.filter(shown);
+  const others = rivals?.rows ?? [];
+  return [`${facts.filter(Boolean).join('; ')}.`, modelTable(rows, others), opTable(rows, others)]
+    .filter(Boolean)
+    .join('\n\n');
 }
 
 /** Whether two documents are of the same run on the same device, a processor's with as many threads. */
