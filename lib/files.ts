@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { lstat, readlink, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { lstat, open, readlink, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { HrsamError } from './errors.js';
 
@@ -44,5 +44,42 @@ export async function writeWhole(path: string, content: Uint8Array | string): Pr
       where: path,
       cause,
     });
+  }
+}
+
+/**
+ * The bytes of a regular file; what waits for ever, a pipe or a device, is refused.
+ * @throws HrsamError ERR_FILE when it cannot be read, `tooLarge` when it has more than `maxBytes`
+ */
+export async function readRegular(
+  path: string,
+  maxBytes: number,
+  tooLarge: 'ERR_FILE' | 'ERR_IMAGE' = 'ERR_FILE',
+): Promise<Buffer> {
+  const regular = (status: { isFile(): boolean }) => {
+    if (!status.isFile()) throw new HrsamError('ERR_FILE', 'not a regular file', { where: path });
+  };
+  try {
+    regular(await stat(path)); // asked before opening: to open a pipe could wait for ever
+    const file = await open(path);
+    try {
+      const status = await file.stat();
+      regular(status);
+      if (status.size > maxBytes) {
+        throw new HrsamError(tooLarge, 'the file is too large', {
+          where: path,
+          expected: `at most ${maxBytes} bytes`,
+          actual: `${status.size}`,
+        });
+      }
+      return await file.readFile();
+    } finally {
+      await file.close();
+    }
+  } catch (cause) {
+    if (cause instanceof HrsamError) throw cause;
+    const reason = (cause as NodeJS.ErrnoException).code ?? String(cause);
+    const why = reason === 'ENOENT' ? 'there is no such file' : `cannot be read (${reason})`;
+    throw new HrsamError('ERR_FILE', why, { where: path, cause });
   }
 }

@@ -34,6 +34,8 @@ listed and left out. Several sizes are judged one after the other; the first one
 JSON, and \`runs\` has all.
 
 Layouts (auto: the first whose files are there): ${DATA_FORMATS.join(', ')}.
+Of DAVIS all that moves is one object (of the 2017 lists each instance), of COCO panoptic each segment, of BSDS500 what the
+first annotator drew and covers 1 %, of ADE20K without instances the region of each class.
 Without weights the model included is judged.
 
 Examples:
@@ -60,7 +62,10 @@ export function evalCommand(): Command {
     .addOption(
       new Option('--format <name>', 'layout of the data').choices(['auto', ...DATA_FORMATS]).default('auto'),
     )
-    .option('--split <name>', 'part of the set (default: what is usually judged)')
+    .option(
+      '--split <name>',
+      'part of the set: val, train, HRSOD, 2017/val, … (default: what is usually judged)',
+    )
     .option('--clicks <n>', 'most clicks per object', wholeNumber(1), 20)
     .option('--box', 'start each object with its box')
     .option('--size <pixels>', 'longest sides, separated by commas (default: the weights’)', sizes)

@@ -1,6 +1,9 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { constants } from 'node:buffer';
+import type { Dirent } from 'node:fs';
+import { readdir, realpath, stat } from 'node:fs/promises';
 import { isAbsolute, join, relative } from 'node:path';
 import { HrsamError } from '../errors.js';
+import { readRegular } from '../files.js';
 
 export const PICTURES = /\.(jpe?g|png|webp|tiff?|gif|avif|bmp)$/i;
 export const MASKS = /\.(png|bmp|tiff?|webp)$/i;
@@ -20,39 +23,45 @@ export async function firstExisting(paths: readonly string[]): Promise<string | 
   return undefined;
 }
 
-/** Files of a folder, sorted; none where there is no such folder. */
-export async function listFiles(folder: string, pattern = PICTURES): Promise<string[]> {
-  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
-  return entries
-    .filter((entry) => !entry.isDirectory() && pattern.test(entry.name) && !entry.name.startsWith('.'))
-    .map((entry) => join(folder, entry.name))
-    .sort();
+/** What a folder holds, links followed, sorted; nothing where there is no such folder. */
+async function list(folder: string, wanted: (name: string, isFolder: boolean) => boolean): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch((): Dirent[] => []);
+  const found = await Promise.all(
+    entries.map(async (entry) => {
+      const path = join(folder, entry.name);
+      const folderThere = entry.isSymbolicLink() ? await isFolder(path) : entry.isDirectory();
+      return wanted(entry.name, folderThere) ? [path] : [];
+    }),
+  );
+  return found.flat().sort();
 }
 
-export async function listFolders(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
-  return entries
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => join(folder, entry.name))
-    .sort();
-}
+/** Files of a folder. */
+export const listFiles = (folder: string, pattern = PICTURES): Promise<string[]> =>
+  list(folder, (name, isFolder) => !isFolder && pattern.test(name) && !name.startsWith('.'));
 
-/** Files of a folder and of all below it. */
-export async function walkFiles(folder: string, pattern = PICTURES): Promise<string[]> {
-  const below = await Promise.all((await listFolders(folder)).map((path) => walkFiles(path, pattern)));
+export const listFolders = (folder: string): Promise<string[]> => list(folder, (_, isFolder) => isFolder);
+
+/** Files of a folder and of all below it; a link back to a folder that one is in leads nowhere. */
+export async function walkFiles(
+  folder: string,
+  pattern = PICTURES,
+  within: readonly string[] = [],
+): Promise<string[]> {
+  const real = await realpath(folder).catch(() => folder);
+  if (within.includes(real)) return [];
+  const folders = await listFolders(folder);
+  const below = await Promise.all(folders.map((path) => walkFiles(path, pattern, [...within, real])));
   return [...(await listFiles(folder, pattern)), ...below.flat()];
 }
 
-/** @throws HrsamError ERR_FILE */
+/** @throws HrsamError ERR_FILE, for more than the longest text that there can be as well */
 export async function readJson(path: string): Promise<unknown> {
-  if (!(await exists(path))) throw new HrsamError('ERR_FILE', 'there is no such file', { where: path });
+  const bytes = await readRegular(path, constants.MAX_STRING_LENGTH);
   try {
-    return JSON.parse(await readFile(path, 'utf8'));
+    return JSON.parse(bytes.toString());
   } catch (cause) {
-    throw new HrsamError('ERR_FILE', `is no JSON that fits in memory: ${(cause as Error).message}`, {
-      where: path,
-      cause,
-    });
+    throw new HrsamError('ERR_FILE', `is no JSON: ${(cause as Error).message}`, { where: path, cause });
   }
 }
 

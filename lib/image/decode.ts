@@ -1,6 +1,6 @@
-import { open, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { HrsamError } from '../errors.js';
+import { readRegular } from '../files.js';
 import { checkPixels, type Pixels } from './pixels.js';
 import { loadSharp } from './sharp.js';
 
@@ -14,6 +14,8 @@ export interface DecodeLimits {
   maxBytes?: number;
   /** Longest side of the result: larger pictures are shrunk while they are decoded. Default: as they are. */
   maxSide?: number;
+  /** Whether the orientation in EXIF data is ignored. Default false. */
+  asStored?: boolean;
 }
 
 /** Of pictures that come from anywhere: libvips' own limit, and a gigabyte of file. */
@@ -31,12 +33,13 @@ const VECTOR_FORMATS = new Set(['svg', 'pdf']);
  * ERR_ARGUMENT for a source of another type.
  */
 export async function decodeImage(source: ImageSource, limits: DecodeLimits = {}): Promise<Pixels> {
-  const { maxPixels = DEFAULT_LIMITS.maxPixels, maxBytes = DEFAULT_LIMITS.maxBytes, maxSide } = limits;
+  const { maxPixels = DEFAULT_LIMITS.maxPixels, maxBytes = DEFAULT_LIMITS.maxBytes } = limits;
   if (typeof source === 'string' || source instanceof URL) {
     const path = filePath(source);
-    return decodeBytes(await readBytes(path, maxBytes), path, maxPixels, maxSide);
+    // Read here and not by libvips, which would interpret options in the name and keep the picture cached by name.
+    return decodeBytes(await readRegular(path, maxBytes, 'ERR_IMAGE'), path, limits);
   }
-  if (source instanceof Uint8Array) return decodeBytes(source, 'picture', maxPixels, maxSide);
+  if (source instanceof Uint8Array) return decodeBytes(source, 'picture', limits);
   if (source !== null && typeof source === 'object' && 'data' in source) {
     const pixels = checkPixels(source);
     checkSize(pixels.width, pixels.height, maxPixels, 'pixels');
@@ -57,48 +60,17 @@ function filePath(source: string | URL): string {
   });
 }
 
-// Read here and not by libvips, which would interpret options in the name and keep the picture cached by name.
-async function readBytes(path: string, maxBytes: number): Promise<Uint8Array> {
-  const regular = (status: { isFile(): boolean }) => {
-    if (!status.isFile()) throw new HrsamError('ERR_FILE', 'not a regular file', { where: path });
-  };
-  try {
-    regular(await stat(path)); // asked before opening: to open a pipe could wait for ever
-    const file = await open(path);
-    try {
-      const status = await file.stat();
-      regular(status);
-      if (status.size > maxBytes) {
-        throw new HrsamError('ERR_IMAGE', 'the file is too large', {
-          where: path,
-          expected: `at most ${maxBytes} bytes`,
-          actual: `${status.size}`,
-        });
-      }
-      return await file.readFile();
-    } finally {
-      await file.close();
-    }
-  } catch (cause) {
-    if (cause instanceof HrsamError) throw cause;
-    const reason = (cause as NodeJS.ErrnoException).code ?? String(cause);
-    const why = reason === 'ENOENT' ? 'there is no such file' : `cannot be read (${reason})`;
-    throw new HrsamError('ERR_FILE', why, { where: path, cause });
-  }
-}
-
 async function decodeBytes(
   bytes: Uint8Array,
   where: string,
-  maxPixels: number,
-  maxSide: number | undefined,
+  { maxPixels = DEFAULT_LIMITS.maxPixels, maxSide, asStored = false }: DecodeLimits,
 ): Promise<Pixels> {
   if (bytes.length === 0) throw new HrsamError('ERR_IMAGE', 'the picture is empty (0 bytes)', { where });
   const sharp = await loadSharp();
   const options = {
     failOn: 'truncated',
     ignoreIcc: true,
-    autoOrient: true,
+    autoOrient: !asStored,
     limitInputPixels: false,
   } as const;
   try {

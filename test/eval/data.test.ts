@@ -1,6 +1,9 @@
 // Every layout as its authors publish it, a few pixels small.
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { openDataSet } from '../../lib/eval/data/open.js';
 import { compressRle, encodeRle } from '../../lib/image/rle.js';
@@ -35,8 +38,13 @@ describe('folders', () => {
     await files.picture('masks/cat.png', W, H, white(left));
     await files.picture('masks/two__cats__0.png', W, H, white(left));
     await files.picture('masks/two__cats__1.png', W, H, white(right));
+    await files.picture('masks/cat__left_ear.png', W, H, white(right));
+    await files.picture('masks/dog.png', W, H, white(right));
     const data = await openDataSet(files.folder);
-    expect([data.format, ...names(data)]).toEqual(['folder', 'cat.jpg', 'two__cats.png']);
+    expect([data.format, ...names(data)]).toEqual(['folder', 'cat.jpg', 'two__cats.png', 'dog.png']);
+    expect(Object.keys(await objectsOf(data.pictures[0]!))).toEqual(['cat.png', 'cat__left_ear.png']);
+    expect((await errorOf(() => data.pictures[2]!.read())).message).toContain('a mask without a picture');
+    expect(await codeOf(() => openDataSet(files.folder, 'auto', { split: 'val' }))).toBe('ERR_ARGUMENT');
     const found = await objectsOf(data.pictures[1]!);
     expect(Object.keys(found)).toEqual(['two__cats__0.png', 'two__cats__1.png']);
     expect(rows(found['two__cats__1.png']!.mask)[2]).toBe('......#####.');
@@ -67,14 +75,36 @@ describe('folders', () => {
       expect(area((await list[4]!.read()).mask)).toBe(25);
     }
     files.json('index.json', [7, { image }, null]);
-    for (const picture of (await openDataSet(files.folder)).pictures) {
-      const [object] = await picture.objects();
-      expect(await codeOf(() => object!.read())).toBe('ERR_FILE');
+    for (const [i, picture] of (await openDataSet(files.folder)).pictures.entries()) {
+      const { code, message } = await errorOf(() => picture.read());
+      expect([code, message]).toEqual(['ERR_FILE', expect.stringContaining(`entry ${i}: not an entry`)]);
     }
     files.json('index.json', { image });
     expect(await codeOf(() => openDataSet(files.folder))).toBe('ERR_FILE');
     files.write('index.json', '[');
     expect(await codeOf(() => openDataSet(files.folder))).toBe('ERR_FILE');
+  });
+});
+
+describe.runIf(process.platform !== 'win32')('links and pipes', () => {
+  it('links to folders are followed, but not in circles; a pipe is no file', async () => {
+    const files = sample();
+    await files.picture('elsewhere/bear/00000.png', W, H, white(left));
+    await files.picture('davis/JPEGImages/480p/bear/00000.jpg', W, H);
+    mkdirSync(files.path('davis/Annotations'));
+    symlinkSync('../../elsewhere', files.path('davis/Annotations/480p'));
+    symlinkSync('..', files.path('elsewhere/bear/back'));
+    const { objects } = await only(files.path('davis'));
+    expect(area(objects['00000.png']!.mask)).toBe(12);
+    await files.picture('folder/images/a.jpg', W, H);
+    mkdirSync(files.path('folder/masks'));
+    for (const name of ['a.png', 'a__1.bmp'])
+      expect(spawnSync('mkfifo', [files.path(`folder/masks/${name}`)]).status).toBe(0);
+    const [picture] = (await openDataSet(files.path('folder'))).pictures;
+    const piped = await picture!.objects();
+    expect(piped).toHaveLength(2);
+    for (const { read } of piped)
+      expect((await errorOf(() => read())).message).toContain('not a regular file');
   });
 });
 
@@ -109,6 +139,11 @@ describe('COCO', () => {
         of(4, [[1, 2]]),
         of(5, mask, { category_id: 3 }),
         of(6, [[0, 0, 1e12, 0, 0, 4]]),
+        of(7, [
+          [3, 3, 9, 9],
+          [1, 1, 5, 1, 5, 4, 1, 4],
+        ]),
+        of(8, { size: [H, W], counts: [W * H - 1] }),
         null,
       ],
       categories: [{ id: 18, name: 'dog' }],
@@ -126,14 +161,41 @@ describe('COCO', () => {
       ['4', 18],
       ['5', 3],
       ['6', 18],
+      ['7', 18],
+      ['8', 18],
     ]);
     expect(area((await list[0]!.read()).mask)).toBe(12);
     expect((await list[1]!.read()).mask).toEqual(mask);
     expect(await codeOf(() => list[2]!.read())).toBe('ERR_IMAGE');
     expect((await list[3]!.read()).mask).toEqual(mask);
     expect(await codeOf(() => list[4]!.read())).toBe('ERR_IMAGE');
+    // A line beside a polygon covers nothing.
+    expect(area((await list[5]!.read()).mask)).toBe(12);
+    expect((await errorOf(() => list[6]!.read())).message).toContain('annotation 8: ');
     expect((await openDataSet(files.folder, 'auto', { split: 'train' })).pictures).toEqual([]);
     expect(names(await openDataSet(files.path('annotations/instances_val2017.json')))).toHaveLength(1);
+    const { message } = await errorOf(() => openDataSet(files.folder, 'coco', { split: 'test' }));
+    expect(message).toContain("annotations/instances_<split>.json with 'test' in its name");
+  });
+
+  it('annotations of any name, if they are named; pictures of old splits; pictures without EXIF data', async () => {
+    const files = sample();
+    const raw = { raw: { width: H, height: W, channels: 3 as const } };
+    const turned = await sharp(new Uint8Array(W * H * 3), raw)
+      .withMetadata({ orientation: 6 })
+      .jpeg()
+      .toBuffer();
+    const annotations = [{ id: 1, image_id: 9, segmentation: mask }];
+    files.json('result.json', { images, annotations });
+    expect(await codeOf(() => openDataSet(files.path('result.json')))).toBe('ERR_FILE');
+    files.write('000000000009.jpg', turned);
+    // As it is seen it has the size that the annotations say.
+    await only(files.path('result.json'), 'coco');
+    const stored = { id: 9, file_name: 'a.jpg', height: W, width: H };
+    files.write('val2014/a.jpg', turned);
+    files.json('annotations/instances_minival2014.json', { images: [stored], annotations });
+    const [picture] = (await openDataSet(files.folder)).pictures;
+    expect(await picture!.read()).toMatchObject({ width: H, height: W });
   });
 
   it('a missing picture or a hostile name is an error of that picture', async () => {
@@ -187,6 +249,10 @@ describe('COCO', () => {
     expect(await codeOf(() => list[2]!.read())).toBe('ERR_IMAGE');
     expect(await codeOf(() => data.pictures[1]!.objects())).toBe('ERR_FILE');
     expect(await codeOf(() => data.pictures[2]!.objects())).toBe('ERR_IMAGE');
+    renameSync(files.path('annotations/panoptic_val2017'), files.path('panoptic_val2017'));
+    expect(await (await openDataSet(files.folder)).pictures[0]!.objects()).toHaveLength(3);
+    rmSync(files.path('panoptic_val2017'), { recursive: true });
+    expect((await errorOf(() => openDataSet(files.folder))).message).toContain('panoptic_val2017/');
   });
 
   it('LVIS: pictures named by their address', async () => {
@@ -201,6 +267,17 @@ describe('COCO', () => {
     const { data, objects } = await only(files.folder);
     expect(data.format).toBe('lvis');
     expect(area(objects['1']!.mask)).toBe(12);
+    // Beside COCO, whose pictures they are.
+    mkdirSync(files.path('lvis'));
+    mkdirSync(files.path('coco'));
+    renameSync(files.path('lvis_v1_val.json'), files.path('lvis/lvis_v1_val.json'));
+    renameSync(files.path('val2017'), files.path('coco/val2017'));
+    await only(files.path('lvis'));
+    rmSync(files.path('coco'), { recursive: true });
+    const [gone] = (await openDataSet(files.path('lvis'))).pictures;
+    expect((await errorOf(() => gone!.read())).message).toContain(
+      join('lvis', 'val2017', '000000000009.jpg'),
+    );
   });
 });
 
@@ -233,6 +310,10 @@ describe('maps of instances', () => {
     expect((await picture.objects()).map(({ category }) => category)).toEqual([40, 513]);
     expect(Object.values(objects).map(({ mask }) => area(mask))).toEqual([25, 12]);
     expect(names(await openDataSet(files.path('images/ADE/validation'), 'ade20k'))).toHaveLength(1);
+    // The release of 2016 has one folder less.
+    renameSync(files.path('images/ADE'), files.path('moved'));
+    renameSync(files.path('moved/validation'), files.path('images/validation'));
+    expect((await only(files.folder)).data.format).toBe('ade20k');
   });
 
   it('ADE20K: the instances of the scene parsing challenge', async () => {
@@ -244,6 +325,18 @@ describe('maps of instances', () => {
     const { data, objects } = await only(files.folder);
     expect(data.format).toBe('ade20k');
     expect(Object.values(objects).map(({ mask }) => area(mask))).toEqual([12, 25]);
+  });
+
+  it('ADE20K: without instances, the region of each class', async () => {
+    const files = sample();
+    await files.picture('images/validation/ADE_val_00000001.jpg', W, H);
+    await files.picture('annotations/validation/ADE_val_00000001.png', W, H, (x, y) => [
+      left(x, y) ? 150 : right(x, y) ? 1 : 0,
+    ]);
+    const { data, picture, objects } = await only(files.folder);
+    expect(data.format).toBe('ade20k');
+    expect((await picture.objects()).map(({ category }) => category)).toEqual([1, 150]);
+    expect(Object.values(objects).map(({ mask }) => area(mask))).toEqual([25, 12]);
   });
 });
 
@@ -277,6 +370,49 @@ describe('one mask file per object', () => {
     expect(names(await openDataSet(files.folder))).toEqual(['bear/00010.jpg', 'kite/00003.jpg']);
   });
 
+  it('DAVIS: a list that is not there is an error that tells what is', async () => {
+    const files = sample();
+    await files.picture('JPEGImages/480p/bear/00000.jpg', W, H);
+    await files.picture('Annotations/480p/bear/00000.png', W, H, white(left));
+    files.write('ImageSets/2016/val.txt', 'bear\n');
+    files.write('ImageSets/2016/train.txt', 'goat\n');
+    expect(names(await openDataSet(files.folder, 'auto', { split: 'val' }))).toHaveLength(1);
+    const { message } = await errorOf(() => openDataSet(files.folder, 'auto', { split: 'tset' }));
+    expect(message).toContain('there are 2016/train, 2016/val');
+    expect(await codeOf(() => openDataSet(files.folder, 'auto', { split: 'train' }))).toBe('ERR_FILE');
+    files.write('345.txt', 'bear_00000.jpg\n');
+    expect(names(await openDataSet(files.folder))).toEqual(['bear/00000.jpg']);
+  });
+
+  it('DAVIS 2017: each instance, and what nobody decided about', async () => {
+    const files = sample();
+    const band = inBox(0, 6, 3, 8);
+    await files.picture('JPEGImages/480p/bear/00000.jpg', W, H);
+    files.write('ImageSets/2016/val.txt', 'bear\n');
+    files.write('ImageSets/2017/val.txt', 'bear\n');
+    const palettes: [Paint, string][] = [
+      [(x, y) => [left(x, y) ? 1 : right(x, y) ? 2 : band(x, y) ? 255 : 0], 'grey'],
+      [
+        (x, y) =>
+          left(x, y) ? [0, 128, 0] : right(x, y) ? [128, 0, 0] : band(x, y) ? [224, 224, 192] : [0, 0, 0],
+        'colours',
+      ],
+    ];
+    for (const [paint] of palettes) {
+      await files.picture('Annotations/480p/bear/00000.png', W, H, paint);
+      const each = await only(files.folder, 'davis', '2017/val');
+      expect(
+        Object.entries(each.objects).map(([name, { mask, ignore }]) => [name, area(mask), area(ignore!)]),
+      ).toEqual([
+        ['00000.png:1', 12, 6],
+        ['00000.png:2', 25, 6],
+      ]);
+      const together = await only(files.folder);
+      const { mask, ignore } = together.objects['00000.png']!;
+      expect([area(mask), area(ignore!)]).toEqual([37, 6]);
+    }
+  });
+
   it('DAVIS: the frames as interactive segmentation passes them on', async () => {
     const files = sample();
     await files.picture('img/bear_00000.jpg', W, H);
@@ -284,6 +420,21 @@ describe('one mask file per object', () => {
     const { data, objects } = await only(files.folder);
     expect(data.format).toBe('davis');
     expect(area(objects['bear_00000.png']!.mask)).toBe(12);
+    // Numbered, 255 is what nobody decided about; with soft edges it is the object.
+    for (const [edge, inside] of [
+      [1, 12],
+      [90, 37],
+    ] as const) {
+      await files.picture('gt/bear_00000.png', W, H, (x, y) => [left(x, y) ? edge : right(x, y) ? 255 : 0]);
+      const { mask, ignore } = (await only(files.folder)).objects['bear_00000.png']!;
+      expect([area(mask), ignore && area(ignore)]).toEqual([inside, edge === 1 ? 25 : undefined]);
+    }
+    await files.picture('img/goat_00000.jpg', W, H);
+    await files.picture('gt/goat_00000#001.png', W, H, white(left));
+    expect(await codeOf(() => openDataSet(files.folder, 'auto', { split: 'val' }))).toBe('ERR_FILE');
+    files.write('list/val.txt', 'goat_00000\n');
+    const listed = await openDataSet(files.folder, 'auto', { split: 'val' });
+    expect(names(listed)).toEqual(['goat_00000.jpg']);
   });
 
   it('HQSeg-44K: four parts, one of them, or the folder of one', async () => {
@@ -308,6 +459,11 @@ describe('one mask file per object', () => {
       'ThinObject5K/x.jpg',
     ]);
     for (const picture of data.pictures) expect(area((await objectsOf(picture))['x.png']!.mask)).toBe(12);
+    await files.picture('DIS5K/DIS-VD/gt/x.png', W, H, (x, y) => [left(x, y) ? 255 : right(x, y) ? 9 : 0]);
+    const soft = await objectsOf((await openDataSet(files.folder)).pictures[0]!);
+    expect(area(soft['x.png']!.mask)).toBe(37);
+    const unknown = await errorOf(() => openDataSet(files.folder, 'hqseg', { split: 'DIS' }));
+    expect(unknown.message).toContain('a split of DIS5K-VD, COIFT, HRSOD, ThinObject5K');
     const one = await openDataSet(files.folder, 'hqseg', { split: 'hrsod' });
     expect(names(one)).toEqual(['HRSOD/x.jpg']);
     expect(names(await openDataSet(files.path('DIS5K/DIS-VD')))).toEqual(['DIS5K-VD/x.jpg']);

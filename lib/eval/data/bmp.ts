@@ -1,8 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { HrsamError } from '../../errors.js';
+import { readRegular } from '../../files.js';
 import type { Pixels } from '../../image/pixels.js';
 
 const MAX_PIXELS = 2 ** 28;
+const MAX_BYTES = 2 ** 30;
 
 /**
  * An uncompressed Windows bitmap of 1, 4, 8, 24 or 32 bits per pixel as RGB: what GrabCut's masks and some of its
@@ -10,9 +11,7 @@ const MAX_PIXELS = 2 ** 28;
  * @throws HrsamError ERR_FILE, ERR_IMAGE
  */
 export async function readBmp(path: string): Promise<Pixels> {
-  const bytes = await readFile(path).catch((cause) => {
-    throw new HrsamError('ERR_FILE', `cannot be read (${cause.code})`, { where: path, cause });
-  });
+  const bytes = await readRegular(path, MAX_BYTES);
   const fail = (what: string): never => {
     throw new HrsamError('ERR_IMAGE', `not a readable bitmap: ${what}`, { where: path });
   };

@@ -1,5 +1,6 @@
 import { basename, dirname, join } from 'node:path';
 import { firstExisting, isFolder, listFiles, readJson } from '../../data/files.js';
+import { HrsamError } from '../../errors.js';
 import { joined } from '../../image/overlap.js';
 import type { Rle } from '../../image/rle.js';
 import { checkRle, decompressRle } from '../../image/rle.js';
@@ -10,7 +11,8 @@ import {
   type LabelledPicture,
   notThere,
   type OpenOptions,
-  readPicture,
+  readAnnotated,
+  unreadable,
 } from './dataset.js';
 import { readLabels, regions } from './label_map.js';
 import { polygonMask } from './polygon.js';
@@ -41,10 +43,11 @@ interface AnnotationFile {
 
 type Format = 'coco' | 'coco-panoptic' | 'lvis';
 
-const FILES: Record<Format, RegExp> = {
-  coco: /^(instances_.*|_annotations\.coco)\.json$/,
-  'coco-panoptic': /^panoptic_.*\.json$/,
-  lvis: /^lvis_.*\.json$/,
+/** Names of annotations, and how errors put it. */
+const FILES: Record<Format, readonly [RegExp, string]> = {
+  coco: [/^(instances_.*|_annotations\.coco)\.json$/, 'annotations/instances_<split>.json'],
+  'coco-panoptic': [/^panoptic_.*\.json$/, 'annotations/panoptic_<split>.json'],
+  lvis: [/^lvis_.*\.json$/, 'lvis_v1_<split>.json'],
 };
 
 /** The annotations of a format in a folder or its annotations/, the validation part first. */
@@ -53,17 +56,24 @@ export async function findAnnotations(
   format: Format,
   split = 'val',
 ): Promise<string | undefined> {
-  if (!(await isFolder(root))) return FILES[format].test(basename(root)) ? root : undefined;
+  const [pattern] = FILES[format];
+  if (!(await isFolder(root))) return pattern.test(basename(root)) ? root : undefined;
   const files = [
-    ...(await listFiles(join(root, 'annotations'), FILES[format])),
-    ...(await listFiles(root, FILES[format])),
-  ].filter((path) => FILES[format].test(basename(path)));
+    ...(await listFiles(join(root, 'annotations'), pattern)),
+    ...(await listFiles(root, pattern)),
+  ];
   return files.find((path) => basename(path).includes(split)) ?? (split === 'val' ? files[0] : undefined);
 }
 
 async function readAnnotations(root: string, format: Format, split?: string): Promise<AnnotationFile> {
-  const path = await findAnnotations(root, format, split);
-  if (path === undefined) return notThere(root, format, `annotations/ with ${FILES[format].source}`);
+  // A file that is named itself may have any name.
+  const path = (await isFolder(root)) ? await findAnnotations(root, format, split) : root;
+  if (path === undefined)
+    return notThere(
+      root,
+      format,
+      `${FILES[format][1]}${split === undefined ? '' : ` with '${split}' in its name`}`,
+    );
   const { images, annotations } = ((await readJson(path)) ?? {}) as Partial<AnnotationFile>;
   if (!Array.isArray(images) || !Array.isArray(annotations))
     return notThere(path, format, '{"images": […], "annotations": […]}');
@@ -71,24 +81,36 @@ async function readAnnotations(root: string, format: Format, split?: string): Pr
   return { path, images: images.filter(isEntry), annotations: annotations.filter(isEntry) };
 }
 
+const leavesFolder = (name: string) => name.split(/[\\/]/).includes('..');
+
+/** The folder that a file of annotations is about. */
+const rootOf = (annotations: string) => {
+  const folder = dirname(annotations);
+  return basename(folder) === 'annotations' ? dirname(folder) : folder;
+};
+
 /** Where a picture lies, beside the annotations' folder or in it, by the usual names of folders. */
 async function findPicture(annotations: string, { id, file_name, coco_url }: ImageEntry): Promise<string> {
-  const folder = dirname(annotations);
-  const root = basename(folder) === 'annotations' ? dirname(folder) : folder;
+  const root = rootOf(annotations);
   const fromUrl = typeof coco_url === 'string' ? coco_url.split('/').slice(-2) : [];
   const name = typeof file_name === 'string' ? file_name : fromUrl[1];
-  if (name === undefined || name.split(/[\\/]/).includes('..'))
+  if (name === undefined || leavesFolder(name))
     return corrupt(`${annotations}, image ${id}`, 'no usable file name', 'file_name or coco_url', name);
   const split = /_([a-z]+\d*)\.json$/i.exec(annotations)?.[1] ?? '';
-  const places = [
-    join(root, split, name),
-    join(root, name),
-    join(root, 'images', split, name),
-    join(root, 'images', name),
-    ...(fromUrl.length === 2 ? [join(root, ...fromUrl), join(root, 'images', ...fromUrl)] : []),
+  // COCO's pictures are often beside LVIS' annotations, in a folder of their own.
+  const roots = [root, join(root, 'images'), join(root, '..', 'coco'), join(root, '..', 'coco', 'images')];
+  const names = [
+    ...(fromUrl.length === 2 ? [join(...fromUrl)] : []),
+    join(split, name),
+    // COCO's detection splits of 2014 are parts of another one's pictures.
+    ...(/^(minival|valminusminival)/.test(split) ? [join('val2014', name)] : []),
+    name,
   ];
+  const places = roots.flatMap((folder) => names.map((path) => join(folder, path)));
   const path = await firstExisting(places);
-  return path ?? corrupt(`${annotations}, image ${id}`, 'the picture is missing', places[0]);
+  return (
+    path ?? corrupt(`${annotations}, image ${id}`, 'the picture is missing', places.slice(0, 3).join(' or '))
+  );
 }
 
 const pictureOf = (
@@ -98,7 +120,7 @@ const pictureOf = (
 ): LabelledPicture => ({
   name: image.file_name ?? image.coco_url ?? String(image.id),
   id: image.id,
-  read: async () => readPicture(await findPicture(path, image)),
+  read: async () => readAnnotated(await findPicture(path, image), image.height, image.width),
   objects,
 });
 
@@ -140,7 +162,7 @@ const isCounts = (value: unknown): value is { size: [number, number]; counts: st
 /** Pixels from a picture's corner: the outline is walked step by step. */
 const FARTHEST = 2 ** 20;
 
-/** @throws HrsamError ERR_IMAGE, ERR_ARGUMENT for what is neither polygons nor run lengths of this picture */
+/** @throws HrsamError ERR_IMAGE for what is neither polygons nor run lengths of this picture */
 export function instanceMask(
   segmentation: unknown,
   { height, width }: { height: number; width: number },
@@ -148,10 +170,12 @@ export function instanceMask(
 ): Rle {
   if (Array.isArray(segmentation)) {
     const good = (outline: unknown) =>
-      Array.isArray(outline) && outline.length >= 6 && outline.every((at) => Math.abs(at) <= FARTHEST);
-    if (segmentation.length === 0 || !segmentation.every(good))
+      Array.isArray(outline) && outline.every((at) => Math.abs(at) <= FARTHEST);
+    // Lines and points among the parts cover nothing.
+    const parts = segmentation.every(good) ? segmentation.filter(({ length }) => length >= 6) : [];
+    if (parts.length === 0)
       corrupt(where, 'not polygons', 'lists of x0, y0, x1, y1, …, three corners at least');
-    return (segmentation as number[][])
+    return (parts as number[][])
       .map((outline) => polygonMask(outline, height, width))
       .reduce((all, part) => joined(all, part));
   }
@@ -159,33 +183,35 @@ export function instanceMask(
   const { size, counts } = segmentation;
   if (size[0] !== height || size[1] !== width)
     corrupt(where, 'run lengths of another size', [height, width], size);
-  if (typeof counts === 'string') return decompressRle({ size, counts });
-  checkRle({ size, counts });
+  try {
+    if (typeof counts === 'string') return decompressRle({ size, counts });
+    checkRle({ size, counts });
+  } catch (cause) {
+    if (!(cause instanceof HrsamError)) throw cause;
+    return corrupt(where, cause.message);
+  }
   return { size, counts };
 }
 
 /** COCO panoptic: a PNG per picture whose colours are the segments' numbers. Crowd segments are left out. */
 export async function openPanoptic(root: string, { split }: OpenOptions = {}): Promise<DataSet> {
   const file = await readAnnotations(root, 'coco-panoptic', split);
-  const folder = file.path.replace(/\.json$/, '');
+  const maps = basename(file.path).replace(/\.json$/, '');
+  const folder =
+    (await firstExisting([dirname(file.path), rootOf(file.path)].map((path) => join(path, maps)))) ??
+    notThere(root, 'coco-panoptic', `${maps}/ with a map per picture, beside the annotations`);
   const images = new Map(file.images.map((image) => [image.id, image]));
   const pictures = file.annotations.flatMap((annotation, i): LabelledPicture[] => {
     const image = images.get(annotation?.image_id as number);
     const where = `${file.path}, annotation ${i}`;
     const { file_name: name, segments_info: segments } = annotation ?? {};
-    if (!image) return [brokenPicture(where, 'an image_id of no image')];
-    if (typeof name !== 'string' || !Array.isArray(segments) || name.includes('..'))
-      return [brokenPicture(where, 'no file_name or segments_info')];
+    if (!image) return [unreadable(where, where, 'an image_id of no image')];
+    if (typeof name !== 'string' || !Array.isArray(segments) || leavesFolder(name))
+      return [unreadable(where, where, 'no file_name or segments_info')];
     return [pictureOf(file, image, () => panopticObjects(join(folder, name), segments))];
   });
   return { format: 'coco-panoptic', pictures };
 }
-
-const brokenPicture = (where: string, summary: string): LabelledPicture => ({
-  name: where,
-  read: async () => corrupt(where, summary),
-  objects: async () => corrupt(where, summary),
-});
 
 async function panopticObjects(path: string, segments: Annotation[]): Promise<LabelledObject[]> {
   const { data, height, width, channels } = await readLabels(path);

@@ -42,12 +42,25 @@ export interface OpenOptions {
 export const stem = (path: string): string => basename(path, extname(path));
 
 /** A picture file: what sharp reads, and BMP, which sharp's builds do not. */
-export const readPicture = (path: string): Promise<Pixels> =>
-  /\.bmp$/i.test(path) ? readBmp(path) : decodeImage(path);
+export const readPicture = (path: string, asStored = false): Promise<Pixels> =>
+  /\.bmp$/i.test(path) ? readBmp(path) : decodeImage(path, { asStored });
+
+/** A picture file whose annotations say its size; where only the picture as stored has it, they were made without EXIF data. */
+export async function readAnnotated(path: string, height: number, width: number): Promise<Pixels> {
+  const pixels = await readPicture(path);
+  const turned = pixels.height === width && pixels.width === height && height !== width;
+  return turned ? readPicture(path, true) : pixels;
+}
 
 /** @throws HrsamError ERR_FILE: what was looked for is not there */
 export function notThere(root: string, format: string, expected: string): never {
   throw new HrsamError('ERR_FILE', `not a data set in the layout of ${format}`, { where: root, expected });
+}
+
+/** An entry that is there and cannot be judged. */
+export function unreadable(name: string, where: string, summary: string): LabelledPicture {
+  const read = async () => corrupt(where, summary);
+  return { name, read, objects: read };
 }
 
 /** @throws HrsamError ERR_IMAGE: an entry that cannot be used */

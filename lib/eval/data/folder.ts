@@ -7,48 +7,57 @@ import {
   type LabelledObject,
   type LabelledPicture,
   notThere,
+  type ObjectMask,
   readPicture,
   stem,
+  unreadable,
 } from './dataset.js';
-import { binaryMask, readLabels } from './label_map.js';
+import { binaryMask, type LabelImage, readLabels } from './label_map.js';
 
-/** A mask file as an object; `inside` and `ignore` judge its brightest channel. */
-export function maskFile(
+/** What a mask's picture says. */
+export type MaskRule = (labels: LabelImage) => ObjectMask;
+
+/** Everything but black. */
+export const notBlack: MaskRule = (labels) => ({ mask: binaryMask(labels, (value) => value > 0) });
+
+/** A mask file as an object. */
+export const maskFile = (
   path: string,
-  rule: { inside?: (value: number) => boolean; ignore?: (value: number) => boolean } = {},
-): LabelledObject {
-  return {
-    name: basename(path),
-    async read() {
-      const labels = await readLabels(path);
-      const ignore = rule.ignore && binaryMask(labels, rule.ignore);
-      return { mask: binaryMask(labels, rule.inside), ignore };
-    },
-  };
+  rule: MaskRule = (labels) => ({ mask: binaryMask(labels) }),
+): LabelledObject => ({
+  name: basename(path),
+  read: async () => rule(await readLabels(path)),
+});
+
+/** The picture that a mask is of: it has its name, or the name before `__k` or `#k`. */
+function pictureOf(mask: string, names: ReadonlySet<string>): string | undefined {
+  const whole = stem(mask);
+  const ends = [...whole.matchAll(/__|#/g)].map(({ index }) => index);
+  return [whole.length, ...ends.reverse()].map((end) => whole.slice(0, end)).find((name) => names.has(name));
 }
 
-/** Pictures in one folder, masks of the same names in another; `name__k` or `name#k` is an object of `name`. */
-export async function pairs(
-  images: string,
-  masks: string,
-  rule: Parameters<typeof maskFile>[1] = {},
-): Promise<LabelledPicture[]> {
-  const byPicture = new Map<string, string[]>();
-  const files = await listFiles(masks, MASKS);
+/**
+ * Pictures in one folder, masks of the same names in another; `name__k` or `name#k` is an object of `name`. Pictures
+ * without a mask are left out, a mask without a picture is an entry that cannot be read.
+ */
+export async function pairs(images: string, masks: string, rule?: MaskRule): Promise<LabelledPicture[]> {
   const pictures = await listFiles(images);
   const names = new Set(pictures.map(stem));
-  for (const path of files) {
-    const whole = stem(path);
-    const name = names.has(whole) ? whole : whole.replace(/(__|#)[^_#]+$/, '');
-    byPicture.set(name, [...(byPicture.get(name) ?? []), path]);
+  const byPicture = new Map<string, string[]>();
+  const alone: LabelledPicture[] = [];
+  for (const path of pictures.length > 0 ? await listFiles(masks, MASKS) : []) {
+    const name = pictureOf(path, names);
+    if (name === undefined) alone.push(unreadable(basename(path), path, 'a mask without a picture'));
+    else byPicture.set(name, [...(byPicture.get(name) ?? []), path]);
   }
-  return pictures
+  const labelled = pictures
     .filter((path) => byPicture.has(stem(path)))
     .map((path) => ({
       name: basename(path),
       read: () => readPicture(path),
       objects: async () => byPicture.get(stem(path))!.map((mask) => maskFile(mask, rule)),
     }));
+  return labelled.length > 0 ? [...labelled, ...alone] : [];
 }
 
 /** `images/` and `masks/`. */
@@ -62,31 +71,29 @@ export async function openFolder(root: string): Promise<DataSet> {
 /** index.json: a list of {image, mask, width, height}, one object each, paths relative to it. */
 export async function openIndex(root: string): Promise<DataSet> {
   const list = await IndexFile.open(root);
-  const byImage = new Map<string, { first: number; objects: LabelledObject[] }>();
+  const pictures: LabelledPicture[] = [];
+  const byImage = new Map<string, LabelledObject[]>();
   for (const i of list.entries.keys()) {
-    const { image, object } = listed(list, i);
-    const picture = byImage.get(image) ?? { first: i, objects: [] };
-    byImage.set(image, picture);
-    picture.objects.push(object);
+    try {
+      const { image, ...mask } = list.entry(i);
+      let objects = byImage.get(image);
+      if (!objects) {
+        const those: LabelledObject[] = [];
+        pictures.push({
+          name: basename(image),
+          read: async () => readPicture(list.file(i, image)),
+          objects: async () => those,
+        });
+        byImage.set(image, those);
+        objects = those;
+      }
+      objects.push(indexed(list, i, mask));
+    } catch (error) {
+      const read = () => Promise.reject(error);
+      pictures.push({ name: `entry ${i}`, read, objects: read });
+    }
   }
-  const pictures = [...byImage].map(
-    ([image, { first, objects }]): LabelledPicture => ({
-      name: basename(image),
-      read: async () => readPicture(list.file(first, image)),
-      objects: async () => objects,
-    }),
-  );
   return { format: 'index', pictures };
-}
-
-/** Entry `i` and its picture; one that is none is a picture of its own, which cannot be read. */
-function listed(list: IndexFile, i: number): { image: string; object: LabelledObject } {
-  try {
-    const { image, ...mask } = list.entry(i);
-    return { image, object: indexed(list, i, mask) };
-  } catch (error) {
-    return { image: `entry ${i}`, object: { name: list.where(i), read: () => Promise.reject(error) } };
-  }
 }
 
 function indexed(

@@ -62,12 +62,15 @@ const ADE_SPLITS: Record<string, string> = { val: 'validation', train: 'training
 
 /**
  * ADE20K: the whole set (…_seg.png beside each picture: class in red and green, instance in blue), or the scene parsing
- * challenge's instances (annotations_instance/: class in red, instance in green).
+ * challenge's instances (annotations_instance/: class in red, instance in green); where those are missing, the region of
+ * each class that it names (annotations/).
  */
 export async function openAde20k(root: string, { split = 'val' }: OpenOptions = {}): Promise<DataSet> {
   const part = ADE_SPLITS[split] ?? split;
   const challenge = join(root, 'annotations_instance', part);
-  if (await isFolder(challenge)) return adeChallenge(root, challenge, part);
+  if (await isFolder(challenge)) return adeChallenge(root, challenge, part, instanceNumbers, (n) => n >> 8);
+  const classes = join(root, 'annotations', part);
+  if (await isFolder(classes)) return adeChallenge(root, classes, part, classNumbers, (n) => n);
   const folder = await firstExisting(
     [join('images', 'ADE', part), join('images', part), part].map((path) => join(root, path)),
   );
@@ -76,7 +79,7 @@ export async function openAde20k(root: string, { split = 'val' }: OpenOptions = 
     notThere(
       root,
       'ADE20K',
-      `images/ADE/${part}/…/<name>_seg.png, or annotations_instance/${part}/<name>.png`,
+      `images/ADE/${part}/…/<name>_seg.png, or annotations_instance/${part}/ or annotations/${part}/<name>.png`,
     );
   const pictures = files.map((path) =>
     pictureAt(path.replace(/_seg\.png$/, '.jpg'), () =>
@@ -97,24 +100,34 @@ export async function openAde20k(root: string, { split = 'val' }: OpenOptions = 
   return { format: 'ade20k', pictures };
 }
 
-async function adeChallenge(root: string, folder: string, part: string): Promise<DataSet> {
+async function adeChallenge(
+  root: string,
+  folder: string,
+  part: string,
+  label: (image: LabelImage, path: string) => (i: number) => number,
+  category: (label: number) => number,
+): Promise<DataSet> {
   const files = await walkFiles(folder, /\.png$/);
+  if (files.length === 0) notThere(folder, 'ADE20K', '<name>.png');
   const pictures = files.map((path) =>
     pictureAt(join(root, 'images', part, `${stem(path)}.jpg`), () =>
-      instances(
-        path,
-        (image) => {
-          const at = colours(image, path);
-          return (i) => {
-            const [category, instance] = at(i);
-            return category > 0 && instance > 0 ? category * 256 + instance : 0;
-          };
-        },
-        (label) => Math.floor(label / 256),
-      ),
+      instances(path, (image) => label(image, path), category),
     ),
   );
   return { format: 'ade20k', pictures };
+}
+
+function instanceNumbers(image: LabelImage, path: string): (i: number) => number {
+  const at = colours(image, path);
+  return (i) => {
+    const [category, instance] = at(i);
+    return category > 0 && instance > 0 ? category * 256 + instance : 0;
+  };
+}
+
+function classNumbers({ data, channels }: LabelImage, path: string): (i: number) => number {
+  if (channels !== 1) corrupt(path, 'not a map of classes', 'grey', `${channels} channels`);
+  return (i) => data[i]!;
 }
 
 function colours({ data, channels }: LabelImage, where: string): (i: number) => [number, number, number] {

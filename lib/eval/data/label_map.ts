@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { HrsamError } from '../../errors.js';
+import { readRegular } from '../../files.js';
 import { DEFAULT_LIMITS } from '../../image/decode.js';
 import { brightest, inside } from '../../image/mask_picture.js';
 import type { Rle } from '../../image/rle.js';
@@ -17,12 +17,7 @@ export interface LabelImage {
 /** @throws HrsamError ERR_FILE, ERR_IMAGE */
 export async function readLabels(path: string): Promise<LabelImage> {
   if (/\.bmp$/i.test(path)) return readBmp(path);
-  const bytes = await readFile(path).catch((cause) => {
-    throw new HrsamError('ERR_FILE', cause.code === 'ENOENT' ? 'there is no such file' : 'cannot be read', {
-      where: path,
-      cause,
-    });
-  });
+  const bytes = await readRegular(path, DEFAULT_LIMITS.maxBytes);
   const sharp = await loadSharp();
   try {
     const picture = sharp(bytes, {

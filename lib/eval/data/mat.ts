@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { inflate } from 'node:zlib';
 import { HrsamError } from '../../errors.js';
+import { readRegular } from '../../files.js';
 
 /** A value of a MATLAB file: numbers in column order, a cell array, or a struct's fields. */
 export type MatValue =
@@ -43,14 +43,11 @@ interface Element {
  * @throws HrsamError ERR_FILE, ERR_IMAGE
  */
 export async function readMat(path: string): Promise<Record<string, MatValue>> {
-  const bytes = await readFile(path).catch((cause) => {
-    throw new HrsamError('ERR_FILE', `cannot be read (${cause.code})`, { where: path, cause });
-  });
+  const bytes = await readRegular(path, MAX_BYTES);
   const fail = (what: string): never => {
     throw new HrsamError('ERR_IMAGE', `not a readable MATLAB 5 file: ${what}`, { where: path });
   };
-  if (bytes.length < 128 || bytes.length > MAX_BYTES || bytes.toString('latin1', 126, 128) !== 'IM')
-    fail('no little-endian header');
+  if (bytes.length < 128 || bytes.toString('latin1', 126, 128) !== 'IM') fail('no little-endian header');
   const variables: Record<string, MatValue> = {};
   try {
     for (let at = 128; at + 8 <= bytes.length; ) {

@@ -2,14 +2,17 @@ import { join } from 'node:path';
 import { exists, isFolder, listFiles } from '../../data/files.js';
 import { HrsamError } from '../../errors.js';
 import { DATA_FORMATS, type DataFormat } from '../formats.js';
-import { openBerkeley, openDavis, openGrabcut, openHqseg } from './benchmarks.js';
+import { openBerkeley, openGrabcut, openHqseg } from './benchmarks.js';
 import { openBsds500 } from './bsds.js';
 import { findAnnotations, openInstances, openPanoptic } from './coco.js';
 import type { DataSet, OpenOptions } from './dataset.js';
+import { openDavis } from './davis.js';
 import { openFolder, openIndex } from './folder.js';
 import { openAde20k, openCityscapes } from './instances.js';
 
 interface Format {
+  /** Whether it has parts that can be asked for. */
+  parts: boolean;
   /** Whether a path is a set in this layout. */
   matches(root: string): Promise<boolean>;
   open(root: string, options: OpenOptions): Promise<DataSet>;
@@ -29,32 +32,44 @@ const anyOf =
 
 const FORMATS: Record<DataFormat, Format> = {
   index: {
+    parts: false,
     matches: anyOf(has('index.json'), async (root) => root.endsWith('index.json')),
     open: openIndex,
   },
   coco: {
+    parts: true,
     matches: async (root) => (await findAnnotations(root, 'coco')) !== undefined,
     open: openInstances,
   },
   'coco-panoptic': {
+    parts: true,
     matches: async (root) => (await findAnnotations(root, 'coco-panoptic')) !== undefined,
     open: openPanoptic,
   },
   lvis: {
+    parts: true,
     matches: async (root) => (await findAnnotations(root, 'lvis')) !== undefined,
     open: (root, options) => openInstances(root, options, 'lvis'),
   },
-  cityscapes: { matches: has('gtFine', 'leftImg8bit'), open: openCityscapes },
+  cityscapes: { parts: true, matches: has('gtFine', 'leftImg8bit'), open: openCityscapes },
   ade20k: {
+    parts: true,
     matches: anyOf(
       has('annotations_instance'),
       has('images/ADE'),
+      has('images/training'),
+      has('images/validation'),
       async (root) => (await listFiles(root, /_seg\.png$/)).length > 0,
     ),
     open: openAde20k,
   },
-  davis: { matches: anyOf(has('JPEGImages', 'Annotations'), has('img', 'gt')), open: openDavis },
+  davis: {
+    parts: true,
+    matches: anyOf(has('JPEGImages', 'Annotations'), has('img', 'gt'), has('DAVIS')),
+    open: openDavis,
+  },
   hqseg: {
+    parts: true,
     matches: anyOf(
       has('DIS5K/DIS-VD'),
       has('thin_object_detection'),
@@ -64,19 +79,20 @@ const FORMATS: Record<DataFormat, Format> = {
     ),
     open: openHqseg,
   },
-  grabcut: { matches: has('data_GT', 'boundary_GT'), open: openGrabcut },
+  grabcut: { parts: false, matches: has('data_GT', 'boundary_GT'), open: openGrabcut },
   bsds500: {
+    parts: true,
     matches: anyOf(has('groundTruth'), has('data/groundTruth'), has('BSDS500/data/groundTruth')),
     open: openBsds500,
   },
-  berkeley: { matches: has('images', 'ground-truth'), open: openBerkeley },
-  folder: { matches: has('images', 'masks'), open: openFolder },
+  berkeley: { parts: false, matches: has('images', 'ground-truth'), open: openBerkeley },
+  folder: { parts: false, matches: has('images', 'masks'), open: openFolder },
 };
 
 /**
  * Opens a data set in its public layout. Nothing but lists is read: pictures and masks are when they are asked for.
  * @param format one of DATA_FORMATS (lib/eval/formats.ts), or `auto`: the first whose files are there
- * @throws HrsamError ERR_FILE when it is not there or not in that layout
+ * @throws HrsamError ERR_FILE when it is not there or not in that layout, ERR_ARGUMENT for a part of what has none
  */
 export async function openDataSet(
   root: string,
@@ -84,9 +100,18 @@ export async function openDataSet(
   options: OpenOptions = {},
 ): Promise<DataSet> {
   if (!(await exists(root))) throw new HrsamError('ERR_FILE', 'there is no such data set', { where: root });
-  if (format !== 'auto') return FORMATS[format].open(root, options);
-  for (const name of DATA_FORMATS)
-    if (await FORMATS[name].matches(root)) return FORMATS[name].open(root, options);
+  const name = format === 'auto' ? await detect(root) : format;
+  if (!FORMATS[name].parts && options.split !== undefined)
+    throw new HrsamError('ERR_ARGUMENT', `a data set in the layout of ${name} has no parts`, {
+      where: root,
+      expected: 'no split',
+      actual: options.split,
+    });
+  return FORMATS[name].open(root, options);
+}
+
+async function detect(root: string): Promise<DataFormat> {
+  for (const name of DATA_FORMATS) if (await FORMATS[name].matches(root)) return name;
   const layouts = (await isFolder(root))
     ? DATA_FORMATS.join(', ')
     : 'index.json or annotations of COCO or LVIS';

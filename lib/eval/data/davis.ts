@@ -1,0 +1,149 @@
+import { readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import {
+  firstExisting,
+  isFolder,
+  listFiles,
+  listFolders,
+  MASKS,
+  PICTURES,
+  walkFiles,
+} from '../../data/files.js';
+import { brightest } from '../../image/mask_picture.js';
+import {
+  type DataSet,
+  type LabelledObject,
+  type LabelledPicture,
+  notThere,
+  type OpenOptions,
+  readPicture,
+  stem,
+} from './dataset.js';
+import { maskFile, pairs } from './folder.js';
+import { type LabelImage, readLabels, regions } from './label_map.js';
+
+/** The instance number of what nobody decided about, and its colour in the palette of the set. */
+const VOID = 255;
+const VOID_COLOUR = 0xe0e0c0;
+/** More objects than one frame has. */
+const MOST_OBJECTS = 31;
+
+/**
+ * Each pixel's object as a number, and which number is no object: instances are numbered, by grey or by the colours of a
+ * palette. A mask has 0 and 255, and perhaps soft edges; there 255 is the object.
+ */
+function numbered(labels: LabelImage): { number: (i: number) => number; none?: number } {
+  const { data, channels, height, width } = labels;
+  if (channels === 3)
+    return {
+      number: (i) => (data[3 * i]! << 16) | (data[3 * i + 1]! << 8) | data[3 * i + 2]!,
+      none: VOID_COLOUR,
+    };
+  const value = brightest(labels);
+  let [few, soft] = [false, false];
+  for (let i = 0; i < height * width; i++) {
+    const v = value(i);
+    if (v > 0 && v <= MOST_OBJECTS) few = true;
+    else if (v > MOST_OBJECTS && v !== VOID) soft = true;
+  }
+  return { number: value, none: few && !soft ? VOID : undefined };
+}
+
+/** Everything that is an object, together. */
+function moving(labels: LabelImage) {
+  const { height, width } = labels;
+  const { number, none } = numbered(labels);
+  const where = (test: (value: number) => boolean) =>
+    regions(height, width, (i) => (test(number(i)) ? 1 : 0)).get(1);
+  const nothing = { size: [height, width] as [number, number], counts: [height * width] };
+  return {
+    mask: where((value) => value !== 0 && value !== none) ?? nothing,
+    ignore: none === undefined ? undefined : where((value) => value === none),
+  };
+}
+
+async function instances(path: string): Promise<LabelledObject[]> {
+  const labels = await readLabels(path);
+  const { number, none } = numbered(labels);
+  const masks = regions(labels.height, labels.width, number);
+  const ignore = none === undefined ? undefined : masks.get(none);
+  return [...masks]
+    .filter(([value]) => value !== none)
+    .sort(([a], [b]) => a - b)
+    .map(([, mask], k) => ({ name: `${basename(path)}:${k + 1}`, read: async () => ({ mask, ignore }) }));
+}
+
+/**
+ * DAVIS: everything that moves together is the object, as DAVIS 2016 has it; of the lists of 2017 each instance is one.
+ * img/ and gt/ (the 345 frames as interactive segmentation passes them on), or JPEGImages/ and Annotations/ with the
+ * frames of a list: one whose name holds 345, else ImageSets' val, 2016 before 2017. A split names another list:
+ * `train`, `2017/val`.
+ */
+export async function openDavis(folder: string, options: OpenOptions = {}): Promise<DataSet> {
+  const root = (await isFolder(join(folder, 'DAVIS'))) ? join(folder, 'DAVIS') : folder;
+  if (await isFolder(join(root, 'gt'))) return { format: 'davis', pictures: await passedOn(root, options) };
+  const [annotations] = (await listFolders(join(root, 'Annotations'))).sort(byResolution);
+  if (annotations === undefined)
+    return notThere(root, 'DAVIS', 'img/ and gt/, or JPEGImages/480p/ and Annotations/480p/');
+  const resolution = basename(annotations);
+  const list = await findList(root, resolution, options);
+  const frames = list === undefined ? undefined : await listedFrames(list);
+  const each = list !== undefined && /[\\/]2017[\\/]/.test(list);
+  const wanted = (path: string) => {
+    const [sequence, frame] = path.split(/[\\/]/).slice(-2) as [string, string];
+    return [sequence, `${sequence}/${stem(frame)}`, `${sequence}_${stem(frame)}`].some(
+      (name) => frames?.has(name) ?? true,
+    );
+  };
+  const files = (await walkFiles(annotations, /\.png$/)).filter(wanted);
+  if (files.length === 0) return notThere(list ?? root, 'DAVIS', `frames that are in ${annotations}`);
+  const pictures = files.map((path): LabelledPicture => {
+    const frame = path.split(/[\\/]/).slice(-2).join('/');
+    const picture = join(root, 'JPEGImages', resolution, frame.replace(/\.png$/, '.jpg'));
+    return {
+      name: frame.replace(/\.png$/, '.jpg'),
+      read: () => readPicture(picture),
+      objects: async () => (each ? instances(path) : [maskFile(path, moving)]),
+    };
+  });
+  return { format: 'davis', pictures };
+}
+
+async function passedOn(root: string, { split }: OpenOptions): Promise<LabelledPicture[]> {
+  const pictures = await pairs(join(root, 'img'), join(root, 'gt'), moving);
+  if (split === undefined) return pictures;
+  const list = join(root, 'list', `${split}.txt`);
+  const names = await listedFrames(list).catch(() => notThere(root, 'DAVIS', `list/${split}.txt`));
+  return pictures.filter(({ name }) => names.has(stem(name)));
+}
+
+/** 480p is what papers judge at. */
+const byResolution = (a: string, b: string): number =>
+  Number(basename(b) === '480p') - Number(basename(a) === '480p') || a.localeCompare(b);
+
+/** The list of a split; undefined where none is asked for and there are none: all frames. */
+async function findList(
+  root: string,
+  resolution: string,
+  { split }: OpenOptions,
+): Promise<string | undefined> {
+  const sets = join(root, 'ImageSets');
+  const [papers] = split === undefined ? await walkFiles(root, /345[^/\\]*\.txt$/) : [];
+  const name = `${split ?? 'val'}.txt`;
+  const found =
+    papers ?? (await firstExisting([resolution, '2016', '2017', '.'].map((year) => join(sets, year, name))));
+  if (found !== undefined || split === undefined) return found;
+  const folders = [sets, ...(await listFolders(sets))];
+  const lists = (await Promise.all(folders.map((path) => listFiles(path, /\.txt$/)))).flat();
+  const known = lists.map((path) => path.slice(sets.length + 1).replace(/\.txt$/, ''));
+  return notThere(root, 'DAVIS', `ImageSets/…/${name}; there are ${known.join(', ') || 'no lists'}`);
+}
+
+/** Sequences, and sequence/frame, that a list names. */
+async function listedFrames(path: string): Promise<Set<string>> {
+  const words = (await readFile(path, 'utf8')).split('\n').map((line) => line.trim().split(/\s+/)[0]!);
+  const names = words.filter((word) => word !== '');
+  const bare = (name: string) =>
+    PICTURES.test(name) || MASKS.test(name) ? name.replace(/\.\w+$/, '') : name;
+  return new Set(names.map((name) => bare(name).split('/').slice(-2).join('/')));
+}
