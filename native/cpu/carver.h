@@ -1,7 +1,9 @@
-// Cuts one block of scratch memory into aligned arrays.
+// Cuts one block of scratch memory into aligned arrays. AddressSanitizer finds what is written or
+// read between them.
 #pragma once
 
 #include "op.h"
+#include "sanitizer.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
@@ -13,7 +15,9 @@ class Carver {
   template <class T>
   T* take(int64_t count) {
     const uintptr_t at = base_ + bytes_;
-    bytes_ += (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
+    const size_t used = static_cast<size_t>(count) * sizeof(T);
+    bytes_ += (used + 63) / 64 * 64 + kGuardBytes;
+    if (base_ != 0) guard(reinterpret_cast<void*>(at), used, base_ + bytes_ - at);
     return reinterpret_cast<T*>(at);
   }
   size_t bytes() const { return bytes_; }

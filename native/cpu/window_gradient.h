@@ -99,7 +99,8 @@ class WindowGradient : public Op {
     }
     s.statistics = carver.take<GradientStatistics>(count);
     s.row = carver.take<float>(width);
-    s.masks = carver.take<float>(kRegions * static_cast<int64_t>(padded));
+    const int keys = half_ ? HeadLayout<bf16>::padded_keys(count) : padded;
+    s.masks = carver.take<float>(kRegions * static_cast<int64_t>(keys));
     s.bias = carver.take<float>(bias_ ? bias_.buffer(count) : 0);
     s.axes = carver.take<float>(bias_ ? count * bias_.axes() : 0);
     s.bytes = carver.bytes();

@@ -14,7 +14,10 @@ class RelativeRows {
       : length_(length), rows_(2 * larger(q_size, k_size) - 1), k_size_(k_size) {
     q_step_ = static_cast<float>(larger(q_size, k_size)) / static_cast<float>(q_size);
     k_step_ = static_cast<float>(larger(q_size, k_size)) / static_cast<float>(k_size);
-    shift_ = static_cast<float>(k_size - 1) * k_step_;
+    // Rounded once, as Segment Anything adds it: in f32 it could fall below a whole number.
+    shift_ = static_cast<float>(
+        static_cast<double>(k_size - 1) *
+        (static_cast<double>(larger(q_size, k_size)) / static_cast<double>(k_size)));
   }
 
   // (1 − part)·table[low] + part·table[high]; part is 0 where the table has a row per distance.

@@ -217,7 +217,14 @@ TEST(the_models_own_types) {
             .in = HRSAM_BF16,
             .dy = HRSAM_BF16,
             .out = HRSAM_BF16});
-  verify({.scales = {7, 10}, .cyclic = 1, .shift = 2, .in = HRSAM_BF16, .dy = HRSAM_BF16});
+  // Windows whose keys fill up differently for products of f32 and of bf16, in all regions.
+  for (const int window : {2, 3, 4, 5, 6, 10, 14})
+    verify({.scales = {2 * window, 2 * window},
+            .window = window,
+            .cyclic = 1,
+            .shift = window / 2,
+            .in = HRSAM_BF16,
+            .dy = HRSAM_BF16});
 }
 
 TEST(relative_position_bias) {

@@ -3,7 +3,7 @@ import { relPos } from '../../lib/graph/ops/rel_pos.js';
 import { expectClose } from '../support/compare.js';
 import { errorOf } from '../support/layout.js';
 import { generate, HostTensors, samNoise, samOps } from '../support/reference.js';
-import { runOne } from '../support/run.js';
+import { host, runOne } from '../support/run.js';
 
 describe('rel_pos', async () => {
   const noise = samNoise('sam/ops');
@@ -18,6 +18,28 @@ describe('rel_pos', async () => {
     expect(given.shape).toEqual(tensors.get(out).shape);
     expectClose(given.data, tensors.get(out).data, noise[out]!);
     expect(folded).toEqual(given);
+  });
+
+  // The distance of a pair is floor-rounded after one rounding of the sum, as Segment Anything's own code computes it.
+  it.each([
+    [11, 10],
+    [20, 12],
+    [7, 3],
+  ])('queries and keys of other numbers: %i by %i', async (queries, keys) => {
+    const rows = 2 * Math.max(queries, keys) - 1;
+    const table = host(
+      [rows, 1],
+      Float32Array.from({ length: rows }, (_, i) => i),
+    );
+    const { data } = await runOne({ table }, (graph, v) => relPos(graph, v.table!, queries, keys));
+    const f = Math.fround;
+    const scales = [Math.max(keys / queries, 1), Math.max(queries / keys, 1)] as const;
+    const want = Array.from({ length: queries * keys }, (_, at) => {
+      const [i, j] = [Math.floor(at / keys), at % keys];
+      const apart = f(f(i * f(scales[0])) - f(j * f(scales[1])));
+      return Math.trunc(f(apart + f((keys - 1) * scales[1])));
+    });
+    expect([...data]).toEqual(want);
   });
 
   it('refuses a table that is none', async () => {

@@ -13,6 +13,7 @@
 #include "../../plan/failure.h"
 #include "denormals.h"
 #include "op.h"
+#include "sanitizer.h"
 
 namespace hrsam::cpu {
 
@@ -175,7 +176,9 @@ void Pool::reserve(size_t bytes_per_thread) {
 }
 
 void* Pool::scratch(int thread) const {
-  return impl_->scratch[static_cast<size_t>(thread)].as<void>();
+  void* memory = impl_->scratch[static_cast<size_t>(thread)].as<void>();
+  guard(memory, impl_->scratch_bytes, impl_->scratch_bytes);
+  return memory;
 }
 
 }  // namespace hrsam::cpu
