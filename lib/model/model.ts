@@ -26,7 +26,7 @@ export function maskLogits(
   return maskDecoder(
     graph,
     embedding,
-    promptEncoder(graph, prompts, grid, config.prompt),
+    promptEncoder(graph, prompts, grid, config.prompt, config.encoder.patchSize),
     config.decoder,
     lengths,
     compute,

@@ -35,12 +35,16 @@ export interface EncodedPrompts {
   imagePositions: Value;
 }
 
-/** Segment Anything's prompt encoder (arXiv 2304.02643) for an embedding of `grid` cells. Weights under `neck`. */
+/**
+ * Segment Anything's prompt encoder (arXiv 2304.02643) for an embedding of `grid` cells of `patchSize` pixels. Weights under
+ * `neck`.
+ */
 export function promptEncoder(
   graph: Graph,
   prompts: PromptValues,
   grid: Grid,
   config: PromptConfig,
+  patchSize = 16,
 ): EncodedPrompts {
   const { embedDim, imageEmbedSize, inputImageSize, resizePositions } = config;
   return graph.scope('neck', () => {
@@ -58,7 +62,7 @@ export function promptEncoder(
       notAPoint: weight(graph, 'not_a_point_embed.weight', [1, embedDim]),
     };
     // HRSAM's code divides by the size of the picture at hand and stretches the trained grid's codes; SAM has one size.
-    const size: Grid = resizePositions ? [16 * grid[0], 16 * grid[1]] : inputImageSize;
+    const size: Grid = resizePositions ? [patchSize * grid[0], patchSize * grid[1]] : inputImageSize;
     const codes = positionEncoding(graph, gaussian, resizePositions ? imageEmbedSize : grid);
     return {
       sparse: promptPoints(graph, prompts.points, prompts.labels, tables, size),

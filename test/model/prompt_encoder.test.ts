@@ -5,7 +5,7 @@ import { expectClose } from '../support/compare.js';
 import { channelsFirst, strided } from '../support/layout.js';
 import { promptTensors, type ReferencePrompt } from '../support/models.js';
 import { type HostTensor, HostTensors, opCases } from '../support/reference.js';
-import { type HostValues, run } from '../support/run.js';
+import { type HostValues, host, run } from '../support/run.js';
 import { caseWeights } from '../support/weights.js';
 
 /** A tensor as nested rows of its first two axes. */
@@ -71,5 +71,34 @@ describe('prompt encoder', async () => {
       each.fp32_vs_fp64.image_pos_embeds!,
       'positions',
     );
+  });
+
+  it('takes coordinates in pixels of the input, whatever the patches', async () => {
+    const each = opCases('prompt_encoder').find(
+      ({ inputs }) => inputs.includes('points') && !inputs.includes('boxes'),
+    )!;
+    const { embed_dim, image_embed_size, input_image_size, mask_in_dim, embed_size } = each.params;
+    const config = {
+      embedDim: embed_dim,
+      imageEmbedSize: image_embed_size as Grid,
+      inputImageSize: input_image_size as Grid,
+      maskInDim: mask_in_dim,
+      resizePositions: true,
+    } as Parameters<typeof promptEncoder>[3];
+    const constants = caseWeights(tensors, each, 'neck.');
+    const sparse = async (patch: number, scale: number) => {
+      // The middle of the pixel that a click is in stays where it is in the picture.
+      const points = [3, 5.25, 20, 11].map((at) => scale * (at + 0.5) - 0.5);
+      const values = await run(
+        { points: host([1, 2, 2], points), labels: host([1, 2], [1, 0]) },
+        (graph, v) => ({
+          sparse: promptEncoder(graph, { points: v.points!, labels: v.labels! }, embed_size, config, patch)
+            .sparse,
+        }),
+        { constants },
+      );
+      return values.sparse!.data;
+    };
+    expectClose(await sparse(8, 0.5), await sparse(16, 1), { rel_l2: 1e-6 });
   });
 });
