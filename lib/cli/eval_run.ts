@@ -8,7 +8,6 @@ import { totalFlops } from '../graph/cost.js';
 import { clickFlops, encoderGraph } from '../predictor/flops.js';
 import type { HRSAM } from '../predictor/hrsam.js';
 import type { EvalOptions } from './eval.js';
-
 import { interruption } from './interrupt.js';
 import type { describeModel } from './model.js';
 import { formatMs, numbered, print, table, writeOutput } from './output.js';

@@ -17,11 +17,20 @@ const nested = ({ shape, data }: HostTensor): number[][][] =>
     }),
   );
 
+const configOf = ({ params }: ReturnType<typeof opCases>[number]) =>
+  ({
+    embedDim: params.embed_dim,
+    imageEmbedSize: params.image_embed_size as Grid,
+    inputImageSize: params.input_image_size as Grid,
+    maskInDim: params.mask_in_dim,
+    resizePositions: true,
+  }) as Parameters<typeof promptEncoder>[3];
+
 describe('prompt encoder', async () => {
   const tensors = await HostTensors.load('ops/prompt_encoder.safetensors');
 
   it.each(opCases('prompt_encoder'))('reference $name', async (each) => {
-    const { embed_dim, image_embed_size, input_image_size, mask_in_dim, embed_size } = each.params;
+    const { embed_dim, embed_size } = each.params;
     const given = (input: string) =>
       each.inputs.includes(input) ? tensors.get(`${each.name}/${input}`) : undefined;
     const [points, labels, boxes] = [given('points'), given('labels'), given('boxes')];
@@ -32,13 +41,7 @@ describe('prompt encoder', async () => {
       boxes: boxes && nested(boxes).map((rows) => rows.flat()),
     };
     const { lengths, ...inputs } = promptTensors(prompt, 5, given('mask_logits'));
-    const config = {
-      embedDim: embed_dim,
-      imageEmbedSize: image_embed_size as Grid,
-      inputImageSize: input_image_size as Grid,
-      maskInDim: mask_in_dim,
-      resizePositions: true,
-    } as Parameters<typeof promptEncoder>[3];
+    const config = configOf(each);
     const { sparse, dense, positions } = await run(
       inputs as unknown as HostValues,
       (graph, v) => {
@@ -77,14 +80,8 @@ describe('prompt encoder', async () => {
     const each = opCases('prompt_encoder').find(
       ({ inputs }) => inputs.includes('points') && !inputs.includes('boxes'),
     )!;
-    const { embed_dim, image_embed_size, input_image_size, mask_in_dim, embed_size } = each.params;
-    const config = {
-      embedDim: embed_dim,
-      imageEmbedSize: image_embed_size as Grid,
-      inputImageSize: input_image_size as Grid,
-      maskInDim: mask_in_dim,
-      resizePositions: true,
-    } as Parameters<typeof promptEncoder>[3];
+    const { embed_size } = each.params;
+    const config = configOf(each);
     const constants = caseWeights(tensors, each, 'neck.');
     const sparse = async (patch: number, scale: number) => {
       // The middle of the pixel that a click is in stays where it is in the picture.
