@@ -131,6 +131,7 @@ TEST(more_than_one_task_of_rows_and_columns) {
   for (const int dtype : {HRSAM_F32, HRSAM_BF16}) {
     Linear(300, 400, 70, dtype, dtype).check();
     Linear(131, 130, 1600, dtype, dtype).check();
+    Linear(140, 130, 3000, dtype, dtype).check();
     Linear(5, 700, 300, dtype, dtype).check();
     Linear(1, 2048, 64, dtype, dtype).check();
   }

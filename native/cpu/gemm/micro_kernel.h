@@ -35,6 +35,10 @@ template <>
 struct Tile<Split> : Tile<bf16> {};
 #endif
 
+// Matrix tiles take rows of A as they are loaded (below), vectors where they are.
+template <class T>
+constexpr bool kMatrixTiles = Tile<T>::kRows > kVectorRows;
+
 // How an element type is multiplied: kStep neighbours along k at a time. Packed weights hold kStep
 // values in every lane.
 template <class T>
@@ -143,13 +147,12 @@ HRSAM_INLINE Kernel<T> kernel_for(int64_t rows, int64_t vectors) {
   return micro_kernel<T, R, N>;
 }
 
-// tile (rows, vectors·kWidth) = or += a · panel, for up to Tile<T>::kRows rows and
-// Tile<T>::kVectors vectors.
-template <class T>
-inline void multiply_tile(int64_t rows, int64_t vectors, const T* a, int64_t lda,
-                          const float* panel, int64_t depth, float* tile, bool accumulate) {
-  kernel_for<T>(rows, vectors)(a, lda, panel, depth, tile, accumulate);
-}
+// What is done beside a matrix tile's steps, which leave the vector units free: a piece in each,
+// all of it before the sums are stored.
+struct Nothing {
+  void step() {}
+  void rest() {}
+};
 
 #if defined(HRSAM_ISA_amx)
 
@@ -206,8 +209,9 @@ HRSAM_INLINE void store_tiles(float* tile) {
   if constexpr (kTall && kWide) _tile_stored(3, tile + kTileRows * kStride + kWidth, kBytes);
 }
 
-template <bool kTall, bool kWide>
-void tiles_kernel(const bf16* a, const float* b, int64_t depth, float* tile, bool accumulate) {
+template <bool kTall, bool kWide, class Beside>
+void tiles_kernel(const bf16* a, const float* b, int64_t depth, float* tile, bool accumulate,
+                  Beside& beside) {
   constexpr int64_t kStride = kTileStride<kWide>, kBytes = kStride * 4;
   before_tile_loads();
   if (accumulate) {
@@ -222,23 +226,17 @@ void tiles_kernel(const bf16* a, const float* b, int64_t depth, float* tile, boo
     tiles_step<kTall, kWide>(a, b);
     a += kLeftStep;
     b += kRightStep<kWide>;
+    beside.step();
   }
+  beside.rest();
   store_tiles<kTall, kWide>(tile);
-}
-
-template <>
-inline void multiply_tile<bf16>(int64_t rows, int64_t vectors, const bf16* a, int64_t,
-                                const float* panel, int64_t depth, float* tile, bool accumulate) {
-  const auto kernel = rows > kTileRows
-                          ? (vectors > 1 ? tiles_kernel<true, true> : tiles_kernel<true, false>)
-                          : (vectors > 1 ? tiles_kernel<false, true> : tiles_kernel<false, false>);
-  kernel(a, panel, depth, tile, accumulate);
 }
 
 // The five small products of all steps come before the large one: added to sums that are still
 // small they are rounded finely.
-template <bool kTall, bool kWide>
-void split_kernel(const Split* split, const float* b, int64_t depth, float* tile, bool accumulate) {
+template <bool kTall, bool kWide, class Beside>
+void split_kernel(const Split* split, const float* b, int64_t depth, float* tile, bool accumulate,
+                  Beside& beside) {
   constexpr int64_t kLeft = kLeftStep, kRight = kRightStep<kWide>;
   const bf16* a = reinterpret_cast<const bf16*>(split);
   before_tile_loads();
@@ -257,7 +255,9 @@ void split_kernel(const Split* split, const float* b, int64_t depth, float* tile
     multiply_loaded<kTall, kWide>();  // middle · high
     load_left<kTall>(left + 2 * kLeft);
     multiply_loaded<kTall, kWide>();  // low · high
+    beside.step();
   }
+  beside.rest();
   for (int64_t k = 0; k < depth; k += kTileDepth, a += 3 * kLeft, b += 3 * kRight)
     tiles_step<kTall, kWide>(a, b);
   if (!accumulate) return store_tiles<kTall, kWide>(tile);
@@ -268,15 +268,42 @@ void split_kernel(const Split* split, const float* b, int64_t depth, float* tile
   for (int64_t i = 0; i < kSums; i += kWidth) store(tile + i, load(tile + i) + load(sums + i));
 }
 
-template <>
-inline void multiply_tile<Split>(int64_t rows, int64_t vectors, const Split* a, int64_t,
-                                 const float* panel, int64_t depth, float* tile, bool accumulate) {
-  const auto kernel = rows > kTileRows
-                          ? (vectors > 1 ? split_kernel<true, true> : split_kernel<true, false>)
-                          : (vectors > 1 ? split_kernel<false, true> : split_kernel<false, false>);
-  kernel(a, panel, depth, tile, accumulate);
+template <bool kTall, bool kWide, class Beside>
+HRSAM_INLINE void run_tiles(const bf16* a, const float* b, int64_t depth, float* tile,
+                            bool accumulate, Beside& beside) {
+  tiles_kernel<kTall, kWide>(a, b, depth, tile, accumulate, beside);
+}
+template <bool kTall, bool kWide, class Beside>
+HRSAM_INLINE void run_tiles(const Split* a, const float* b, int64_t depth, float* tile,
+                            bool accumulate, Beside& beside) {
+  split_kernel<kTall, kWide>(a, b, depth, tile, accumulate, beside);
 }
 
 #endif
+
+// tile (rows, vectors·kWidth) = or += a · panel, for up to Tile<T>::kRows rows and
+// Tile<T>::kVectors vectors.
+template <class T, class Beside>
+inline void multiply_tile(int64_t rows, int64_t vectors, const T* a, int64_t lda,
+                          const float* panel, int64_t depth, float* tile, bool accumulate,
+                          Beside& beside) {
+#if defined(HRSAM_ISA_amx)
+  if constexpr (kMatrixTiles<T>) {
+    const bool tall = rows > kTileRows, wide = vectors > 1;
+    if (tall && wide) return run_tiles<true, true>(a, panel, depth, tile, accumulate, beside);
+    if (tall) return run_tiles<true, false>(a, panel, depth, tile, accumulate, beside);
+    if (wide) return run_tiles<false, true>(a, panel, depth, tile, accumulate, beside);
+    return run_tiles<false, false>(a, panel, depth, tile, accumulate, beside);
+  }
+#endif
+  if constexpr (!kMatrixTiles<T>)
+    kernel_for<T>(rows, vectors)(a, lda, panel, depth, tile, accumulate);
+}
+template <class T>
+inline void multiply_tile(int64_t rows, int64_t vectors, const T* a, int64_t lda,
+                          const float* panel, int64_t depth, float* tile, bool accumulate) {
+  Nothing nothing;
+  multiply_tile(rows, vectors, a, lda, panel, depth, tile, accumulate, nothing);
+}
 
 }  // namespace hrsam::cpu::HRSAM_ISA

@@ -66,7 +66,7 @@ template <class T>
 size_t packed_bytes(int64_t n, int64_t k) {
   if (n == 0 || k == 0) return 0;
   const Packing p = packing_of<T>(n, k);
-  return static_cast<size_t>(panel_offset(p, k, p.chunks - 1, p.panels)) * sizeof(float);
+  return static_cast<size_t>(panel_offset(p, k, 0, p.panels)) * sizeof(float);
 }
 
 template <class T>
