@@ -137,6 +137,14 @@ TEST(more_than_one_task_of_rows_and_columns) {
   }
 }
 
+TEST(results_larger_than_caches) {
+  Linear(1024, 1536, 8).with_bias().check();
+  Linear halves(2048, 1536, 8, HRSAM_BF16, HRSAM_BF16);
+  halves.activation = 1;
+  halves.check();
+  Linear(2050, 1544, 8, HRSAM_BF16, HRSAM_BF16).check();  // lines that are not whole
+}
+
 // As GPUs run it: more tiles than they have processors, sums shorter and longer than what is
 // brought ahead, ends of tiles in every direction.
 TEST(many_tiles_in_turn) {

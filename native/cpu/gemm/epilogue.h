@@ -4,8 +4,34 @@
 #pragma once
 
 #include "gemm.h"
+#include "micro_kernel.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
+
+// Large results of matrix tiles go past the caches: they would not stay there until they are read,
+// and a line that is written whole need not be fetched before. Only where all lines are.
+constexpr int64_t kLineBytes = 64;
+HRSAM_INLINE bool streams(const Gemm& call) {
+#if defined(HRSAM_ISA_amx)
+  constexpr int64_t kLeastBytes = 6 << 20;
+  const int64_t row_bytes = call.n * dtype_bytes(call.out_type);
+  return call.residual == nullptr && call.m * row_bytes >= kLeastBytes &&
+         row_bytes % kLineBytes == 0 && reinterpret_cast<uintptr_t>(call.out) % kLineBytes == 0;
+#else
+  return false;
+#endif
+}
+
+#if defined(HRSAM_ISA_amx)
+HRSAM_INLINE void end_streams() { _mm_sfence(); }  // other threads see what was written
+HRSAM_INLINE void stream(float* line, const V* x) { _mm512_stream_ps(line, *x); }
+HRSAM_INLINE void stream(bf16* line, const V* x) {
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(line),
+                      reinterpret_cast<__m512i>(Multiply<bf16>::join(x[0], x[1])));
+}
+#else
+HRSAM_INLINE void end_streams() {}
+#endif
 
 // tile (rows, stride) -> out[row.., column..], columns wide.
 template <Activation kActivation, class Residual, class Out>
@@ -21,11 +47,22 @@ void finish_tile(const Gemm& call, const float* tile, int64_t stride, int64_t ro
     const Residual* added =
         residual != nullptr ? residual + residual_row * call.n + column : nullptr;
     if (++residual_row == call.residual_rows) residual_row = 0;
-    int64_t j = 0;
-    for (; j < whole; j += kWidth) {
+    const auto finished = [&](int64_t j) {
       V x = load(tile + j);
       if (bias != nullptr) x = x + load(bias + j);
-      x = activate(x, kActivation);
+      return activate(x, kActivation);
+    };
+    int64_t j = 0;
+#if defined(HRSAM_ISA_amx)
+    constexpr int64_t kVectors = kLineBytes / static_cast<int64_t>(sizeof(Out)) / kWidth;
+    if (streams(call))
+      for (V line[kVectors]; j < whole; j += kVectors * kWidth) {
+        for (int64_t v = 0; v < kVectors; ++v) line[v] = finished(j + v * kWidth);
+        stream(out + j, line);
+      }
+#endif
+    for (; j < whole; j += kWidth) {
+      V x = finished(j);
       if (added != nullptr) x = x + load(added + j);
       store(out + j, x);
     }

@@ -44,6 +44,10 @@ HRSAM_INLINE void ask_for(const void* base, DType type, int64_t stride, int64_t 
     for (int64_t j = 0; j < columns * bytes; j += 64) __builtin_prefetch(line + j);
 }
 
+// Matrix tiles of bf16 are done before the lines are there.
+template <class T>
+constexpr bool kAsks = !kMatrixTiles<T> || sizeof(T) != sizeof(bf16);
+
 template <class T>
 int64_t task_rows(int64_t k) {
   if (!kMatrixTiles<T>) return kLeastRows<T>;
@@ -138,6 +142,7 @@ class Product {
         multiply(rows, panels, {chunk, smaller(packing_.chunks, chunk + block_)},
                  static_cast<float*>(pool.scratch(thread)), beside);
       beside.rest();
+      end_streams();
     });
   }
 
@@ -193,13 +198,13 @@ class Product {
         for (int64_t row = rows.begin; row < rows.end; row += kRows) {
           const int64_t count = smaller(kRows, rows.end - row);
           const T* left = a.begin + (row - rows.begin) * a.stride;
+          if (last && kAsks<T>) ask_for_out(row, count, column, columns);
           if constexpr (kMatrixTiles<T>) {
             beside.plan(steps, wanted, lines);
             wanted += lines * 64;
             multiply_tile(count, vectors, left, a.stride, w, depth, tile, chunk > 0, beside);
             if (last) beside.finish_later(tile, width, row, count, column, columns);
           } else {
-            if (last) ask_for_out(row, count, column, columns);
             multiply_tile(count, vectors, left, a.stride, w, depth, tile, chunk > 0);
             if (last) finish_(call_, tile, width, row, count, column, columns);
           }
@@ -210,6 +215,7 @@ class Product {
   }
 
   void ask_for_out(int64_t row, int64_t rows, int64_t column, int64_t columns) const {
+    if (streams(call_)) return;
     ask_for(call_.out, call_.out_type, call_.n, row, rows, column, columns);
     if (call_.residual != nullptr)
       ask_for(call_.residual, call_.residual_type, call_.n, row % call_.residual_rows, rows, column,
