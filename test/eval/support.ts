@@ -2,8 +2,10 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import sharp from 'sharp';
-import { afterAll } from 'vitest';
+import { afterAll, expect } from 'vitest';
 import type { DataSet, LabelledPicture, ObjectMask } from '../../lib/eval/data/dataset.js';
+import { openDataSet } from '../../lib/eval/data/open.js';
+import type { DataFormat } from '../../lib/eval/formats.js';
 import { decodeRle, type Rle } from '../../lib/image/rle.js';
 
 /** x, y → the values of one pixel. */
@@ -90,3 +92,24 @@ export async function objectsOf(picture: LabelledPicture): Promise<Record<string
 }
 
 export const names = ({ pictures }: DataSet): string[] => pictures.map(({ name }) => name);
+
+// The samples' pictures and two objects in them.
+export const W = 12;
+export const H = 8;
+export const inBox = (x0: number, y0: number, x1: number, y1: number) => (x: number, y: number) =>
+  x >= x0 && x < x1 && y >= y0 && y < y1;
+export const left = inBox(1, 1, 5, 4);
+export const right = inBox(6, 2, 11, 7);
+export const white =
+  (inside: (x: number, y: number) => boolean): Paint =>
+  (x, y) => [inside(x, y) ? 255 : 0];
+
+/** The one picture of a data set, which is read, and its objects. */
+export async function only(root: string, format: DataFormat | 'auto' = 'auto', split?: string) {
+  const data = await openDataSet(root, format, { split });
+  expect(data.pictures).toHaveLength(1);
+  const picture = data.pictures[0]!;
+  const { width, height, channels } = await picture.read();
+  expect([width, height, channels]).toEqual([W, H, 3]);
+  return { data, picture, objects: await objectsOf(picture) };
+}

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { exists, isFolder, listFiles } from '../../data/files.js';
+import { exists, isFolder, listFiles, walkFiles } from '../../data/files.js';
 import { HrsamError } from '../../errors.js';
 import { DATA_FORMATS, type DataFormat } from '../formats.js';
 import { openBerkeley, openGrabcut, openHqseg } from './benchmarks.js';
@@ -24,6 +24,12 @@ const has =
     const found = await Promise.all(paths.map((path) => exists(join(root, path))));
     return found.every(Boolean);
   };
+
+/** Whether files of that name are somewhere in a folder. */
+const holds =
+  (path: string, name: RegExp) =>
+  async (root: string): Promise<boolean> =>
+    (await isFolder(join(root, path))) && (await walkFiles(join(root, path), name)).length > 0;
 
 const anyOf =
   (...tests: ((root: string) => Promise<boolean>)[]) =>
@@ -57,8 +63,10 @@ const FORMATS: Record<DataFormat, Format> = {
     matches: anyOf(
       has('annotations_instance'),
       has('images/ADE'),
-      has('images/training'),
-      has('images/validation'),
+      has('images/training', 'annotations/training'),
+      has('images/validation', 'annotations/validation'),
+      holds('images/training', /_seg\.png$/),
+      holds('images/validation', /_seg\.png$/),
       async (root) => (await listFiles(root, /_seg\.png$/)).length > 0,
     ),
     open: openAde20k,
