@@ -23,7 +23,7 @@ namespace {
 // Of a task: rows of A, bytes of them at a time, bytes of sums where these wait for the next ones.
 template <class T>
 constexpr int64_t kLeastRows = 128 / Tile<T>::kRows * Tile<T>::kRows;
-constexpr int64_t kMostRows = 256;
+constexpr int64_t kMostRows = 256, kTurnedRows = 64;
 constexpr int64_t kRowsBytes = 256 << 10;  // between these
 constexpr int64_t kBlockBytes = 640 << 10;
 constexpr int64_t kSumsBytes = 512 << 10;
@@ -49,10 +49,14 @@ template <class T>
 constexpr bool kAsks = !kMatrixTiles<T> || sizeof(T) != sizeof(bf16);
 
 template <class T>
-int64_t task_rows(int64_t k) {
-  if (!kMatrixTiles<T>) return kLeastRows<T>;
-  const int64_t fitting = kRowsBytes / larger(1, k * static_cast<int64_t>(sizeof(T)));
-  return larger(kLeastRows<T>, smaller(kMostRows, fitting / Tile<T>::kRows * Tile<T>::kRows));
+int64_t task_rows(const Gemm& call, int threads) {
+  const int64_t fitting = kRowsBytes / larger(1, call.k * static_cast<int64_t>(sizeof(T)));
+  int64_t rows = kLeastRows<T>;
+  if (kMatrixTiles<T>)
+    rows = larger(rows, smaller(kMostRows, fitting / Tile<T>::kRows * Tile<T>::kRows));
+  // To turn them again for another part of W costs more than to have fewer of them.
+  if (call.a_turned) rows = larger(kTurnedRows, smaller(rows, divide_up(call.m, kTasks * threads)));
+  return rows;
 }
 
 // What is done beside a matrix tile's steps: finishing the tile before it, and asking for the part
@@ -107,14 +111,12 @@ template <class T>
 class Product {
  public:
   Product(const Gemm& call, int threads)
-      : call_(call),
-        packing_(packing_of<T>(call.n, call.k)),
-        finish_(finish_for(call)),
-        copies_(copies_rows<T>(call.a_type, call.k)) {
+      : call_(call), packing_(packing_of<T>(call.n, call.k)), finish_(finish_for(call)) {
     row_groups_ = divide_up(call.m, kRows);
-    row_parts_ = divide_up(call.m, task_rows<T>(call.k));
+    row_parts_ = divide_up(call.m, task_rows<T>(call, threads));
     const int64_t groups = divide_up(row_groups_, row_parts_);
-    const int64_t chunk_bytes = groups * kRows * packing_.depth * static_cast<int64_t>(sizeof(T));
+    const int64_t depth = call.a_turned ? turned_depth<T>(packing_.depth) : packing_.depth;
+    const int64_t chunk_bytes = groups * kRows * depth * static_cast<int64_t>(sizeof(T));
     block_ = smaller(packing_.chunks, larger(1, kBlockBytes / larger(1, chunk_bytes)));
     const int64_t sums = groups * packing_.vectors * kRows * kWidth * 4;
     panel_parts_ = block_ < packing_.chunks ? divide_up(sums, kSumsBytes) : 1;
@@ -125,11 +127,16 @@ class Product {
     // Sums wait between chunks of k, those of all panels between blocks of them.
     const int64_t waiting = block_ < packing_.chunks ? divide_up(packing_.panels, panel_parts_) : 1;
     tile_floats_ = (packing_.chunks > 1 ? groups * waiting : 1) * kTileFloats;
-    if (copies_ || kMatrixTiles<T>) prepared_floats_ = block_ * chunk_bytes / 4;
+    prepares_ = kMatrixTiles<T> || call.a_turned || copies_rows<T>(call.a_type, call.k);
+    chunk_floats_ = prepares_ ? chunk_bytes / 4 : 0;
+  }
+
+  size_t scratch_bytes() const {
+    return static_cast<size_t>(tile_floats_ + block_ * chunk_floats_) * sizeof(float);
   }
 
   void run(Pool& pool) const {
-    pool.reserve(static_cast<size_t>(tile_floats_ + prepared_floats_) * sizeof(float));
+    pool.reserve(scratch_bytes());
     pool.each(row_parts_ * panel_parts_, [&](int64_t task, int thread) {
       const MultiplyScope<T> scope;
       const int64_t i = task % row_parts_, j = task / row_parts_;
@@ -156,27 +163,31 @@ class Product {
 
   // A chunk of rows as the kernel reads them. Prepares it, if that is needed and it is not `ready`.
   Rows<T> rows_of(Range rows, int64_t chunk, float* prepared, bool ready) const {
-    const int64_t depth = depth_of(chunk), count = rows.end - rows.begin;
-    const int64_t first = rows.begin * call_.k + chunk * packing_.depth;
-    const auto* stored = static_cast<const Stored<T>*>(call_.a) + first;
+    const int64_t depth = depth_of(chunk), k = chunk * packing_.depth;
+    const int64_t first = call_.a_turned ? k * call_.m + rows.begin : rows.begin * call_.k + k;
+    if constexpr (!kMatrixTiles<T>)
+      if (!prepares_) return {static_cast<const T*>(call_.a) + first, call_.k};
     T* to = reinterpret_cast<T*>(prepared);
-    if constexpr (kMatrixTiles<T>) {
-      if (!ready) pack_rows(stored, call_.k, count, depth, to);
-      return {to, divide_up(depth, Tile<T>::kDepth) * Tile<T>::kDepth};
-    } else {
-      if (!copies_) return {stored, call_.k};
-      if (!ready && call_.a_type == DType::bf16)
-        copy_rows(static_cast<const bf16*>(call_.a) + first, call_.k, count, depth, to);
-      else if (!ready)
-        copy_rows(stored, call_.k, count, depth, to);
-      return {to, depth};
+    const int64_t count = rows.end - rows.begin;
+    if (!ready && call_.a_type == DType::f32)
+      prepare(static_cast<const float*>(call_.a) + first, count, depth, to);
+    else if (!ready)
+      prepare(static_cast<const bf16*>(call_.a) + first, count, depth, to);
+    return {to, prepared_stride<T>(depth, call_.a_turned)};
+  }
+
+  template <class From>
+  void prepare(const From* from, int64_t rows, int64_t depth, T* to) const {
+    if constexpr (kPrepares<From, T>) {
+      if (call_.a_turned)
+        turn_rows(from, call_.m, rows, depth, to);
+      else
+        pack_rows(from, call_.k, rows, depth, to);
     }
   }
 
   void multiply(Range rows, Range panels, Range chunks, float* sums, Beside& beside) const {
     const int64_t groups = divide_up(rows.end - rows.begin, kRows);
-    const int64_t chunk_floats =
-        groups * kRows * packing_.depth * static_cast<int64_t>(sizeof(T)) / 4;
     float* prepared = sums + tile_floats_;
     for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
       const int64_t first = cut(packing_.vectors, packing_.panels, panel);
@@ -184,7 +195,7 @@ class Product {
       const int64_t column = first * kWidth, width = vectors * kWidth;
       const int64_t columns = smaller(width, call_.n - column);
       for (int64_t chunk = chunks.begin; chunk < chunks.end; ++chunk) {
-        const Rows<T> a = rows_of(rows, chunk, prepared + (chunk - chunks.begin) * chunk_floats,
+        const Rows<T> a = rows_of(rows, chunk, prepared + (chunk - chunks.begin) * chunk_floats_,
                                   panel > panels.begin);
         const int64_t depth = depth_of(chunk);
         const int64_t steps = divide_up(depth, Tile<T>::kDepth);
@@ -225,13 +236,18 @@ class Product {
   const Gemm& call_;
   Packing packing_;
   FinishTile finish_;
-  bool copies_;
+  bool prepares_;  // rows of A; others are read where they are
   int64_t row_groups_, row_parts_, panel_parts_;
-  int64_t block_;  // chunks of k
-  int64_t tile_floats_, prepared_floats_ = 0;
+  int64_t block_;                       // chunks of k
+  int64_t tile_floats_, chunk_floats_;  // of sums, and of a chunk of prepared rows
 };
 
 }  // namespace
+
+size_t gemm_scratch_bytes(const Gemm& call, int threads) {
+  return call.a_type == DType::f32 ? Product<Full>(call, threads).scratch_bytes()
+                                   : Product<Half>(call, threads).scratch_bytes();
+}
 
 void gemm(Pool& pool, const Gemm& call) {
   if (call.m == 0 || call.n == 0) return;

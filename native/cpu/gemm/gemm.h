@@ -1,8 +1,8 @@
 // out = residual + activation(A·Wᵀ + bias), the engine's matrix product.
 //
-// A (m, k) is read in place, f32 or bf16; W (n, k) is packed once by gemm_pack. Sums are f32. Each
-// result is summed in an order that depends on k alone: neither the number of threads nor the other
-// rows change a bit of it.
+// A (m, k), f32 or bf16, is read where it is or a part of it at a time prepared; W (n, k) is packed
+// once by gemm_pack. Sums are f32. Each result is summed in an order that depends on k alone:
+// neither the number of threads nor the other rows change a bit of it.
 #pragma once
 
 #include "op.h"
@@ -14,6 +14,7 @@ struct Gemm {
   int64_t m = 0, n = 0, k = 0;
   const void* a = nullptr;
   DType a_type = DType::f32;  // f32 or bf16; also the arithmetic's
+  bool a_turned = false;      // A is stored as (k, m)
   const void* packed = nullptr;
   const float* bias = nullptr;  // (n), or null
   Activation activation = Activation::none;
@@ -42,8 +43,9 @@ template <class T>
 size_t packed_bytes(int64_t n, int64_t k);
 template <class T>
 void pack_weights(Pool& pool, const Weights& weights, void* packed);
-// Uses the pool's scratch memory.
+// Uses the beginning of each thread's scratch memory.
 void gemm(Pool& pool, const Gemm& call);
+size_t gemm_scratch_bytes(const Gemm& call, int threads);
 // What the multiply-add units give, all threads together, in GFLOP/s: the micro-kernel's inner
 // loop on data that stays in the first-level cache. The yardstick for everything else.
 double peak_gflops(Pool& pool, DType a_type);

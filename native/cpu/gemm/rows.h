@@ -1,8 +1,9 @@
 // A task's rows of A as the micro-kernel reads them.
 #pragma once
 
-#include "micro_kernel.h"
-#include "tasks.h"
+#include "steps.h"
+#include "tiling.h"
+#include "transpose.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
@@ -14,34 +15,19 @@ struct Rows {
   int64_t stride;
 };
 
-// What an A multiplied as T is in memory.
-template <class T>
-struct StoredAs {
-  using Type = T;
-};
-template <>
-struct StoredAs<Full> {
-  using Type = float;
-};
-template <class T>
-using Stored = typename StoredAs<T>::Type;
-
-// A chunk of a task's rows, dense: for bf16 without its instructions, which is widened, and for
-// rows whose beginnings fall into one set of the first-level cache, where few of them have room.
+// Whether rows of A are copied, dense, though they could be read: for bf16 without its
+// instructions, which is widened, and where their beginnings fall into one set of the first-level
+// cache, in which few of them have room.
 template <class T>
 bool copies_rows(DType type, int64_t k) {
-  constexpr int64_t kSetBytes = 4096;  // lines so far apart meet in one set
+  constexpr int64_t kSetBytes = 4096;
   return sizeof(T) == sizeof(float) && (type == DType::bf16 || k * 4 % kSetBytes == 0);
 }
+
+// Whether numbers stored as From are multiplied as T.
 template <class From, class T>
-void copy_rows(const From* from, int64_t lda, int64_t rows, int64_t depth, T* to) {
-  for (int64_t row = 0; row < rows; ++row, from += lda, to += depth) {
-    int64_t i = 0;
-    for (; i + kWidth <= depth; i += kWidth) store(to + i, load(from + i));
-    const int rest = static_cast<int>(depth - i);
-    if (rest > 0) store_n(to + i, load_n(from + i, rest), rest);
-  }
-}
+constexpr bool kPrepares = sizeof(T) == sizeof(From) || sizeof(T) == sizeof(float) ||
+                           (sizeof(T) > sizeof(float) && sizeof(From) == sizeof(float));
 
 #if defined(HRSAM_ISA_amx)
 // Matrix tiles take rows of A that lie a step after the other (micro_kernel.h). Loading them where
@@ -92,6 +78,64 @@ inline void pack_rows(const float* from, int64_t lda, int64_t rows, int64_t dept
     }
   }
 }
+#else
+template <class From, class T>
+void pack_rows(const From* from, int64_t lda, int64_t rows, int64_t depth, T* to) {
+  for (int64_t row = 0; row < rows; ++row, from += lda, to += depth) {
+    int64_t i = 0;
+    for (; i + kWidth <= depth; i += kWidth) store(to + i, load(from + i));
+    const int rest = static_cast<int>(depth - i);
+    if (rest > 0) store_n(to + i, load_n(from + i, rest), rest);
+  }
+}
 #endif
+
+// Where a row of what is prepared begins, and where its part of split numbers k values on is.
+template <class T>
+HRSAM_INLINE float* place(T* to, int64_t stride, int64_t row, int64_t k, int part) {
+#if defined(HRSAM_ISA_amx)
+  if constexpr (kMatrixTiles<T>) {
+    constexpr int64_t kGroup = 2 * kTileRows;
+    bf16* group = reinterpret_cast<bf16*>(to + row / kGroup * kGroup * stride);
+    const int64_t step = k / kTileDepth * packing_parts<T>() + part;
+    return reinterpret_cast<float*>(group + step * kLeftStep + row % kGroup * kTileDepth);
+  }
+#endif
+  return reinterpret_cast<float*>(to + row * stride + k);
+}
+
+// A turned chunk's values of k: whole vectors of them.
+template <class T>
+HRSAM_INLINE int64_t turned_depth(int64_t depth) {
+  constexpr int64_t kBlock = kWidth * Multiply<T>::kStep;
+  return divide_up(depth, kBlock) * kBlock;
+}
+
+template <class T>
+HRSAM_INLINE int64_t prepared_stride(int64_t depth, bool turned) {
+  if (turned) return turned_depth<T>(depth);
+  return kMatrixTiles<T> ? divide_up(depth, Tile<T>::kDepth) * Tile<T>::kDepth : depth;
+}
+
+// Prepares a chunk of rows that lie turned: value k of row i at from[k * lda + i].
+template <class T, class From>
+void turn_rows(const From* from, int64_t lda, int64_t rows, int64_t depth, T* to) {
+  constexpr int64_t kStep = Multiply<T>::kStep;
+  constexpr int64_t kGroup = kMatrixTiles<T> ? Tile<T>::kRows : 1;
+  const int64_t stride = turned_depth<T>(depth), padded = divide_up(rows, kGroup) * kGroup;
+  for (int64_t k = 0; k < stride; k += kWidth * kStep)
+    for (int64_t row = 0; row < padded; row += kWidth)
+      for (int part = 0; part < packing_parts<T>(); ++part) {
+        const int n = static_cast<int>(smaller(kWidth, rows - row));
+        V block[kWidth];
+        for (int64_t i = 0; i < kWidth; ++i)
+          block[i] = n > 0 ? load_step<T>(from + (k + i * kStep) * lda + row, lda,
+                                          depth - k - i * kStep, n, part)
+                           : zero();
+        transpose(block);
+        for (int64_t i = 0; i < smaller(kWidth, padded - row); ++i)
+          store(place(to, stride, row + i, k, part), block[i]);
+      }
+}
 
 }  // namespace hrsam::cpu::HRSAM_ISA
