@@ -10,12 +10,14 @@ const ROUNDS = 10;
 const NOISE = 2 * 2 ** 20;
 
 /**
- * What a round adds, as the median over all but the first: a leak adds to each of them, an arena that the allocator takes
- * or gives back adds to one.
+ * What a round adds, as the median slope between any two of them (Theil and Sen): a leak adds to each, an arena that the
+ * allocator takes or gives back moves some of them up or down.
  */
 function growth(rounds: number[]): number {
-  const steps = rounds.slice(1).map((bytes, i) => bytes - rounds[i]!);
-  return steps.toSorted((a, b) => a - b)[steps.length >> 1]!;
+  const slopes = rounds.flatMap((bytes, i) =>
+    rounds.slice(0, i).map((before, j) => (bytes - before) / (i - j)),
+  );
+  return slopes.toSorted((a, b) => a - b)[slopes.length >> 1]!;
 }
 
 /** Encodes, segments and frees in rounds; prints resident memory after each, once garbage is collected. */
