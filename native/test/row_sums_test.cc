@@ -115,6 +115,7 @@ TEST(weight_gradient_in_several_chunks) {
   for (const int dtype : kTypes) {
     check_weight_gradient(4001, 24, 40, dtype);
     check_weight_gradient(333, 900, 300, dtype);
+    check_weight_gradient(1100, 9, 2100, dtype);  // x is packed in parts
   }
 }
 

@@ -39,6 +39,9 @@ void finish_tile(const Gemm& call, const float* tile, int64_t stride, int64_t ro
                  int64_t column, int64_t columns) {
   const Residual* residual = static_cast<const Residual*>(call.residual);
   int64_t residual_row = residual != nullptr ? row % call.residual_rows : 0;
+#if defined(HRSAM_ISA_amx)
+  const bool past_caches = streams(call);
+#endif
   const int64_t whole = columns / kWidth * kWidth;
   const int tail = static_cast<int>(columns - whole);
   for (int64_t i = 0; i < rows; ++i, tile += stride) {
@@ -55,7 +58,7 @@ void finish_tile(const Gemm& call, const float* tile, int64_t stride, int64_t ro
     int64_t j = 0;
 #if defined(HRSAM_ISA_amx)
     constexpr int64_t kVectors = kLineBytes / static_cast<int64_t>(sizeof(Out)) / kWidth;
-    if (streams(call))
+    if (past_caches)
       for (V line[kVectors]; j < whole; j += kVectors * kWidth) {
         for (int64_t v = 0; v < kVectors; ++v) line[v] = finished(j + v * kWidth);
         stream(out + j, line);
