@@ -1,16 +1,63 @@
 // One step of Muon for the matrices among the parameters, see native/plan/muon.h; `adamw` has
-// brought the first moments up to date before. Bound by the products: ten of n³ for a square.
+// brought the first moments up to date before. Bound by the products: ten of n³ for a square. They
+// are many and small, so that each thread takes whole matrices, the largest ones first.
 #include "../plan/muon.h"
 
 #include <string.h>
 
+#include "carver.h"
 #include "gemm.h"
 #include "squared_norm.h"
-#include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
 namespace {
+
+struct Workspace {
+  float *x, *next, *gram, *factor;
+  void *packed, *scratch;
+};
+
+// a·bᵀ or aᵀ·b, as the engine's product wants it.
+struct Multiplication {
+  Gemm call;
+  Weights right;
+
+  Multiplication(int64_t m, int64_t n, int64_t k, const float* a, bool turned, Weights b,
+                 float* out)
+      : right(b) {
+    call.m = m;
+    call.n = n;
+    call.k = k;
+    call.a = a;
+    call.a_turned = turned;
+    call.out = out;
+  }
+  void run(const Workspace& w) {
+    gemm_pack(right, DType::f32, w.packed);
+    call.packed = w.packed;
+    gemm(w.scratch, call);
+  }
+};
+
+// The products of one step: the shorter side's Gram matrix, its square, and x's next value.
+struct Products {
+  Multiplication gram, square, next;
+};
+Products products(const MuonMatrix& matrix, const Workspace& w) {
+  const int64_t rows = matrix.rows, columns = matrix.columns, side = matrix.shorter();
+  const bool tall = rows > columns;
+  const Weights gram{w.gram, DType::f32, side, side, false};
+  const Multiplication square(side, side, side, w.gram, false, gram, w.factor);
+  const Weights x{w.x, DType::f32, columns, rows, true};
+  if (tall)
+    return {{side, side, rows, w.x, true, x, w.gram},
+            square,
+            {rows, side, side, w.x, false, {w.factor, DType::f32, side, side, false}, w.next}};
+  return {{side, side, columns, w.x, false, {w.x, DType::f32, rows, columns, false}, w.gram},
+          square,
+          {side, columns, side, w.factor, false, x, w.next}};
+}
 
 class Muon : public Op {
  public:
@@ -20,22 +67,13 @@ class Muon : public Op {
         size_(node.value("state").dims[1]),
         count_(given.count),
         list_(sizeof(MuonMatrix) * static_cast<size_t>(given.count)) {
-    int64_t elements = 0, square = 0;
-    size_t packed = 0;
+    MuonMatrix* list = list_.as<MuonMatrix>();
     for (int i = 0; i < count_; ++i) {
-      const MuonMatrix matrix = list_.as<MuonMatrix>()[i] = given[i];
-      const int64_t m = matrix.shorter(), n = matrix.longer();
-      elements = larger(elements, m * n);
-      square = larger(square, m * m);
-      const size_t needed[] = {gemm_packed_bytes(m, n, DType::f32),
-                               gemm_packed_bytes(m, m, DType::f32),
-                               gemm_packed_bytes(n, m, DType::f32)};
-      for (const size_t bytes : needed) packed = bytes > packed ? bytes : packed;
+      int at = i;
+      for (; at > 0 && cost(list[at - 1]) < cost(given[i]); --at) list[at] = list[at - 1];
+      list[at] = given[i];
+      measure(given[i]);
     }
-    x_ = Block(sizeof(float) * static_cast<size_t>(elements));
-    gram_ = Block(sizeof(float) * static_cast<size_t>(square));
-    factor_ = Block(sizeof(float) * static_cast<size_t>(square));
-    packed_ = Block(packed);
   }
 
   void run(const Run& run) const override {
@@ -43,76 +81,83 @@ class Muon : public Op {
     float* to = run.out<float>();
     if (to != from) memcpy(to, from, sizeof(float) * 4 * static_cast<size_t>(size_));
     const float* step = run.in<float>(step_);
-    for (int i = 0; i < count_; ++i) {
-      const MuonMatrix& matrix = list_.as<MuonMatrix>()[i];
-      const bool turned = matrix.rows > matrix.columns;
-      if (!load(run.pool, matrix, turned, to + size_ + matrix.offset)) continue;
-      for (int k = 0; k < kMuonSteps; ++k) iterate(run.pool, matrix.shorter(), matrix.longer());
-      apply(run.pool, matrix, turned, step[0] * matrix.rate, step[4], to + matrix.offset);
-    }
+    Carver sizes(nullptr);
+    carve(sizes);
+    run.pool.reserve(sizes.bytes());
+    run.pool.each(count_, [&](int64_t i, int thread) {
+      Carver carver(run.pool.scratch(thread));
+      advance(list_.as<MuonMatrix>()[i], step, to, carve(carver));
+    });
   }
 
  private:
-  // x = moments / ‖moments‖, turned if need be; false where there is no direction.
-  bool load(Pool& pool, const MuonMatrix& matrix, bool turned, const float* moments) const {
-    const double norm = ::sqrt(squared_norm(moments, matrix.elements()));
-    if (!(norm > 0)) return false;
+  static int64_t cost(const MuonMatrix& matrix) { return matrix.elements() * matrix.shorter(); }
+
+  void measure(const MuonMatrix& matrix) {
+    elements_ = larger(elements_, matrix.elements());
+    square_ = larger(square_, matrix.shorter() * matrix.shorter());
+    const auto [gram, square, next] = products(matrix, {});
+    const Multiplication* all[] = {&gram, &square, &next};
+    for (const Multiplication* product : all) {
+      const size_t packed = gemm_packed_bytes(product->call.n, product->call.k, DType::f32);
+      const size_t scratch = gemm_scratch_bytes(product->call, 1);
+      if (packed > packed_) packed_ = packed;
+      if (scratch > scratch_) scratch_ = scratch;
+    }
+  }
+
+  Workspace carve(Carver& carver) const {
+    Workspace w{};
+    w.x = carver.take<float>(elements_);
+    w.next = carver.take<float>(elements_);
+    w.gram = carver.take<float>(square_);
+    w.factor = carver.take<float>(square_);
+    w.packed = carver.take<char>(static_cast<int64_t>(packed_));
+    w.scratch = carver.take<char>(static_cast<int64_t>(scratch_));
+    return w;
+  }
+
+  void advance(const MuonMatrix& matrix, const float* step, float* state, Workspace w) const {
+    const int64_t count = matrix.elements(), side = matrix.shorter();
+    float* parameters = state + matrix.offset;
+    const float* moments = parameters + size_;
+    const double norm = ::sqrt(squared_norm(moments, count));
+    if (!(norm > 0)) return;  // there is no direction
     const float factor = static_cast<float>(1 / norm);
-    float* x = x_.as<float>();
-    each_block(pool, matrix.rows, 8 * matrix.columns, [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r)
-        for (int64_t c = 0; c < matrix.columns; ++c)
-          x[turned ? c * matrix.rows + r : r * matrix.columns + c] =
-              moments[r * matrix.columns + c] * factor;
-    });
-    return true;
+    for (int64_t i = 0; i < count; ++i) w.x[i] = moments[i] * factor;
+    for (int k = 0; k < kMuonSteps; ++k) {
+      auto [gram, square, next] = products(matrix, w);
+      gram.run(w);
+      square.run(w);  // the Gram matrix is symmetric
+      for (int64_t i = 0; i < side * side; ++i)
+        w.factor[i] = kMuonB * w.gram[i] + kMuonC * w.factor[i];
+      for (int64_t i = 0; i < side; ++i) w.factor[i * side + i] += kMuonA;
+      next.run(w);
+      float* before = w.x;
+      w.x = w.next;
+      w.next = before;
+    }
+    move(matrix, step, parameters, w.x);
   }
 
-  // left (m, k) · wᵀ -> out.
-  void multiply(Pool& pool, int64_t m, const float* left, const Weights& w, float* out) const {
-    gemm_pack(pool, w, DType::f32, packed_.as<void>());
-    Gemm call;
-    call.m = m;
-    call.n = w.n;
-    call.k = w.k;
-    call.a = left;
-    call.packed = packed_.as<void>();
-    call.out = out;
-    gemm(pool, call);
-  }
-
-  void iterate(Pool& pool, int64_t m, int64_t n) const {
-    float *x = x_.as<float>(), *gram = gram_.as<float>(), *factor = factor_.as<float>();
-    multiply(pool, m, x, {x, DType::f32, m, n, false}, gram);
-    multiply(pool, m, gram, {gram, DType::f32, m, m, false}, factor);  // it is symmetric
-    each_block(pool, m, 12 * m, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin * m; i < end * m; ++i)
-        factor[i] = kMuonB * gram[i] + kMuonC * factor[i] + (i / m == i % m ? kMuonA : 0);
-    });
-    multiply(pool, m, factor, {x, DType::f32, n, m, true}, x);  // which is packed by then
-  }
-
-  void apply(Pool& pool, const MuonMatrix& matrix, bool turned, float rate, float kept,
-             float* parameters) const {
-    const float* x = x_.as<float>();
-    const float scale = muon_scale(matrix.rows, matrix.columns);
+  void move(const MuonMatrix& matrix, const float* step, float* parameters, const float* x) const {
+    const float scale = muon_scale(matrix.rows, matrix.columns), rate = step[0] * matrix.rate;
+    const float forgotten = 1 - step[4];
     float* averages = parameters + 3 * size_;
-    each_block(pool, matrix.rows, 20 * matrix.columns, [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r)
-        for (int64_t c = 0; c < matrix.columns; ++c) {
-          const int64_t at = r * matrix.columns + c;
-          const float direction = scale * x[turned ? c * matrix.rows + r : at];
-          const float change = -rate * (direction + matrix.decay * parameters[at]);
-          parameters[at] += change;
-          averages[at] += (1 - kept) * change;
-        }
-    });
+    for (int64_t i = 0; i < matrix.elements(); ++i) {
+      const float change = -rate * (scale * x[i] + matrix.decay * parameters[i]);
+      parameters[i] += change;
+      averages[i] += forgotten * change;
+    }
   }
 
   int state_, step_;
   int64_t size_;
   int count_;
-  Block list_, x_, gram_, factor_, packed_;
+  Block list_;
+  // Of the largest matrix.
+  int64_t elements_ = 0, square_ = 0;
+  size_t packed_ = 0, scratch_ = 0;
 };
 
 }  // namespace

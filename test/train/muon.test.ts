@@ -66,6 +66,7 @@ describe('muon', () => {
     ['square', [{ offset: 0, rows: 16, columns: 16, rate: 1, decay: 0 }], 256],
     ['wide, with decay', [{ offset: 3, rows: 5, columns: 70, rate: 0.5, decay: 0.1 }], 400],
     ['tall', [{ offset: 0, rows: 130, columns: 12, rate: 1, decay: 0.05 }], 1600],
+    ['of several tiles', [{ offset: 0, rows: 210, columns: 130, rate: 1, decay: 0 }], 27300],
     ['a row', [{ offset: 1, rows: 1, columns: 9, rate: 1, decay: 0 }], 12],
     [
       'several, with others between',

@@ -137,25 +137,32 @@ class Product {
 
   void run(Pool& pool) const {
     pool.reserve(scratch_bytes());
-    pool.each(row_parts_ * panel_parts_, [&](int64_t task, int thread) {
-      const MultiplyScope<T> scope;
-      const int64_t i = task % row_parts_, j = task / row_parts_;
-      const Range rows{cut(row_groups_, row_parts_, i) * kRows,
-                       smaller(call_.m, cut(row_groups_, row_parts_, i + 1) * kRows)};
-      const Range panels{cut(packing_.panels, panel_parts_, j),
-                         cut(packing_.panels, panel_parts_, j + 1)};
-      Beside beside(call_, finish_);
-      for (int64_t chunk = 0; chunk < packing_.chunks; chunk += block_)
-        multiply(rows, panels, {chunk, smaller(packing_.chunks, chunk + block_)},
-                 static_cast<float*>(pool.scratch(thread)), beside);
-      beside.rest();
-      end_streams();
-    });
+    pool.each(row_parts_ * panel_parts_,
+              [&](int64_t task, int thread) { run_task(task, pool.scratch(thread)); });
+  }
+
+  void run(void* scratch) const {
+    for (int64_t task = 0; task < row_parts_ * panel_parts_; ++task) run_task(task, scratch);
   }
 
  private:
   static constexpr int64_t kRows = Tile<T>::kRows;
   static constexpr int64_t kTileFloats = kRows * Tile<T>::kVectors * kWidth;
+
+  void run_task(int64_t task, void* scratch) const {
+    const MultiplyScope<T> scope;
+    const int64_t i = task % row_parts_, j = task / row_parts_;
+    const Range rows{cut(row_groups_, row_parts_, i) * kRows,
+                     smaller(call_.m, cut(row_groups_, row_parts_, i + 1) * kRows)};
+    const Range panels{cut(packing_.panels, panel_parts_, j),
+                       cut(packing_.panels, panel_parts_, j + 1)};
+    Beside beside(call_, finish_);
+    for (int64_t chunk = 0; chunk < packing_.chunks; chunk += block_)
+      multiply(rows, panels, {chunk, smaller(packing_.chunks, chunk + block_)},
+               static_cast<float*>(scratch), beside);
+    beside.rest();
+    end_streams();
+  }
 
   int64_t depth_of(int64_t chunk) const {
     return smaller(packing_.depth, call_.k - chunk * packing_.depth);
@@ -255,6 +262,14 @@ void gemm(Pool& pool, const Gemm& call) {
     Product<Full>(call, pool.threads()).run(pool);
   else
     Product<Half>(call, pool.threads()).run(pool);
+}
+
+void gemm(void* scratch, const Gemm& call) {
+  if (call.m == 0 || call.n == 0) return;
+  if (call.a_type == DType::f32)
+    Product<Full>(call, 1).run(scratch);
+  else
+    Product<Half>(call, 1).run(scratch);
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA

@@ -37,6 +37,8 @@ struct Weights {
 };
 // packed: 64-byte aligned.
 void gemm_pack(Pool& pool, const Weights& weights, DType a_type, void* packed);
+// In a task of a parallel section: on its thread alone.
+void gemm_pack(const Weights& weights, DType a_type, void* packed);
 // The same for arithmetic of a type T (micro_kernel.h), float or what f32 and bf16 are multiplied
 // as.
 template <class T>
@@ -45,6 +47,8 @@ template <class T>
 void pack_weights(Pool& pool, const Weights& weights, void* packed);
 // Uses the beginning of each thread's scratch memory.
 void gemm(Pool& pool, const Gemm& call);
+// In a task; scratch: gemm_scratch_bytes(call, 1), 64-byte aligned.
+void gemm(void* scratch, const Gemm& call);
 size_t gemm_scratch_bytes(const Gemm& call, int threads);
 // What the multiply-add units give, all threads together, in GFLOP/s: the micro-kernel's inner
 // loop on data that stays in the first-level cache. The yardstick for everything else.

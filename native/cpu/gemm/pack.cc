@@ -47,10 +47,18 @@ void pack_panel(const Source<W>& from, int64_t begin, int64_t width, int64_t k0,
   }
 }
 
-template <class T, class W>
-void pack(Pool& pool, const Source<W>& from, float* packed) {
+// The calling thread, in place of a pool.
+struct Alone {
+  template <class F>
+  void each(int64_t count, F&& f) {
+    for (int64_t i = 0; i < count; ++i) f(i, 0);
+  }
+};
+
+template <class T, class W, class Threads>
+void pack(Threads& threads, const Source<W>& from, float* packed) {
   const Packing p = packing_of<T>(from.n, from.k);
-  pool.each(p.chunks * p.panels, [&](int64_t task, int) {
+  threads.each(p.chunks * p.panels, [&](int64_t task, int) {
     const int64_t chunk = task / p.panels, panel = task % p.panels;
     const int64_t begin = cut(p.vectors, p.panels, panel) * kWidth;
     const int64_t width = cut(p.vectors, p.panels, panel + 1) * kWidth - begin;
@@ -58,6 +66,17 @@ void pack(Pool& pool, const Source<W>& from, float* packed) {
     pack_panel<T>(from, begin, width, k0, smaller(p.depth, from.k - k0),
                   packed + panel_offset(p, from.k, chunk, panel));
   });
+}
+
+template <class T, class Threads>
+void pack(Threads& threads, const Weights& weights, void* packed) {
+  const auto [data, type, n, k, transposed] = weights;
+  if (n == 0 || k == 0) return;
+  float* to = static_cast<float*>(packed);
+  if (type == DType::f32)
+    pack<T>(threads, Source<float>{static_cast<const float*>(data), n, k, transposed}, to);
+  else
+    pack<T>(threads, Source<bf16>{static_cast<const bf16*>(data), n, k, transposed}, to);
 }
 
 }  // namespace
@@ -71,13 +90,7 @@ size_t packed_bytes(int64_t n, int64_t k) {
 
 template <class T>
 void pack_weights(Pool& pool, const Weights& weights, void* packed) {
-  const auto [data, type, n, k, transposed] = weights;
-  if (n == 0 || k == 0) return;
-  float* to = static_cast<float*>(packed);
-  if (type == DType::f32)
-    pack<T>(pool, Source<float>{static_cast<const float*>(data), n, k, transposed}, to);
-  else
-    pack<T>(pool, Source<bf16>{static_cast<const bf16*>(data), n, k, transposed}, to);
+  pack<T>(pool, weights, packed);
 }
 
 // For matmul, which multiplies as nothing else does where f32 is split.
@@ -93,6 +106,14 @@ void gemm_pack(Pool& pool, const Weights& weights, DType a_type, void* packed) {
     pack_weights<Full>(pool, weights, packed);
   else
     pack_weights<Half>(pool, weights, packed);
+}
+
+void gemm_pack(const Weights& weights, DType a_type, void* packed) {
+  Alone alone;
+  if (a_type == DType::f32)
+    pack<Full>(alone, weights, packed);
+  else
+    pack<Half>(alone, weights, packed);
 }
 
 }  // namespace hrsam::cpu::HRSAM_ISA
