@@ -16,6 +16,7 @@ export {
   encodeRle,
   type Rle,
 } from './image/rle.js';
+export type { EverythingOptions, FoundMask } from './predictor/everything.js';
 export { type EncodeOptions, HRSAM, type LoadOptions } from './predictor/hrsam.js';
 export { EncodedImage, type SegmentOptions, type SegmentRequest } from './predictor/image.js';
 export { Mask } from './predictor/mask.js';

@@ -9,6 +9,7 @@ import { decodeCommand } from './decode.js';
 import { doctorCommand } from './doctor.js';
 import { embedCommand } from './embed.js';
 import { evalCommand } from './eval.js';
+import { everythingCommand } from './everything.js';
 import { infoCommand } from './info.js';
 import { catchSignals, interruptedExitCode, interruption } from './interrupt.js';
 import { printable } from './output.js';
@@ -29,6 +30,7 @@ function program(): Command {
     .helpCommand('help [command]', 'show the help of a command');
   const commands = [
     segmentCommand(),
+    everythingCommand(),
     embedCommand(),
     decodeCommand(),
     evalCommand(),

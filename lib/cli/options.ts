@@ -21,6 +21,13 @@ export const wholeNumber =
     throw new InvalidArgumentError(`Expected a whole number from ${least}.`);
   };
 
+/** A number from 0 to 1. */
+export function share(text: string): number {
+  const value = text.trim() === '' ? Number.NaN : Number(text);
+  if (value >= 0 && value <= 1) return value;
+  throw new InvalidArgumentError('Expected a number from 0 to 1.');
+}
+
 const numbers = (text: string, counts: readonly number[], form: string): number[] => {
   const parts = text.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)));
   if (counts.includes(parts.length) && parts.every(Number.isFinite)) return parts;

@@ -15,6 +15,7 @@ import {
   wholeNumber,
 } from './options.js';
 import { checkOutputs, formatMs, numbered, print, printJson, table, writeOutput } from './output.js';
+import { pictureFormat } from './picture_format.js';
 import { withSpinner } from './progress.js';
 import { usageError } from './usage.js';
 
@@ -72,8 +73,7 @@ export function segmentCommand(): Command {
 function checkExtensions({ output, overlay }: SegmentCommandOptions): void {
   const picture = /\.(jpe?g|webp|tiff?|gif|avif|bmp)$/i;
   if (output && picture.test(output)) usageError(`masks are PNG files, not ${extname(output)}`);
-  if (overlay && picture.test(overlay) && !/\.(jpe?g|webp)$/i.test(overlay))
-    usageError(`overlays are .png, .jpg or .webp, not ${extname(overlay)}`);
+  if (overlay) pictureFormat(overlay);
 }
 
 /** Points, one box and the mask together; or each of several boxes alone. */
@@ -202,9 +202,4 @@ async function write(
     await writeOutput(overlay, await renderOverlay(picture, { ...drawn, format: pictureFormat(overlay) }));
   }
   return files;
-}
-
-function pictureFormat(path: string): 'png' | 'jpeg' | 'webp' {
-  if (/\.jpe?g$/i.test(path)) return 'jpeg';
-  return /\.webp$/i.test(path) ? 'webp' : 'png';
 }

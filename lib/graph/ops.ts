@@ -12,6 +12,7 @@ export { expand } from './ops/expand.js';
 export { im2col } from './ops/im2col.js';
 export { layerNorm } from './ops/layer_norm.js';
 export { linear } from './ops/linear.js';
+export { maskSummary } from './ops/mask_summary.js';
 export { maskThreshold } from './ops/mask_threshold.js';
 export { matmul } from './ops/matmul.js';
 export { permute } from './ops/permute.js';

@@ -2,6 +2,7 @@ import { HrsamError } from '../errors.js';
 import { compile } from '../graph/compile.js';
 import { Graph, type GraphOptions, type Value } from '../graph/graph.js';
 import { concat } from '../graph/ops/concat.js';
+import { maskSummary } from '../graph/ops/mask_summary.js';
 import { type MaskThresholdOptions, maskThreshold } from '../graph/ops/mask_threshold.js';
 import { type PreprocessOptions, preprocess } from '../graph/ops/preprocess.js';
 import { slice } from '../graph/ops/slice.js';
@@ -120,6 +121,14 @@ export class Network {
       graph.output('masks', maskThreshold(graph, chosen, options));
     });
     return (await program.run({ logits }, { signal })).masks!;
+  }
+
+  /** Areas and edges of masks in the first rows and columns of their logits, (P, masks, 6): see `maskSummary`. */
+  async summary(logits: Tensor, size: readonly [number, number], signal?: AbortSignal): Promise<Tensor> {
+    const program = await this.#program(`summary ${logits.shape} ${size}`, (graph) => {
+      graph.output('summary', maskSummary(graph, graph.input('logits', logits.shape), { size }));
+    });
+    return (await program.run({ logits }, { signal })).summary!;
   }
 
   #program(key: string, build: (graph: Graph) => void, options?: GraphOptions): Promise<Program> {

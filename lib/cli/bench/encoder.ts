@@ -1,5 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { totalFlops } from '../../graph/cost.js';
+import type { Pixels } from '../../image/pixels.js';
 import { computeType, type Precision } from '../../model/layers.js';
 import { encoderGraph } from '../../predictor/flops.js';
 import { HRSAM } from '../../predictor/hrsam.js';
@@ -61,13 +62,40 @@ export async function encoderRows(part: EncoderPart): Promise<BenchRow[]> {
     note: `delay while encoding, ${RESOLUTION_MS} ms of it the monitor's`,
   });
   rows.push(await clickRow(model, part, label));
+  // Minutes on a processor.
+  if (device.kind === 'cuda' && batch === 1) rows.push(await everythingRow(model, part, label));
   return rows;
+}
+
+/** 1024 clicks and what is kept of their masks. */
+async function everythingRow(
+  model: HRSAM,
+  { name, size, dtype }: EncoderPart,
+  label: string,
+): Promise<BenchRow> {
+  using image = await model.encode(noise(size), { size });
+  const row = await measure({
+    what: `${name} everything`,
+    device: model.device,
+    dtype,
+    size: label,
+    batch: 1,
+    async run() {
+      // An untrained model is sure of nothing.
+      await image.everything({ minScore: 0, minStability: 0 });
+    },
+  });
+  return { ...row, memory: peakMemory(model.device) };
+}
+
+function noise(size: number): Pixels {
+  const data = Uint8Array.from({ length: size * size * 3 }, (_, i) => (i * 7919) >> 4);
+  return { data, width: size, height: size, channels: 3 };
 }
 
 /** From a click to the mask's run lengths, for a picture of the input's size. */
 async function clickRow(model: HRSAM, { name, size, dtype }: EncoderPart, label: string): Promise<BenchRow> {
-  const data = Uint8Array.from({ length: size * size * 3 }, (_, i) => (i * 7919) >> 4);
-  using image = await model.encode({ data, width: size, height: size, channels: 3 }, { size });
+  using image = await model.encode(noise(size), { size });
   return await measure({
     what: `${name} click to mask`,
     device: model.device,

@@ -1,0 +1,129 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import type { Pixels } from '../image/pixels.js';
+import type { EncodedImage } from '../predictor/image.js';
+import { interruption } from './interrupt.js';
+import { describeModel, loadModel, Stopwatch } from './model.js';
+import { addModelOptions, type ModelOptions, share, wholeNumber } from './options.js';
+import { checkOutputs, formatMs, print, printJson, table, writeOutput } from './output.js';
+import { pictureFormat } from './picture_format.js';
+import { progressBar, withSpinner } from './progress.js';
+
+interface EverythingCommandOptions extends ModelOptions {
+  points?: number;
+  minScore?: number;
+  minStability?: number;
+  maxOverlap?: number;
+  size?: number;
+  output?: string;
+  overlay?: string;
+  rle?: string;
+  json?: boolean;
+}
+
+const HELP = `
+Clicks on a grid of the picture, keeps of the masks those that the model is sure of (--min-score, --min-stability) and
+that no better one covers (--max-overlap), the best first. A model that is not sure of much finds more with lower bounds.
+
+Examples:
+  $ hrsam everything photo.jpg --overlay everything.png
+  $ hrsam everything photo.jpg -w sam_vit_h.pth --points 64 -o masks --rle masks.json
+  $ hrsam everything photo.jpg --min-score 0.7 --min-stability 0.9 --json`;
+
+export function everythingCommand(): Command {
+  const command = new Command('everything')
+    .description('find all objects of a picture, without prompts')
+    .argument('<picture>', 'JPEG, PNG, WebP, TIFF, GIF or AVIF')
+    .option('--points <n>', 'clicks in each direction of the grid (default: 32)', wholeNumber(1))
+    .option('--min-score <iou>', 'least IoU that the model predicts (default: 0.88)', share)
+    .option('--min-stability <share>', 'least stability against a moved threshold (default: 0.95)', share)
+    .option('--max-overlap <iou>', 'of boxes that overlap by more, one stays (default: 0.7)', share)
+    .option(
+      '--size <pixels>',
+      'longest side the picture is brought to (default: the weights’)',
+      wholeNumber(1),
+    )
+    .option('-o, --output <folder>', 'where the masks go, as 0.png, 1.png, …')
+    .option(
+      '--overlay <png>',
+      'the picture with the masks over it (.png, .jpg or .webp; default: everything.png, unless -o, --rle or --json)',
+    )
+    .option('--rle <json>', 'masks as COCO run lengths')
+    .option('--json', 'print results as JSON');
+  return addModelOptions(command).addHelpText('after', HELP).action(everything);
+}
+
+async function everything(picture: string, options: EverythingCommandOptions): Promise<void> {
+  const { output, rle, json } = options;
+  const overlay = options.overlay ?? (output || rle || json ? undefined : 'everything.png');
+  const format = overlay === undefined ? undefined : pictureFormat(overlay);
+  await checkOutputs(overlay, rle);
+  const signal = interruption();
+  const watch = new Stopwatch();
+  const { decodeImage } = await import('../image/decode.js');
+  const pixels = await watch.time('decode', () => decodeImage(picture));
+  using model = await watch.time('load', () => loadModel(options));
+  using image = await watch.time('encode', () =>
+    withSpinner('encoding', () => model.encode(pixels, { size: options.size, signal })),
+  );
+  const found = await watch.time('find', () => find(image, options, signal));
+  const results = found.map(({ mask, stability, point }) => ({
+    score: mask.score,
+    stability,
+    area: mask.area,
+    bbox: mask.bbox,
+    point,
+    rle: mask.compressedRle(),
+  }));
+  await watch.time('write', async () => {
+    if (rle) await writeOutput(rle, `${JSON.stringify(results)}\n`);
+    if (output) {
+      await mkdir(output, { recursive: true });
+      for (const [i, { mask }] of found.entries())
+        await writeOutput(join(output, `${i}.png`), await mask.toPng());
+    }
+    if (overlay) await writeOutput(overlay, await draw(pixels, found, format!));
+  });
+  if (json) {
+    const { original, input } = image;
+    const described = describeModel(model, options);
+    printJson({ picture, size: original, input, model: described, masks: results, ms: watch.ms });
+    return;
+  }
+  const rows = results.map(({ score, stability, area, bbox }, i) => [
+    String(i),
+    score.toFixed(3),
+    stability.toFixed(3),
+    String(area),
+    bbox.join(','),
+  ]);
+  if (rows.length > 0) print(table(['mask', 'score', 'stability', 'pixels', 'box'], rows));
+  else print('nothing found: lower --min-score or --min-stability');
+  for (const path of [overlay, output, rle]) if (path) print(path);
+  print(
+    `${rows.length} masks on ${model.device.name}: encoded in ${formatMs(watch.ms.encode!)}, found in ${formatMs(watch.ms.find!)}`,
+  );
+}
+
+async function find(image: EncodedImage, options: EverythingCommandOptions, signal: AbortSignal) {
+  const { points, minScore, minStability, maxOverlap } = options;
+  const bar = await progressBar('clicking');
+  try {
+    const bounds = { minScore, minStability, maxOverlap };
+    return await image.everything({ pointsPerSide: points, ...bounds, signal, onProgress: bar.update });
+  } finally {
+    bar.end();
+  }
+}
+
+/** The largest masks below, so that none is hidden. */
+async function draw(
+  picture: Pixels,
+  found: Awaited<ReturnType<EncodedImage['everything']>>,
+  format: 'png' | 'jpeg' | 'webp',
+): Promise<Buffer> {
+  const { renderOverlay } = await import('../image/overlay.js');
+  const masks = found.map(({ mask }) => mask).sort((a, b) => b.area - a.area);
+  return renderOverlay(picture, { masks: masks.map((mask) => mask.pixels()), format });
+}

@@ -1,0 +1,140 @@
+import { HrsamError } from '../errors.js';
+import type { Size } from '../image/resize.js';
+import { Owned } from '../runtime/owned.js';
+import { type DecoderInput, decodePrompts } from './decode.js';
+import type { Mask } from './mask.js';
+import type { Network } from './network.js';
+
+/** Where `everything` looks and what it keeps. The defaults are those of SAM's automatic masks. */
+export interface EverythingOptions {
+  /** Clicks in each direction of the grid, 1 to 256. Default 32. */
+  pointsPerSide?: number;
+  /** Least predicted IoU, 0 to 1. Default 0.88. */
+  minScore?: number;
+  /** Least stability, 0 to 1: see `stabilityScore`. Default 0.95. */
+  minStability?: number;
+  /** Of two masks whose boxes have more than this IoU, 0 to 1, the one with the better score stays. Default 0.7. */
+  maxOverlap?: number;
+  signal?: AbortSignal;
+  /** Called after each run of the decoder: clicks done, clicks in all. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+export interface FoundMask {
+  mask: Mask;
+  /** How little it changes when its threshold moves by one logit, 0 to 1, at the decoder's resolution. */
+  stability: number;
+  /** The click that found it, in pixels of the picture. */
+  point: readonly [number, number];
+}
+
+/** A mask that stays, before it is made in the picture's size. */
+export interface Candidate {
+  point: readonly [number, number];
+  /** Which of the decoder's masks. */
+  index: number;
+  score: number;
+  stability: number;
+  box: Box;
+}
+
+/** x0, y0, x1, y1: edges. */
+export type Box = readonly [number, number, number, number];
+
+/** Logits of one run of the decoder, at most: its working memory is some ten times as much. */
+const LOGITS_BYTES = 2 ** 24;
+const MAX_CLICKS_PER_RUN = 64;
+
+/** The candidates that stay, best first. @throws HrsamError ERR_ARGUMENT, ERR_ABORTED */
+export async function findCandidates(
+  network: Network,
+  image: DecoderInput & { input: Size },
+  options: EverythingOptions,
+): Promise<Candidate[]> {
+  const { pointsPerSide, minScore, minStability, maxOverlap } = checked(options);
+  const points = grid(pointsPerSide, image.original);
+  const masks = 1 + network.config.decoder.multimaskOutputs;
+  const { input, resized } = image;
+  const bytes = (masks * 4 * input.height * input.width) / 16;
+  const run = Math.min(MAX_CLICKS_PER_RUN, Math.max(1, Math.floor(LOGITS_BYTES / bytes)));
+  const found: Candidate[] = [];
+  for (let first = 0; first < points.length; first += run) {
+    using owned = new Owned();
+    const clicks = points.slice(first, first + run);
+    const prompts = clicks.map((point) => ({ points: [point] }));
+    const { logits, ious, masksPerPrompt } = await decodePrompts(
+      network,
+      image,
+      prompts,
+      owned,
+      options.signal,
+    );
+    const [, , height, width] = logits.shape as [number, number, number, number];
+    // The rest is padding of the model's input.
+    const size = [
+      Math.ceil((resized.height * height) / input.height),
+      Math.ceil((resized.width * width) / input.width),
+    ] as const;
+    const summary = owned.add(await network.summary(logits, size, options.signal));
+    const numbers = (await summary.data()) as Float32Array;
+    ious.forEach((score, i) => {
+      const index = i % masksPerPrompt;
+      // Mask 0 is for prompts that leave no doubt; a model without alternatives has no other.
+      if ((index === 0 && masksPerPrompt > 1) || score < minScore) return;
+      const [inner, outer, ...box] = numbers.subarray(6 * i, 6 * i + 6) as unknown as [
+        number,
+        number,
+        ...Box,
+      ];
+      const stability = inner / outer;
+      const point = clicks[Math.floor(i / masksPerPrompt)]!;
+      if (box[3] > 0 && stability >= minStability) found.push({ point, index, score, stability, box });
+    });
+    options.onProgress?.(first + clicks.length, points.length);
+  }
+  return withoutOverlaps(found, maxOverlap);
+}
+
+const RANGES = {
+  pointsPerSide: { least: 1, most: 256, usual: 32 },
+  minScore: { least: 0, most: 1, usual: 0.88 },
+  minStability: { least: 0, most: 1, usual: 0.95 },
+  maxOverlap: { least: 0, most: 1, usual: 0.7 },
+} as const;
+
+function checked(options: EverythingOptions): Record<keyof typeof RANGES, number> {
+  const entries = Object.entries(RANGES).map(([name, { least, most, usual }]) => {
+    const value: unknown = options[name as keyof typeof RANGES] ?? usual;
+    const whole = name !== 'pointsPerSide' || Number.isInteger(value);
+    if (typeof value !== 'number' || !whole || !(value >= least && value <= most)) {
+      const expected = `a ${name === 'pointsPerSide' ? 'whole ' : ''}number from ${least} to ${most}`;
+      throw new HrsamError('ERR_ARGUMENT', name, { expected, actual: value });
+    }
+    return [name, value];
+  });
+  return Object.fromEntries(entries);
+}
+
+/** The centres of n × n equal parts of the picture, row by row. */
+export function grid(n: number, { width, height }: Size): [number, number][] {
+  return Array.from({ length: n * n }, (_, i) => [
+    (((i % n) + 0.5) / n) * width,
+    ((Math.floor(i / n) + 0.5) / n) * height,
+  ]);
+}
+
+/** Greedy non-maximum suppression by boxes, the best score first; of equal ones the earlier. */
+export function withoutOverlaps(candidates: readonly Candidate[], most: number): Candidate[] {
+  const kept: Candidate[] = [];
+  for (const candidate of candidates.toSorted((a, b) => b.score - a.score))
+    if (kept.every(({ box }) => boxIou(box, candidate.box) <= most)) kept.push(candidate);
+  return kept;
+}
+
+function boxIou(a: Box, b: Box): number {
+  const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
+  const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
+  if (width <= 0 || height <= 0) return 0;
+  const area = ([x0, y0, x1, y1]: Box) => (x1 - x0) * (y1 - y0);
+  return (width * height) / (area(a) + area(b) - width * height);
+}

@@ -1,0 +1,57 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { decodeImage } from '../../lib/image/decode.js';
+import { decompressRle, rleArea, rleBox } from '../../lib/image/rle.js';
+import { hrsam, hrsamJson, photograph, scratch } from './support.js';
+
+const path = scratch();
+const QUICK = ['-d', 'cpu', '--size', '256', '--points', '4', '--min-score', '0.3', '--min-stability', '0.3'];
+
+describe('everything', () => {
+  test('writes masks, run lengths and a picture of them', async () => {
+    const files = ['-o', path('masks'), '--rle', path('masks.json'), '--overlay', path('all.jpg')];
+    const result = await hrsamJson(['everything', photograph, ...QUICK, ...files]);
+    expect(result.size).toEqual({ height: 1024, width: 807 });
+    expect(Object.keys(result.ms)).toEqual(['decode', 'load', 'encode', 'find', 'write']);
+    expect(result.masks.length).toBeGreaterThan(0);
+    for (const { score, stability, area, bbox, rle, point } of result.masks) {
+      const plain = decompressRle(rle);
+      expect([rleArea(plain), rleBox(plain)]).toEqual([area, bbox]);
+      expect(Math.min(score, stability)).toBeGreaterThanOrEqual(0.3);
+      expect(point[0]).toBeLessThan(807);
+    }
+    expect(JSON.parse(readFileSync(path('masks.json'), 'utf8'))).toEqual(result.masks);
+    expect(readdirSync(path('masks')).sort()).toEqual(
+      result.masks.map((_: unknown, i: number) => `${i}.png`).sort(),
+    );
+    for (const file of [path('masks/0.png'), path('all.jpg')])
+      expect(await decodeImage(file)).toMatchObject({ width: 807, height: 1024 });
+  });
+
+  test('says what to do where nothing is found', async () => {
+    const overlay = ['--overlay', path('none.png')];
+    const { code, stdout } = await hrsam([
+      'everything',
+      photograph,
+      ...QUICK,
+      '--min-score',
+      '1',
+      ...overlay,
+    ]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/nothing found: lower --min-score or --min-stability/);
+    expect(existsSync(path('none.png'))).toBe(true);
+  });
+
+  test.each([
+    [['--min-score', '2'], 2, /from 0 to 1/],
+    [['--points', '0'], 2, /whole number from 1/],
+    [['--points', '300'], 1, /pointsPerSide.*256/],
+    [['--overlay', 'all.gif'], 2, /not \.gif/],
+    [['--rle', 'no/such/folder.json'], 1, /no such folder/],
+  ])('refuses %j', async (args, code, message) => {
+    const result = await hrsam(['everything', photograph, ...QUICK, '--json', ...args]);
+    expect(result).toMatchObject({ code, stdout: '' });
+    expect(result.stderr).toMatch(message);
+  });
+});
