@@ -14,6 +14,7 @@ import { infoCommand } from './info.js';
 import { catchSignals, interruptedExitCode, interruption } from './interrupt.js';
 import { printable } from './output.js';
 import { segmentCommand } from './segment.js';
+import { serveCommand } from './serve.js';
 import { trainCommand } from './train.js';
 
 /** Exit codes: 1 for what went wrong, 2 for a command line that makes no sense. */
@@ -33,6 +34,7 @@ function program(): Command {
     everythingCommand(),
     embedCommand(),
     decodeCommand(),
+    serveCommand(),
     evalCommand(),
     infoCommand(),
     convertCommand(),

@@ -1,0 +1,56 @@
+import { Command } from 'commander';
+import { HrsamError } from '../errors.js';
+import { interruption } from './interrupt.js';
+import { loadModel } from './model.js';
+import { addModelOptions, type ModelOptions, wholeNumber } from './options.js';
+import { print } from './output.js';
+
+interface ServeCommandOptions extends ModelOptions {
+  host: string;
+  port: number;
+  memory: number;
+  requests: number;
+}
+
+const HELP = `
+POST   /images[?size=1024]      a picture's bytes (Content-Type: image/…) → { id, width, height, … }
+POST   /images/<id>/masks       { points, labels, box, boxes, multimask, mask, polygons } → { masks }; mask: the id of an
+                                earlier answer, to be refined. With Accept: image/png the first mask as a picture
+POST   /images/<id>/everything  { pointsPerSide, minScore, minStability, maxOverlap, polygons } → { masks }
+DELETE /images/<id>             forgets the picture
+GET    /health                  the model and what is held
+GET    /                        a page to click on pictures
+
+Masks have score, area, bbox, rle (COCO) and, on request, polygons. Whoever reaches the port may use it: it is open to this
+machine alone unless --host says otherwise. Ctrl-C ends it after the requests under way.
+
+Examples:
+  $ hrsam serve
+  $ hrsam serve -w hrsam_b.safetensors --dtype bf16 --host 0.0.0.0 --port 80 --memory 8000
+  $ curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' localhost:8080/images`;
+
+export function serveCommand(): Command {
+  const command = new Command('serve')
+    .description('answer prompts over HTTP, and show a page to click on pictures')
+    .option('--host <address>', 'where to listen', '127.0.0.1')
+    .option('--port <n>', '0: any that is free', wholeNumber(0), 8080)
+    .option('--memory <MB>', 'encoded pictures that are kept', wholeNumber(1), 1000)
+    .option('--requests <n>', 'that may wait; further ones get 503', wholeNumber(1), 64);
+  return addModelOptions(command).addHelpText('after', HELP).action(serve);
+}
+
+async function serve(options: ServeCommandOptions): Promise<void> {
+  const { host, port, memory, requests } = options;
+  const signal = interruption();
+  const { createServer } = await import('../server/server.js');
+  using model = await loadModel(options);
+  const server = createServer(model, { memory: memory * 1e6, requests });
+  try {
+    print(`hrsam on ${model.device.name}: ${await server.listen({ host, port })}`);
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw new HrsamError('ERR_ARGUMENT', `cannot listen: ${message}`, { where: `${host}:${port}`, cause });
+  }
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+  await server.close();
+}

@@ -1,0 +1,43 @@
+import { z } from 'zod';
+import { HrsamError } from '../errors.js';
+
+const point = z.tuple([z.number(), z.number()]);
+const box = z.tuple([z.number(), z.number(), z.number(), z.number()]);
+
+/** What is asked about a picture; where things are is checked with the picture at hand. */
+const SEGMENT = z.strictObject({
+  points: z.array(point).optional(),
+  labels: z.array(z.number()).optional(),
+  box: box.optional(),
+  boxes: z.array(box).optional(),
+  /** The id of an earlier answer, to be refined. */
+  mask: z.string().optional(),
+  multimask: z.union([z.boolean(), z.enum(['best', 'auto'])]).optional(),
+  /** Whether answers have outlines, too. */
+  polygons: z.boolean().optional(),
+});
+export type SegmentBody = z.infer<typeof SEGMENT>;
+
+const EVERYTHING = z.strictObject({
+  pointsPerSide: z.number().optional(),
+  minScore: z.number().optional(),
+  minStability: z.number().optional(),
+  maxOverlap: z.number().optional(),
+  polygons: z.boolean().optional(),
+});
+export type EverythingBody = z.infer<typeof EVERYTHING>;
+
+const ENCODE = z.strictObject({ size: z.coerce.number().optional() });
+
+/** @throws HrsamError ERR_ARGUMENT */
+function parse<T>(schema: z.ZodType<T>, value: unknown, where: string): T {
+  const { success, data, error } = schema.safeParse(value ?? {});
+  if (success) return data;
+  const [issue] = error.issues;
+  const path = [where, ...issue!.path].join('.');
+  throw new HrsamError('ERR_ARGUMENT', issue!.message, { where: path });
+}
+
+export const segmentBody = (body: unknown): SegmentBody => parse(SEGMENT, body, 'body');
+export const everythingBody = (body: unknown): EverythingBody => parse(EVERYTHING, body, 'body');
+export const encodeQuery = (query: unknown): { size?: number } => parse(ENCODE, query, 'query');

@@ -1,0 +1,41 @@
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { describe, expect, test } from 'vitest';
+import { hrsam, photograph } from './support.js';
+
+const MODEL = ['-w', 'random:hrsam-tiny', '-d', 'cpu'];
+
+describe('serve', () => {
+  test('answers until a signal ends it, and then ends well', async () => {
+    let answered: Promise<unknown> | undefined;
+    const result = await hrsam(['serve', ...MODEL, '--port', '0'], {
+      started(child) {
+        let said = '';
+        child.stdout!.on('data', (text) => {
+          said += text;
+          const address = /http:\S+/.exec(said)?.[0];
+          if (!address || answered) return;
+          answered = fetch(`${address}/images`, {
+            method: 'POST',
+            headers: { 'content-type': 'image/jpeg' },
+            body: readFileSync(photograph),
+          })
+            .then(async (response) => ({ status: response.status, body: await response.json() }))
+            .finally(() => child.kill('SIGINT'));
+        });
+      },
+    });
+    expect(await answered).toMatchObject({ status: 201, body: { height: 1024, width: 807 } });
+    expect(result).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  test('says that a port is taken', async () => {
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    const { port } = other.address() as { port: number };
+    const { code, stderr } = await hrsam(['serve', ...MODEL, '--port', `${port}`]);
+    other.close();
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/cannot listen.*EADDRINUSE/);
+  });
+});

@@ -1,0 +1,241 @@
+import type { FastifyInstance } from 'fastify';
+import sharp from 'sharp';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { decodeImage } from '../../lib/image/decode.js';
+import { decompressRle } from '../../lib/image/rle.js';
+import type { HRSAM } from '../../lib/predictor/hrsam.js';
+import { createServer, type ServerOptions } from '../../lib/server/server.js';
+import { picture, randomModel } from '../predictor/support/models.js';
+
+const [HEIGHT, WIDTH] = [90, 150];
+let model: HRSAM;
+let png: Buffer;
+let app: FastifyInstance;
+const apps: FastifyInstance[] = [];
+
+const serve = (options: ServerOptions = {}): FastifyInstance => {
+  const made = createServer(model, options);
+  apps.push(made);
+  return made;
+};
+const pngOf = (height: number, width: number): Promise<Buffer> => {
+  const { data, channels } = picture(height, width);
+  return sharp(data, { raw: { width, height, channels: channels as 3 } })
+    .png()
+    .toBuffer();
+};
+
+beforeAll(async () => {
+  model = await randomModel('hrsam-tiny');
+  png = await pngOf(HEIGHT, WIDTH);
+  app = serve();
+});
+afterAll(() => Promise.all(apps.map((each) => each.close())));
+
+const IMAGE = { 'content-type': 'image/png' };
+const send = (server: FastifyInstance, body: Buffer = png, query = '') =>
+  server.inject({ method: 'POST', url: `/images${query}`, headers: IMAGE, body });
+const sent = async (server: FastifyInstance, body = png, query = '') =>
+  (await send(server, body, query)).json().id as string;
+const ask = (id: string, body: object, what = 'masks', server = app) =>
+  server.inject({ method: 'POST', url: `/images/${id}/${what}`, body });
+
+describe('pictures', () => {
+  it('are encoded and kept', async () => {
+    const response = await send(app, png, '?size=128');
+    expect(response.statusCode).toBe(201);
+    const { id, ...rest } = response.json();
+    expect(response.headers.location).toBe(`/images/${id}`);
+    expect(rest).toEqual({
+      height: HEIGHT,
+      width: WIDTH,
+      input: { height: 128, width: 128 },
+      ms: expect.any(Number),
+    });
+  });
+
+  it('are forgotten on request', async () => {
+    const id = await sent(app);
+    const url = `/images/${id}`;
+    expect((await app.inject({ method: 'DELETE', url })).statusCode).toBe(204);
+    expect((await app.inject({ method: 'DELETE', url })).statusCode).toBe(404);
+    expect((await ask(id, { points: [[1, 1]] })).statusCode).toBe(404);
+  });
+
+  it('make room for others, the one not asked for the longest first', async () => {
+    const one = serve();
+    await sent(one);
+    const { bytes } = (await one.inject('/health')).json();
+    const small = serve({ memory: 2 * bytes });
+    const [first, second] = [await sent(small), await sent(small)];
+    await ask(first, { points: [[5, 5]] }, 'masks', small);
+    const third = await sent(small);
+    const status = async (id: string) => (await ask(id, { points: [[5, 5]] }, 'masks', small)).statusCode;
+    expect([await status(first), await status(second), await status(third)]).toEqual([200, 404, 200]);
+    expect((await small.inject('/health')).json()).toMatchObject({ images: 2, bytes: 2 * bytes });
+  });
+});
+
+describe('masks', () => {
+  it('are those of the model', async () => {
+    const id = await sent(app);
+    using image = await model.encode(png);
+    const prompt = { points: [[70, 40]] as [number, number][], multimask: true };
+    const { masks } = (await ask(id, prompt)).json();
+    const expected = await image.segment(prompt);
+    expect(masks.map(({ id: _, ...mask }: { id: string }) => mask)).toEqual(
+      expected.map((mask) => ({
+        index: mask.index,
+        score: mask.score,
+        area: mask.area,
+        bbox: mask.bbox,
+        rle: mask.compressedRle(),
+      })),
+    );
+  });
+
+  it('are refined by further clicks as in a click session', async () => {
+    const id = await sent(app);
+    using image = await model.encode(png);
+    const session = image.session();
+    await session.click(70, 40);
+    const expected = await session.click(20, 80, 0);
+    const [first] = (await ask(id, { points: [[70, 40]] })).json().masks;
+    const points = [
+      [70, 40],
+      [20, 80],
+    ];
+    const [second] = (await ask(id, { points, labels: [1, 0], mask: first.id })).json().masks;
+    expect(decompressRle(second.rle)).toEqual(expected.rle);
+    expect(second.score).toBe(expected.score);
+  });
+
+  it('have outlines on request, and are pictures for those who accept only these', async () => {
+    const id = await sent(app);
+    const prompt = { box: [10, 10, 100, 80] };
+    const [mask] = (await ask(id, { ...prompt, polygons: true })).json().masks;
+    expect(mask.polygons.length).toBeGreaterThan(0);
+    const accept = { accept: 'image/png' };
+    const url = `/images/${id}/masks`;
+    const response = await app.inject({ method: 'POST', url, headers: accept, body: prompt });
+    expect(response.headers).toMatchObject({ 'content-type': 'image/png', 'x-score': `${mask.score}` });
+    const { data, height, width, channels } = await decodeImage(response.rawPayload);
+    expect([height, width]).toEqual([HEIGHT, WIDTH]);
+    const area = data.filter((value, i) => i % channels === 0 && value === 255).length;
+    expect(area).toBe(mask.area);
+  });
+
+  it('of everything', async () => {
+    const id = await sent(app);
+    const bounds = { pointsPerSide: 3, minScore: 0, minStability: 0 };
+    using image = await model.encode(png);
+    const expected = await image.everything(bounds);
+    const { masks } = (await ask(id, bounds, 'everything')).json();
+    expect(masks.map(({ point, area }: { point: number[]; area: number }) => ({ point, area }))).toEqual(
+      expected.map(({ point, mask }) => ({ point, area: mask.area })),
+    );
+  });
+});
+
+describe('what is wrong', () => {
+  const refused = async (
+    response: { statusCode: number; json(): unknown } | Promise<{ statusCode: number; json(): unknown }>,
+  ) => {
+    const { statusCode, json } = await response;
+    return { statusCode, ...(json() as { error: { code: string; message: string } }).error };
+  };
+
+  it.each([
+    [{ points: [[70, 40, 3]] }, /body\.points\.0/],
+    [{ points: [['a', 1]] }, /body\.points\.0\.0/],
+    [{ point: [[1, 1]] }, /point/],
+    [{ points: [[1000, 1]] }, /not a place in the picture/],
+    [{ points: [[1, 1]], labels: [1, 1] }, /one label per point/],
+    [{ points: [[1, 1]], mask: 'none' }, /no such answer/],
+    [{ multimask: 'most', points: [[1, 1]] }, /body\.multimask/],
+    [{}, /empty/],
+  ])('in a prompt is said: %j', async (body, message) => {
+    const { statusCode, code, message: said } = await refused(ask(await sent(app), body));
+    expect(statusCode).toBe(400);
+    expect(code).toMatch(/^ERR_(PROMPT|ARGUMENT)$/);
+    expect(said).toMatch(message);
+  });
+
+  it('in a picture is said', async () => {
+    expect(await refused(send(app, Buffer.from('no picture')))).toMatchObject({
+      statusCode: 422,
+      code: 'ERR_IMAGE',
+    });
+    expect(await refused(send(app, png, '?size=100'))).toMatchObject({ statusCode: 400 });
+    expect(await refused(send(app, png, '?sise=128'))).toMatchObject({ statusCode: 400 });
+    expect(await refused(app.inject({ method: 'POST', url: '/images', body: {} }))).toMatchObject({
+      statusCode: 422,
+    });
+    expect(await refused(send(serve({ pictureBytes: 100 })))).toMatchObject({ statusCode: 413 });
+  });
+
+  it('in a request is said', async () => {
+    const url = `/images/${await sent(app)}/masks`;
+    const headers = { 'content-type': 'application/json' };
+    expect(await refused(app.inject({ method: 'POST', url, headers, body: '{' }))).toMatchObject({
+      statusCode: 400,
+      code: 'ERR_ARGUMENT',
+    });
+    const xml = { 'content-type': 'text/xml' };
+    expect(await refused(app.inject({ method: 'POST', url, headers: xml, body: '<a/>' }))).toMatchObject({
+      statusCode: 415,
+    });
+    expect(await refused(app.inject('/nothing'))).toMatchObject({ statusCode: 404 });
+  });
+
+  it('with the server is said without its insides, and goes to stderr', async () => {
+    const stderr = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+    const encode = vi.spyOn(model, 'encode').mockRejectedValueOnce(new Error('secret'));
+    const response = await send(app);
+    const logged = stderr.mock.calls.flat().join('');
+    stderr.mockRestore();
+    encode.mockRestore();
+    expect(response.statusCode).toBe(500);
+    expect(response.body).not.toContain('secret');
+    expect(logged).toContain('secret');
+  });
+
+  it('does not pile up: what is too much is turned away', async () => {
+    const busy = serve({ requests: 2 });
+    const codes = (await Promise.all([1, 2, 3, 4].map(() => send(busy)))).map(({ statusCode }) => statusCode);
+    expect(codes.toSorted()).toEqual([201, 201, 503, 503]);
+    expect((await send(busy)).statusCode).toBe(201);
+  });
+
+  it('does not keep a client waiting that went away', async () => {
+    const server = serve();
+    const address = await server.listen({ port: 0 });
+    const id = await sent(server);
+    const controller = new AbortController();
+    const asked = fetch(`${address}/images/${id}/everything`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{"pointsPerSide": 256}',
+      signal: controller.signal,
+    });
+    const requests = async () => (await server.inject('/health')).json().requests;
+    await vi.waitFor(async () => expect(await requests()).toBe(1), 10_000);
+    controller.abort();
+    await expect(asked).rejects.toThrow();
+    await vi.waitFor(async () => expect(await requests()).toBe(0), 10_000);
+  });
+});
+
+describe('the page', () => {
+  it.each([
+    ['/', 'text/html'],
+    ['/page.js', 'text/javascript'],
+    ['/page.css', 'text/css'],
+  ])('has %s', async (url, type) => {
+    const { statusCode, headers, body } = await app.inject(url);
+    expect(statusCode).toBe(200);
+    expect(headers['content-type']).toContain(type);
+    expect(headers['content-security-policy']).toContain("default-src 'self'");
+    expect(body.length).toBeGreaterThan(500);
+  });
+});

@@ -1,0 +1,240 @@
+// Clicks on a picture, answered by the server that this page came from.
+
+const find = (id) => document.getElementById(id);
+const [canvas, stage, status, save] = ['canvas', 'stage', 'status', 'save'].map(find);
+const [undo, reset, everything, size, file] = ['undo', 'reset', 'everything', 'size', 'file'].map(find);
+
+const COLORS = ['#0072ff', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00', '#f0e442'];
+/** A pointer that moves less than this, in pixels of the screen, clicks. */
+const DRAG = 5;
+
+/** The bitmap on show, the server's id of it, and what was asked: each step with its answer. */
+let picture;
+let steps = [];
+/** The box that is being drawn, [x0, y0, x1, y1]. */
+let frame;
+/** One request at a time; a picture that comes meanwhile makes older answers void. */
+let waiting = false;
+
+function say(text, failed = false) {
+  status.textContent = text;
+  status.classList.toggle('failed', failed);
+}
+
+async function ask(path, options) {
+  const response = await fetch(path, options);
+  const body = await response.json();
+  if (!response.ok) throw new Error(body.error?.message ?? response.statusText);
+  return body;
+}
+
+const json = (body) => ({
+  method: 'POST',
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify(body),
+});
+
+/** Runs one request; a failure is said and changes nothing. */
+async function wait(label, work) {
+  if (waiting) return;
+  waiting = true;
+  say(label);
+  update();
+  try {
+    await work();
+  } catch (error) {
+    say(error.message, true);
+  } finally {
+    waiting = false;
+    update();
+  }
+}
+
+const open = (blob) =>
+  wait('encoding …', async () => {
+    const bitmap = await createImageBitmap(blob, { imageOrientation: 'from-image' });
+    const headers = { 'content-type': 'application/octet-stream' };
+    const encoded = await ask(`images?size=${size.value}`, { method: 'POST', headers, body: blob });
+    if (picture) fetch(`images/${picture.id}`, { method: 'DELETE' }).catch(() => {});
+    picture = { ...encoded, bitmap, blob };
+    steps = [];
+    [canvas.width, canvas.height] = [encoded.width, encoded.height];
+    canvas.hidden = false;
+    const { width, height, input, ms } = encoded;
+    say(`${width} × ${height}, encoded at ${input.width} × ${input.height} in ${Math.round(ms)} ms`);
+  });
+
+/** All clicks so far and the last box, with the last answer to be refined. */
+function prompt(prompts) {
+  const clicks = prompts.filter(({ label }) => label !== undefined);
+  const box = prompts.findLast(({ box }) => box)?.box;
+  const points = clicks.map(({ x, y }) => [x, y]);
+  return { ...(points.length > 0 && { points, labels: clicks.map(({ label }) => label) }), box };
+}
+
+const take = (step) =>
+  wait('segmenting …', async () => {
+    const prompts = [...steps.filter(({ all }) => !all), step];
+    const mask = prompts.at(-2)?.masks[0].id;
+    const body = { ...prompt(prompts), mask, polygons: true };
+    const { masks, ms } = await ask(`images/${picture.id}/masks`, json(body));
+    steps = [...prompts.slice(0, -1), { ...step, masks }];
+    say(`IoU ${masks[0].score.toFixed(2)} predicted, ${Math.round(ms)} ms`);
+  });
+
+const takeEverything = () =>
+  wait('clicking everywhere …', async () => {
+    const bounds = { minScore: 0.5, minStability: 0.8, polygons: true };
+    const { masks, ms } = await ask(`images/${picture.id}/everything`, json(bounds));
+    masks.sort((a, b) => b.area - a.area);
+    steps = [{ all: true, masks }];
+    say(`${masks.length} masks, ${(ms / 1000).toFixed(1)} s`);
+  });
+
+/** Outlines with holes, as rings of corners. */
+function outline(polygons) {
+  const path = new Path2D();
+  for (const { outer, holes } of polygons) {
+    for (const ring of [outer, ...holes]) {
+      for (const [x, y] of ring) path.lineTo(x, y);
+      path.closePath();
+    }
+  }
+  return path;
+}
+
+function fill(context, masks, line) {
+  masks.forEach(({ polygons }, i) => {
+    const path = outline(polygons);
+    const color = COLORS[i % COLORS.length];
+    Object.assign(context, { fillStyle: `${color}73`, strokeStyle: color, lineWidth: line });
+    context.fill(path, 'evenodd');
+    context.stroke(path);
+  });
+}
+
+function draw() {
+  if (!picture) return;
+  const context = canvas.getContext('2d');
+  const line = Math.max(1.5, Math.max(canvas.width, canvas.height) / 500);
+  context.drawImage(picture.bitmap, 0, 0, canvas.width, canvas.height);
+  fill(context, steps.at(-1)?.masks ?? [], line);
+  const boxes = [prompt(steps).box, frame].filter(Boolean);
+  for (const [x0, y0, x1, y1] of boxes) {
+    Object.assign(context, { strokeStyle: '#fff', lineWidth: line });
+    context.strokeRect(x0, y0, x1 - x0, y1 - y0);
+  }
+  for (const { x, y, label } of steps.filter(({ label }) => label !== undefined)) {
+    context.beginPath();
+    context.arc(x, y, 3.5 * line, 0, 2 * Math.PI);
+    Object.assign(context, {
+      fillStyle: label ? '#12a150' : '#d92c20',
+      strokeStyle: '#fff',
+      lineWidth: line,
+    });
+    context.fill();
+    context.stroke();
+  }
+}
+
+let maskUrl;
+/** The mask on show, white on black, for the link that saves it. */
+function offerMask() {
+  URL.revokeObjectURL(maskUrl);
+  const step = steps.at(-1);
+  save.hidden = !step || step.all;
+  if (save.hidden) return;
+  const page = document.createElement('canvas');
+  [page.width, page.height] = [canvas.width, canvas.height];
+  const context = page.getContext('2d');
+  context.fillRect(0, 0, page.width, page.height);
+  context.fillStyle = '#fff';
+  context.fill(outline(step.masks[0].polygons), 'evenodd');
+  page.toBlob((blob) => {
+    maskUrl = URL.createObjectURL(blob);
+    save.href = maskUrl;
+  });
+}
+
+function update() {
+  undo.disabled = reset.disabled = waiting || steps.length === 0;
+  everything.disabled = waiting || !picture;
+  draw();
+  if (!waiting) offerMask();
+}
+
+function back(count) {
+  if (waiting || steps.length === 0) return;
+  steps = count === undefined ? [] : steps.slice(0, -count);
+  say(steps.length > 0 ? `IoU ${steps.at(-1).masks[0].score.toFixed(2)} predicted` : 'Click on an object.');
+  update();
+}
+
+/** Where on the picture an event is, in its pixels. */
+function place(event) {
+  const { left, top, width, height } = canvas.getBoundingClientRect();
+  const within = (share, most) => Math.min(most, Math.max(0, share * most));
+  return [
+    within((event.clientX - left) / width, canvas.width),
+    within((event.clientY - top) / height, canvas.height),
+  ];
+}
+
+let pressed;
+canvas.addEventListener('pointerdown', (event) => {
+  pressed = { event, at: place(event) };
+  canvas.setPointerCapture(event.pointerId);
+});
+const isDrag = (event) =>
+  Math.hypot(event.clientX - pressed.event.clientX, event.clientY - pressed.event.clientY) > DRAG;
+const boxTo = (event) => {
+  const [[ax, ay], [bx, by]] = [pressed.at, place(event)];
+  return [Math.min(ax, bx), Math.min(ay, by), Math.max(ax, bx), Math.max(ay, by)];
+};
+canvas.addEventListener('pointermove', (event) => {
+  frame = pressed && isDrag(event) ? boxTo(event) : undefined;
+  if (pressed) draw();
+});
+canvas.addEventListener('pointerup', (event) => {
+  if (!pressed) return;
+  const box = isDrag(event) ? boxTo(event) : undefined;
+  const [x, y] = pressed.at;
+  const label = event.shiftKey || pressed.event.button === 2 ? 0 : 1;
+  pressed = frame = undefined;
+  take(box ? { box } : { x, y, label });
+});
+canvas.addEventListener('pointercancel', () => {
+  pressed = frame = undefined;
+  draw();
+});
+canvas.addEventListener('contextmenu', (event) => event.preventDefault());
+
+undo.addEventListener('click', () => back(1));
+reset.addEventListener('click', () => back());
+everything.addEventListener('click', takeEverything);
+addEventListener('keydown', (event) => {
+  if (event.key === 'z') back(1);
+  if (event.key === 'Escape') back();
+});
+size.addEventListener('change', () => picture && open(picture.blob));
+file.addEventListener('change', () => file.files[0] && open(file.files[0]));
+addEventListener('paste', ({ clipboardData }) => clipboardData.files[0] && open(clipboardData.files[0]));
+addEventListener('dragover', (event) => {
+  event.preventDefault();
+  stage.classList.add('over');
+});
+addEventListener('dragleave', () => stage.classList.remove('over'));
+addEventListener('drop', (event) => {
+  event.preventDefault();
+  stage.classList.remove('over');
+  if (event.dataTransfer.files[0]) open(event.dataTransfer.files[0]);
+});
+
+ask('health')
+  .then((model) => {
+    // Segment Anything knows one size.
+    const factors = model.family === 'sam' ? [1] : [0.5, 1, 2, 4];
+    for (const factor of factors) size.add(new Option(factor * model.size));
+    size.value = model.size;
+  })
+  .catch((error) => say(error.message, true));
