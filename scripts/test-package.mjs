@@ -16,6 +16,7 @@ const REQUIRED = [
   'dist/index.cjs',
   'dist/index.d.ts',
   'weights/hrsam-s.safetensors',
+  'web/index.html',
 ];
 const FOREIGN = /^(test|lib|scripts|bench|native\/test|build|out|\.ci)\//;
 

@@ -84,7 +84,7 @@ const take = (step) =>
 
 const takeEverything = () =>
   wait('clicking everywhere …', async () => {
-    const bounds = { minScore: 0.5, minStability: 0.8, polygons: true };
+    const bounds = { pointsPerSide: 16, minScore: 0.5, minStability: 0.8, polygons: true };
     const { masks, ms } = await ask(`images/${picture.id}/everything`, json(bounds));
     masks.sort((a, b) => b.area - a.area);
     steps = [{ all: true, masks }];
@@ -96,7 +96,8 @@ function outline(polygons) {
   const path = new Path2D();
   for (const { outer, holes } of polygons) {
     for (const ring of [outer, ...holes]) {
-      for (const [x, y] of ring) path.lineTo(x, y);
+      path.moveTo(...ring[0]);
+      for (const corner of ring) path.lineTo(...corner);
       path.closePath();
     }
   }
@@ -157,6 +158,7 @@ function offerMask() {
 }
 
 function update() {
+  canvas.style.cursor = waiting ? 'progress' : '';
   undo.disabled = reset.disabled = waiting || steps.length === 0;
   everything.disabled = waiting || !picture;
   draw();

@@ -9,6 +9,7 @@ interface ServeCommandOptions extends ModelOptions {
   host: string;
   port: number;
   memory: number;
+  maxSize: number;
   requests: number;
 }
 
@@ -35,16 +36,17 @@ export function serveCommand(): Command {
     .option('--host <address>', 'where to listen', '127.0.0.1')
     .option('--port <n>', '0: any that is free', wholeNumber(0), 8080)
     .option('--memory <MB>', 'encoded pictures that are kept', wholeNumber(1), 1000)
+    .option('--max-size <pixels>', 'the largest size that may be asked for', wholeNumber(1), 4096)
     .option('--requests <n>', 'that may wait; further ones get 503', wholeNumber(1), 64);
   return addModelOptions(command).addHelpText('after', HELP).action(serve);
 }
 
 async function serve(options: ServeCommandOptions): Promise<void> {
-  const { host, port, memory, requests } = options;
+  const { host, port, memory, maxSize, requests } = options;
   const signal = interruption();
   const { createServer } = await import('../server/server.js');
   using model = await loadModel(options);
-  const server = createServer(model, { memory: memory * 1e6, requests });
+  const server = createServer(model, { memory: memory * 1e6, maxSize, requests });
   try {
     print(`hrsam on ${model.device.name}: ${await server.listen({ host, port })}`);
   } catch (cause) {

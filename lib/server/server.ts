@@ -13,6 +13,8 @@ export interface ServerOptions {
   memory?: number;
   /** Bytes of a picture's file. Default 64 MB. */
   pictureBytes?: number;
+  /** The largest `size` that a picture may be encoded at. Default 4096. */
+  maxSize?: number;
   /** Requests that compute or wait for it; further ones are turned away with 503. Default 64. */
   requests?: number;
 }
@@ -43,7 +45,7 @@ const PAGE: Record<string, { file: string; type: string }> = {
  * listens and closes; the model stays the caller's.
  */
 export function createServer(model: HRSAM, options: ServerOptions = {}): FastifyInstance {
-  const { memory = 1e9, pictureBytes = 64e6, requests = 64 } = options;
+  const { memory = 1e9, pictureBytes = 64e6, maxSize = 4096, requests = 64 } = options;
   const app = Fastify({ requestTimeout: REQUEST_TIMEOUT, forceCloseConnections: 'idle' });
   const images = new HeldImages(memory);
   let working = 0;
@@ -100,7 +102,7 @@ export function createServer(model: HRSAM, options: ServerOptions = {}): Fastify
 
   for (const [path, { file, type }] of Object.entries(PAGE)) {
     app.get(path, async (_, reply) => {
-      reply.type(type).header('content-security-policy', "default-src 'self'; img-src 'self' blob:");
+      reply.type(type).header('content-security-policy', "default-src 'self'; img-src 'self' blob: data:");
       return readFile(join(packageRoot(), 'web', file));
     });
   }
@@ -119,6 +121,8 @@ export function createServer(model: HRSAM, options: ServerOptions = {}): Fastify
     '/images',
     computing(async (request, reply, signal) => {
       const { size } = encodeQuery(request.query);
+      if (size !== undefined && size > maxSize)
+        throw new HrsamError('ERR_ARGUMENT', 'query.size', { expected: `at most ${maxSize}`, actual: size });
       if (!Buffer.isBuffer(request.body)) {
         throw new HrsamError('ERR_IMAGE', 'no picture', {
           where: 'body',

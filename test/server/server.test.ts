@@ -167,6 +167,7 @@ describe('what is wrong', () => {
       code: 'ERR_IMAGE',
     });
     expect(await refused(send(app, png, '?size=100'))).toMatchObject({ statusCode: 400 });
+    expect(await refused(send(app, png, '?size=8192'))).toMatchObject({ statusCode: 400 });
     expect(await refused(send(app, png, '?sise=128'))).toMatchObject({ statusCode: 400 });
     expect(await refused(app.inject({ method: 'POST', url: '/images', body: {} }))).toMatchObject({
       statusCode: 422,
@@ -215,7 +216,7 @@ describe('what is wrong', () => {
     const asked = fetch(`${address}/images/${id}/everything`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: '{"pointsPerSide": 256}',
+      body: '{"pointsPerSide": 64}',
       signal: controller.signal,
     });
     const requests = async () => (await server.inject('/health')).json().requests;

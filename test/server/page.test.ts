@@ -1,0 +1,103 @@
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { HRSAM } from '../../lib/predictor/hrsam.js';
+import { createServer } from '../../lib/server/server.js';
+import { photograph } from '../cli/support.js';
+import { device } from '../support/run.js';
+
+/** A browser of this machine's own; none is installed for the test. */
+const browserPath = (process.env.PATH ?? '')
+  .split(delimiter)
+  .flatMap((folder) => ['chromium', 'chromium-browser', 'google-chrome'].map((name) => join(folder, name)))
+  .find((path) => existsSync(path));
+
+describe.skipIf(!browserPath)('the page', { timeout: 60_000 }, () => {
+  let model: HRSAM;
+  let server: FastifyInstance;
+  let browser: Browser;
+  let address: string;
+  let page: Page;
+  const failures: string[] = [];
+
+  beforeAll(async () => {
+    model = await HRSAM.load(undefined, { device });
+    server = createServer(model);
+    address = await server.listen({ port: 0 });
+    browser = await chromium.launch({ executablePath: browserPath, args: ['--no-sandbox'] });
+  }, 60_000);
+  afterAll(async () => {
+    await browser?.close();
+    await server?.close();
+    model?.dispose();
+  });
+
+  const status = (text: RegExp) => page.getByRole('status').filter({ hasText: text }).waitFor();
+  /** Clicks at shares of the picture. */
+  async function click(x: number, y: number, button: 'left' | 'right' = 'left') {
+    const { width, height } = (await page.locator('canvas').boundingBox())!;
+    await page.locator('canvas').click({ position: { x: x * width, y: y * height }, button });
+  }
+  /** The picture as it is on show: equal where nothing was drawn. */
+  const shown = () =>
+    page.locator('canvas').evaluate((canvas: { toDataURL(): string }) => canvas.toDataURL());
+
+  beforeEach(async () => {
+    page = await browser.newPage();
+    page.on('pageerror', ({ message }) => failures.push(message));
+    page.on('console', (message) => message.type() === 'error' && failures.push(message.text()));
+    await page.goto(address);
+    await page.locator('#size').selectOption('512');
+    await page.locator('#file').setInputFiles(photograph);
+    await status(/807 × 1024, encoded at 512 × 512/);
+    return async () => {
+      await page.close();
+      expect(failures.splice(0)).toEqual([]);
+    };
+  });
+
+  it('shows a mask after a click, refines it, and takes clicks back', async () => {
+    const bare = await shown();
+    await click(0.5, 0.55);
+    await status(/IoU .* predicted/);
+    const first = await shown();
+    expect(first).not.toBe(bare);
+    await click(0.9, 0.9, 'right');
+    await expect.poll(shown).not.toBe(first);
+    await status(/IoU .* predicted/);
+    await page.getByText('Undo').click();
+    await expect.poll(shown).toBe(first);
+    await page.keyboard.press('Escape');
+    await expect.poll(shown).toBe(bare);
+  });
+
+  it('segments what a box is drawn around, and offers the mask as a file', async () => {
+    const { x, y, width, height } = (await page.locator('canvas').boundingBox())!;
+    await page.mouse.move(x + 0.2 * width, y + 0.3 * height);
+    await page.mouse.down();
+    await page.mouse.move(x + 0.8 * width, y + 0.9 * height, { steps: 3 });
+    await page.mouse.up();
+    await status(/IoU .* predicted/);
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      page.getByText('Save mask').click(),
+    ]);
+    expect(download.suggestedFilename()).toBe('mask.png');
+  });
+
+  it('says what is wrong', async () => {
+    await server.inject({ method: 'DELETE', url: `/images/${await lastImage()}` });
+    await click(0.5, 0.5);
+    await status(/no such picture/);
+    expect(failures.splice(0)).toEqual([expect.stringMatching(/404/)]);
+  });
+
+  /** The id of the page's picture, from a request that it makes. */
+  async function lastImage(): Promise<string> {
+    const [request] = await Promise.all([page.waitForRequest(/images\/.*\/masks/), click(0.4, 0.4)]);
+    await status(/IoU .* predicted/);
+    return /images\/(.*)\/masks/.exec(request.url())![1]!;
+  }
+});
