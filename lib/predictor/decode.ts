@@ -24,6 +24,17 @@ export interface DecodedPrompts {
   sparseEntries: readonly number[];
 }
 
+/** Logits of one run of the decoder, at most: its working memory is several times as much. */
+const LOGITS_BYTES = 2 ** 24;
+const MAX_PROMPTS = 64;
+
+/** How many prompts are decoded together; more would take more memory and be no faster. */
+export function promptsPerRun({ config }: Network, input: Size): number {
+  const masks = 1 + config.decoder.multimaskOutputs;
+  const bytes = (masks * 4 * input.height * input.width) / 16;
+  return Math.min(MAX_PROMPTS, Math.max(1, Math.floor(LOGITS_BYTES / bytes)));
+}
+
 /**
  * One run of the decoder: prompts of one kind, all with a mask or all without.
  * @param owned takes the tensors made, the result's too

@@ -1,7 +1,7 @@
 import { HrsamError } from '../errors.js';
 import type { Size } from '../image/resize.js';
 import { Owned } from '../runtime/owned.js';
-import { type DecoderInput, decodePrompts } from './decode.js';
+import { type DecoderInput, decodePrompts, promptsPerRun } from './decode.js';
 import type { Mask } from './mask.js';
 import type { Network } from './network.js';
 
@@ -41,10 +41,6 @@ export interface Candidate {
 /** x0, y0, x1, y1: edges. */
 export type Box = readonly [number, number, number, number];
 
-/** Logits of one run of the decoder, at most: its working memory is some ten times as much. */
-const LOGITS_BYTES = 2 ** 24;
-const MAX_CLICKS_PER_RUN = 64;
-
 /** The candidates that stay, best first. @throws HrsamError ERR_ARGUMENT, ERR_ABORTED */
 export async function findCandidates(
   network: Network,
@@ -53,10 +49,8 @@ export async function findCandidates(
 ): Promise<Candidate[]> {
   const { pointsPerSide, minScore, minStability, maxOverlap } = checked(options);
   const points = grid(pointsPerSide, image.original);
-  const masks = 1 + network.config.decoder.multimaskOutputs;
   const { input, resized } = image;
-  const bytes = (masks * 4 * input.height * input.width) / 16;
-  const run = Math.min(MAX_CLICKS_PER_RUN, Math.max(1, Math.floor(LOGITS_BYTES / bytes)));
+  const run = promptsPerRun(network, input);
   const found: Candidate[] = [];
   for (let first = 0; first < points.length; first += run) {
     using owned = new Owned();

@@ -2,7 +2,7 @@ import { HrsamError } from '../errors.js';
 import type { Size } from '../image/resize.js';
 import { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
-import { decodePrompts } from './decode.js';
+import { decodePrompts, promptsPerRun } from './decode.js';
 import { type EverythingOptions, type FoundMask, findCandidates } from './everything.js';
 import { Mask } from './mask.js';
 import type { Network, PreprocessSizes } from './network.js';
@@ -152,7 +152,8 @@ export class EncodedImage {
   #groups(indices: readonly number[], multimask: Multimask): number[][] {
     const masks = multimask === false ? 1 : 1 + this.#network.config.decoder.multimaskOutputs;
     const bytes = masks * this.original.height * this.original.width;
-    const count = Math.max(1, Math.floor(MASK_BYTES / bytes));
+    const most = promptsPerRun(this.#network, this.input);
+    const count = Math.min(most, Math.max(1, Math.floor(MASK_BYTES / bytes)));
     return Array.from({ length: Math.ceil(indices.length / count) }, (_, i) =>
       indices.slice(i * count, (i + 1) * count),
     );
