@@ -23,6 +23,8 @@ export const ERROR_CODES = {
   ERR_OUT_OF_MEMORY: 'out of memory',
   /** Use of a tensor, image or model after it was disposed. */
   ERR_DISPOSED: 'disposed',
+  /** A server has as many requests as it takes; a later one may succeed. */
+  ERR_BUSY: 'busy',
   /** The caller's AbortSignal fired before the work was done. */
   ERR_ABORTED: 'aborted',
   /** A training whose loss or parameters are no longer finite. */

@@ -5,21 +5,16 @@ import type { Pixels } from '../image/pixels.js';
 import type { EncodedImage } from '../predictor/image.js';
 import { interruption } from './interrupt.js';
 import { describeModel, loadModel, Stopwatch } from './model.js';
-import { addModelOptions, type ModelOptions, share, wholeNumber } from './options.js';
+import { addModelOptions, type PictureOptions, share, wholeNumber } from './options.js';
 import { checkOutputs, formatMs, print, printJson, table, writeOutput } from './output.js';
 import { pictureFormat } from './picture_format.js';
 import { progressBar, withSpinner } from './progress.js';
 
-interface EverythingCommandOptions extends ModelOptions {
+interface EverythingCommandOptions extends PictureOptions {
   points?: number;
   minScore?: number;
   minStability?: number;
   maxOverlap?: number;
-  size?: number;
-  output?: string;
-  overlay?: string;
-  rle?: string;
-  json?: boolean;
 }
 
 const HELP = `

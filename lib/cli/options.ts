@@ -12,6 +12,15 @@ export interface ModelOptions {
   threads?: number;
 }
 
+/** Those of the commands that find masks in a picture. */
+export interface PictureOptions extends ModelOptions {
+  size?: number;
+  output?: string;
+  overlay?: string;
+  rle?: string;
+  json?: boolean;
+}
+
 /** A whole number of at least `least`. */
 export const wholeNumber =
   (least: number) =>

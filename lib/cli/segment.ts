@@ -10,7 +10,7 @@ import {
   type BoxOption,
   collectBox,
   collectPoint,
-  type ModelOptions,
+  type PictureOptions,
   type PointOption,
   wholeNumber,
 } from './options.js';
@@ -19,16 +19,11 @@ import { pictureFormat } from './picture_format.js';
 import { withSpinner } from './progress.js';
 import { usageError } from './usage.js';
 
-interface SegmentCommandOptions extends ModelOptions {
+interface SegmentCommandOptions extends PictureOptions {
   point?: PointOption[];
   box?: BoxOption[];
   mask?: string;
   multimask?: boolean;
-  size?: number;
-  output?: string;
-  overlay?: string;
-  rle?: string;
-  json?: boolean;
 }
 
 const HELP = `

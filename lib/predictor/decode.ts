@@ -28,7 +28,7 @@ export interface DecodedPrompts {
 const LOGITS_BYTES = 2 ** 24;
 const MAX_PROMPTS = 64;
 
-/** How many prompts are decoded together; more would take more memory and be no faster. */
+/** How many prompts are decoded together: working memory grows with them. */
 export function promptsPerRun({ config }: Network, input: Size): number {
   const masks = 1 + config.decoder.multimaskOutputs;
   const bytes = (masks * 4 * input.height * input.width) / 16;

@@ -75,12 +75,9 @@ export async function findCandidates(
       const index = i % masksPerPrompt;
       // Mask 0 is for prompts that leave no doubt; a model without alternatives has no other.
       if ((index === 0 && masksPerPrompt > 1) || score < minScore) return;
-      const [inner, outer, ...box] = numbers.subarray(6 * i, 6 * i + 6) as unknown as [
-        number,
-        number,
-        ...Box,
-      ];
-      const stability = inner / outer;
+      const number = (k: number): number => numbers[6 * i + k]!;
+      const stability = number(0) / number(1);
+      const box: Box = [number(2), number(3), number(4), number(5)];
       const point = clicks[Math.floor(i / masksPerPrompt)]!;
       if (box[3] > 0 && stability >= minStability) found.push({ point, index, score, stability, box });
     });

@@ -29,6 +29,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   // The client is gone: nobody reads it.
   ERR_ABORTED: 499,
   ERR_OUT_OF_MEMORY: 503,
+  ERR_BUSY: 503,
 };
 
 /** A client that sends a request slower than this is let go, ms. */
@@ -54,10 +55,8 @@ export function createServer(model: HRSAM, options: ServerOptions = {}): Fastify
   const computing =
     (handle: (request: FastifyRequest, reply: FastifyReply, signal: AbortSignal) => Promise<unknown>) =>
     async (request: FastifyRequest, reply: FastifyReply) => {
-      if (working >= requests) {
-        reply.code(503).header('retry-after', '1');
-        return errorBody('ERR_BUSY', `${requests} requests are under way`);
-      }
+      if (working >= requests)
+        throw new HrsamError('ERR_BUSY', 'too many requests under way', { expected: `at most ${requests}` });
       working++;
       const controller = new AbortController();
       const gone = () => {
@@ -93,7 +92,8 @@ export function createServer(model: HRSAM, options: ServerOptions = {}): Fastify
   });
   app.setErrorHandler((error, _, reply) => {
     const { status, code, message } = describe(error);
-    if (status >= 500) process.stderr.write(`hrsam: ${code}: ${String(error)}\n`);
+    if (status === 500) process.stderr.write(`hrsam: ${code}: ${String(error)}\n`);
+    if (status === 503) reply.header('retry-after', '1');
     reply.code(status).send(errorBody(code, message));
   });
   app.setNotFoundHandler((request, reply) =>

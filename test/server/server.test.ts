@@ -203,8 +203,11 @@ describe('what is wrong', () => {
 
   it('does not pile up: what is too much is turned away', async () => {
     const busy = serve({ requests: 2 });
-    const codes = (await Promise.all([1, 2, 3, 4].map(() => send(busy)))).map(({ statusCode }) => statusCode);
-    expect(codes.toSorted()).toEqual([201, 201, 503, 503]);
+    const answers = await Promise.all([1, 2, 3, 4].map(() => send(busy)));
+    expect(answers.map(({ statusCode }) => statusCode).toSorted()).toEqual([201, 201, 503, 503]);
+    const away = answers.find(({ statusCode }) => statusCode === 503)!;
+    expect(away.headers['retry-after']).toBe('1');
+    expect(away.json().error.code).toBe('ERR_BUSY');
     expect((await send(busy)).statusCode).toBe(201);
   });
 
