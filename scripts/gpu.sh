@@ -6,21 +6,22 @@
 #   memcheck racecheck initcheck synccheck     compute-sanitizer's tools on them
 #   fixtures       where there is a Node: the tests of ops, models, gradients and training
 #   cycles         2,000 cycles of encoding and segmenting; the goal's 10,000 with HRSAM_LEAK_CYCLES=10000
-#   bench-ops bench-encoder bench-train bench-hopper     the figures, to bench/results/
+#   bench-ops bench-encoder bench-encoder-f32 bench-train bench-hopper     the figures, to bench/results/
 #   rivals         PyTorch's beside them, where python3 (or HRSAM_PYTHON) has it
 #
 #   scripts/gpu.sh [folder [part ...]]
 #
-# Without parts all of them, in this order; logs go to the folder (default out/gpu), which keeps the build for the next call.
-# Where $OUT names a folder, logs and results are copied there as well. Needs nvcc, CMake and a C++20 compiler; no network.
-# Node: HRSAM_NODE, or scripts/node.xz (a node binary, packed), or the one on the PATH. Of what is not in git it needs
-# node_modules/node-addon-api and node-api-headers to build; dist/ and node_modules without development's for the bench;
-# all of node_modules for fixtures and cycles.
+# Without parts all of them that can run here, in this order; a part that is named and cannot run counts as failed. Logs go
+# to the folder (default out/gpu), which keeps the build for the next call. Where $OUT names a folder, logs and results are
+# copied there as well. Needs nvcc, CMake and a C++20 compiler; no network. Node: HRSAM_NODE, or scripts/node.xz (a node
+# binary, packed), or the one on the PATH. Of what is not in git it needs node_modules/node-addon-api and node-api-headers
+# to build; dist/ and node_modules without development's for the bench; all of node_modules for fixtures and cycles.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-all="build native memcheck racecheck initcheck synccheck fixtures cycles bench-ops bench-encoder bench-train bench-hopper rivals"
+all="build native memcheck racecheck initcheck synccheck fixtures cycles bench-ops bench-encoder bench-encoder-f32 bench-train bench-hopper rivals"
 out=${1:-out/gpu}
 [ $# -eq 0 ] || shift
+named=$*
 parts=${*:-$all}
 for name in $parts; do
   [[ " $all " == *" $name "* ]] || { echo "no part '$name': $all" >&2; exit 2; }
@@ -32,6 +33,20 @@ jobs=$(getconf _NPROCESSORS_ONLN)
 failed=()
 
 part() { [[ " $parts " == *" $1 "* ]]; }
+
+# Ends what takes longer than a part may, so that its logs are still brought out.
+limited() { timeout -k 10 "${HRSAM_PART_SECONDS:-540}" "$@"; }
+
+# Says which of these parts, of those asked for, cannot run, and why.
+without() {
+  local why=$1 name
+  shift
+  for name in "$@"; do
+    part "$name" || continue
+    echo "no $why: $name is left out"
+    [ -z "$named" ] || failed+=("$name")
+  done
+}
 
 bring_out() {
   [ -n "${OUT:-}" ] || return 0
@@ -54,11 +69,16 @@ step() {
   bring_out
 }
 
+unpack() {
+  { xz -dc "$1" || python3 -c 'import lzma, shutil, sys; shutil.copyfileobj(lzma.open(sys.argv[1]), sys.stdout.buffer)' "$1"; } \
+    >"$2.part" 2>/dev/null && chmod +x "$2.part" && mv "$2.part" "$2"
+}
+
 find_node() {
   if [ -n "${HRSAM_NODE:-}" ]; then
     echo "$HRSAM_NODE"
   elif [ -f scripts/node.xz ]; then
-    if [ ! -x "$out/node" ]; then xz -dc scripts/node.xz >"$out/node.part" && chmod +x "$out/node.part" && mv "$out/node.part" "$out/node"; fi
+    [ -x "$out/node" ] || unpack scripts/node.xz "$out/node"
     [ ! -x "$out/node" ] || echo "$out/node"
   else
     command -v node
@@ -92,8 +112,8 @@ fi
 # computes what is right.
 backend_tests() {
   HRSAM_TEST_BACKEND=${HRSAM_TEST_BACKEND:-$library} \
-    xargs -P "$((jobs / 2 + 1))" -I{} sh -c 'log=$("$@" 2>&1); status=$?; echo "== $*: $status"; echo "$log"; exit $status' \
-    sh timeout 400 "$@" "$build/{}" --threads 1 < <(
+    limited xargs -P "$((jobs / 2 + 1))" -I{} sh -c 'log=$("$@" 2>&1); status=$?; echo "== $*: $status"; echo "$log"; exit $status' \
+    sh timeout -k 10 400 "$@" "$build/{}" --threads 1 < <(
       grep -l '"harness.h"' native/test/*_test.cc | sed 's|.*/||; s|\.cc$||'
     )
 }
@@ -107,17 +127,17 @@ fi
 # Without graphs, so that reports name kernels. A test asks for more memory than there is: no error.
 for tool in memcheck racecheck initcheck synccheck; do
   part "$tool" || continue
-  if ! command -v compute-sanitizer >/dev/null; then echo "no compute-sanitizer: $tool is left out"; continue; fi
+  if ! command -v compute-sanitizer >/dev/null; then without compute-sanitizer "$tool"; continue; fi
   step "$tool" backend_tests env HRSAM_CUDA_GRAPHS=0 compute-sanitizer --tool "$tool" --error-exitcode 9 \
     $([ "$tool" != memcheck ] || echo --report-api-errors no)
 done
 
 node=$(find_node)
-[ -n "$node" ] || echo "no Node: what it runs is left out"
+[ -n "$node" ] || without Node fixtures cycles bench-ops bench-encoder bench-encoder-f32 bench-train bench-hopper
 export HRSAM_PREBUILD=$out HRSAM_TEST_DEVICE=cuda
 vitest() {
   [ -d node_modules/vitest ] || { echo "error: node_modules/vitest is not there"; return 1; }
-  "$node" node_modules/vitest/vitest.mjs run --maxWorkers "$((jobs / 2 + 1))" "$@"
+  limited "$node" node_modules/vitest/vitest.mjs run --maxWorkers "$((jobs / 2 + 1))" "$@"
 }
 if [ -n "$node" ]; then
   if part fixtures; then step fixtures vitest test/ops test/model test/predictor test/gradient test/train; fi
@@ -126,16 +146,17 @@ fi
 
 # One document of one run, whatever parts of it are measured by which call.
 export HRSAM_BENCH_RUN=${HRSAM_BENCH_RUN:-$(date -u +%Y-%m-%d), commit ${HRSAM_COMMIT:-$(git rev-parse HEAD 2>/dev/null)}}
-ours() { HRSAM_NODE=$node HRSAM_PYTHON=none HRSAM_BENCH="--only $1" scripts/measure.sh cuda; }
-theirs() { HRSAM_NODE=none HRSAM_RIVALS=${HRSAM_RIVALS:---seconds 400} scripts/measure.sh cuda; }
+ours() { HRSAM_NODE=$node HRSAM_PYTHON=none HRSAM_BENCH="--only $*" limited scripts/measure.sh cuda; }
+theirs() { HRSAM_NODE=none HRSAM_RIVALS=${HRSAM_RIVALS:---seconds 400} limited scripts/measure.sh cuda; }
 # The same products by the instructions of earlier GPUs, and encoders in e4m3.
 hopper() {
-  HRSAM_CUDA_WGMMA=0 "$node" scripts/hrsam.mjs bench --device cuda --only gemm,attention -o "$out/mma.json" &&
-    "$node" scripts/hrsam.mjs bench --device cuda --only encoder --full --dtype fp8 -o "$out/fp8.json"
+  HRSAM_CUDA_WGMMA=0 limited "$node" scripts/hrsam.mjs bench --device cuda --only gemm,attention -o "$out/mma.json" &&
+    limited "$node" scripts/hrsam.mjs bench --device cuda --only encoder --full --dtype fp8 -o "$out/fp8.json"
 }
 if [ -n "$node" ]; then
   if part bench-ops; then step bench-ops ours gemm,attention,scan,memory,call; fi
-  if part bench-encoder; then step bench-encoder ours encoder; fi
+  if part bench-encoder; then step bench-encoder ours encoder --dtype bf16; fi
+  if part bench-encoder-f32; then step bench-encoder-f32 ours encoder --dtype f32; fi
   if part bench-train; then step bench-train ours train; fi
   if part bench-hopper && [ "$capability" = 90a ]; then step bench-hopper hopper; fi
 fi
@@ -146,7 +167,7 @@ if part rivals; then
     step rivals-check "$python" bench/rivals/pytorch.py --check test/fixtures/reference
     step rivals theirs
   else
-    echo "no PyTorch: the rivals are left out"
+    without PyTorch rivals
   fi
 fi
 

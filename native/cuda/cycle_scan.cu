@@ -7,7 +7,8 @@
 // which is a scan itself: g_0 = H, g_t = a_t·g_{t−1} + Γ·Δ_t·B_t·u_t. Sequences are cut into
 // chunks: a first kernel finds each chunk's end from a zero state, a second, small one the states
 // that go into the chunks, and the third scans each chunk from there. Bound by the exponentials,
-// two per token, channel and state whatever R is.
+// two per token, channel and state whatever R is: in bf16 by the unit for them, else by the
+// multiply-add units.
 #include "carver.h"
 #include "cycle_scan.h"
 
@@ -18,15 +19,22 @@ namespace {
 // Tokens of a chunk: 64 of them keep a GPU's threads busy from one image of 1024 x 1024 on.
 constexpr int64_t kChunkTokens = 64;
 
-template <int kStates, int kLanes>
-void scan(cudaStream_t stream, const ScanCall& call, int64_t batch) {
+template <int kStates, int kLanes, bool kFast>
+void scan_as(cudaStream_t stream, const ScanCall& call, int64_t batch) {
   const dim3 grid(static_cast<unsigned>(divide_up(call.channels, kScanThreads / kLanes)),
                   static_cast<unsigned>(call.chunk_count), static_cast<unsigned>(batch));
   constexpr size_t kShared = sizeof(float) * kScanTokens * kStates * kLanes;
-  launch({grid, dim3(kScanThreads), kShared, stream}, scan_ends_kernel<kStates, kLanes>, call);
-  each(stream, batch * call.segment_count * call.states * call.channels, CombineChunks{call});
-  launch({grid, dim3(kScanThreads), 2 * kShared, stream}, scan_result_kernel<kStates, kLanes>,
+  launch({grid, dim3(kScanThreads), kShared, stream}, scan_ends_kernel<kStates, kLanes, kFast>,
          call);
+  each(stream, batch * call.segment_count * call.states * call.channels, CombineChunks{call});
+  launch({grid, dim3(kScanThreads), 2 * kShared, stream},
+         scan_result_kernel<kStates, kLanes, kFast>, call);
+}
+
+template <int kStates, int kLanes>
+void scan(cudaStream_t stream, const ScanCall& call, int64_t batch) {
+  const bool fast = call.ssm_is_bf16 && call.out_is_bf16;
+  (fast ? scan_as<kStates, kLanes, true> : scan_as<kStates, kLanes, false>)(stream, call, batch);
 }
 
 }  // namespace

@@ -105,8 +105,11 @@ struct LongSum {
   }
 };
 
-// exp(Δ·A) for x = Δ·A·log2(e).
-HRSAM_DEVICE float decay_of(float x) { return exp2_fast(fminf(x, 128.0f)); }
+// exp(Δ·A) for x = Δ·A·log2(e). kFast: where what comes of it is rounded to bf16.
+template <bool kFast = false>
+HRSAM_DEVICE float decay_of(float x) {
+  return kFast ? exp2_fast(fminf(x, 128.0f)) : exp2_accurate(fminf(x, 128.0f));
+}
 
 // One thread's place.
 template <int kLanes>
@@ -149,9 +152,11 @@ struct ScanStates {
     }
   }
   // h = exp(Δ·A)·h + drive·B.
+  template <bool kFast>
   HRSAM_DEVICE void advance(float step, float drive, const float* b) {
 #pragma unroll
-    for (int i = 0; i < kStates; ++i) h[i] = fmaf(decay_of(step * decay[i]), h[i], drive * b[i]);
+    for (int i = 0; i < kStates; ++i)
+      h[i] = fmaf(decay_of<kFast>(step * decay[i]), h[i], drive * b[i]);
   }
   HRSAM_DEVICE float product(const float* c) const {
     float y = 0;
@@ -162,7 +167,7 @@ struct ScanStates {
 };
 
 // What each chunk does to a zero state: its end, and ΣΔ.
-template <int kStates, int kLanes>
+template <int kStates, int kLanes, bool kFast>
 __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
     scan_ends_kernel(const __grid_constant__ ScanCall call) {
   constexpr int kPadded = kStates * kLanes;
@@ -184,7 +189,7 @@ __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
       const float step = call.step(token, at.channel);
       const float u = call.inputs().at(token * call.channels + at.channel);
       total.add(step);
-      states.advance(step, step * u, b + t * kPadded + first);
+      states.template advance<kFast>(step, step * u, b + t * kPadded + first);
     }
   }
   if (!at.here) return;
@@ -215,10 +220,12 @@ struct CombineChunks {
     };
     float start = 0, carried = 0;
     for (int r = 1; r < call.readings; ++r) {
+#pragma unroll 2  // by more, ptxas spills on some GPUs
       for (int k = begin; k < end; ++k) start = fmaf(product(k), start, *state(k));
       carried = fmaf(call.gamma_at(channel, r), start, carried);
     }
     const float all = call.all_gammas(channel);
+#pragma unroll 2
     for (int k = begin; k < end; ++k) {
       const float next = fmaf(product(k), carried, all * *state(k));
       *state(k) = carried;
@@ -228,7 +235,7 @@ struct CombineChunks {
 };
 
 // The result: g from what was carried into the chunk, y = ⟨C, g⟩ + Γ·D·u.
-template <int kStates, int kLanes>
+template <int kStates, int kLanes, bool kFast>
 __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
     scan_result_kernel(const __grid_constant__ ScanCall call) {
   constexpr int kPadded = kStates * kLanes;
@@ -256,7 +263,7 @@ __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
       const int64_t token = base + t0 + t;
       const float step = call.step(token, at.channel);
       const float u = call.inputs().at(token * call.channels + at.channel);
-      states.advance(step, all * step * u, b + t * kPadded + first);
+      states.template advance<kFast>(step, all * step * u, b + t * kPadded + first);
       float y = states.product(c + t * kPadded + first);
 #pragma unroll
       for (int mask = kLanes / 2; mask > 0; mask /= 2) y += __shfl_xor_sync(kAllLanes, y, mask);

@@ -87,7 +87,7 @@ void differentiate(cudaStream_t stream, const ScanGradientCall& call, int64_t ba
   constexpr size_t kEndsTile =
       sizeof(float) * kScanTokens * kGradientStates * static_cast<size_t>(kLanes);
   const dim3 block(kScanThreads);
-  launch({grid, block, kEndsTile, stream}, scan_ends_kernel<kGradientStates, kLanes>, s);
+  launch({grid, block, kEndsTile, stream}, scan_ends_kernel<kGradientStates, kLanes, false>, s);
   launch({grid, block, 2 * kTile, stream}, scan_right_kernel<kLanes>, call);
   each(stream, batch * s.segment_count * s.channels, SumSteps{call});
   each(stream, batch * s.segment_count * s.states * s.channels, CombineGradient{call});

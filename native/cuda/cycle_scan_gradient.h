@@ -189,8 +189,8 @@ __global__ void __launch_bounds__(kScanThreads)
     for (int i = 0; i < kStates; ++i) past[t][i] = states.h[i];
     const int64_t token = base + chunk.begin + t;
     const float step = s.step(token, at.channel);
-    states.advance(step, step * s.inputs().at(token * s.channels + at.channel),
-                   b + t * kPadded + first);
+    states.advance<false>(step, step * s.inputs().at(token * s.channels + at.channel),
+                          b + t * kPadded + first);
     sum.add(step);
     so_far[t + 1] = sum.sum;
   }

@@ -5,6 +5,7 @@
 
 #include "../plan/forward_checks.h"
 #include "convert.h"
+#include "core/runtime.h"
 #include "gemm/gemm.h"
 
 namespace hrsam::cuda {
@@ -49,7 +50,10 @@ Op* compile_linear(const Node& node, Compiler& compiler) {
              transposed, static_cast<long long>(g.n), static_cast<long long>(g.k));
     bool fresh = false;
     packed = compiler.share(weights, layout, bytes, &fresh);
-    if (fresh) pack(compiler.stream(), weights.data, from, packed->as<void>(), g, transposed);
+    if (fresh) {
+      pack(compiler.stream(), weights.data, from, packed->as<void>(), g, transposed);
+      gpu::wait(compiler.stream());  // the memory may go to others if a later node fails
+    }
   }
   const bool convert = !as_is && packed == nullptr;  // in every run
   return make_op(convert ? bytes : 0, [=, x = node.operand("x"), weight = node.operand("weight"),

@@ -4,6 +4,7 @@
 
 #include "../plan/forward_checks.h"
 #include "core/hopper.h"
+#include "core/runtime.h"
 #include "hopper/launch.h"
 
 namespace hrsam::cuda {
@@ -33,7 +34,10 @@ Op* compile_linear_fp8(const Node& node, Compiler& compiler) {
   bool fresh = false;
   const SharedBlock packed = compiler.share(weights, layout, fp8_bytes(n, k), &fresh);
   const Fp8Rows right = fp8_rows(packed->as<void>(), n, k);
-  if (fresh) hopper_quantise(compiler.stream(), weights.data, weights.dtype, n, k, right);
+  if (fresh) {
+    hopper_quantise(compiler.stream(), weights.data, weights.dtype, n, k, right);
+    gpu::wait(compiler.stream());  // the memory may go to others if a later node fails
+  }
   const DType type = value.dtype;
   return make_op(fp8_bytes(m, k),
                  [=, x = node.operand("x"), bias = node.operand_or("bias")](const Run& run) {

@@ -48,6 +48,8 @@ inline const hrsam_backend& backend() {
   }();
   return *chosen;
 }
+// Whether it is the CUDA backend, on a GPU or in the shim.
+inline bool is_cuda() { return std::getenv("HRSAM_TEST_BACKEND") != nullptr; }
 inline int& default_threads() {
   static int threads = 0;  // 0: run() tries 1, 2 and 3
   return threads;

@@ -121,9 +121,10 @@ __global__ void __launch_bounds__(kPlainThreads)
     query_gradient_kernel(const __grid_constant__ typename Unit::Call call,
                           const __grid_constant__ GradientCall g) {
   constexpr int kRows = gradient_rows(kLanes), kWidth = kGradientFours * 4 * kLanes;
+  constexpr int kPitch = plain_pitch(kWidth);
   constexpr int kRowThreads = kPlainThreads / kRows;
-  auto* keys = static_cast<float*>(shared_memory());  // [kRows][kWidth]
-  float* values = keys + kRows * kWidth;
+  auto* keys = static_cast<float*>(shared_memory());  // [kRows][kPitch]
+  float* values = keys + kRows * kPitch;
   const Unit unit(call, blockIdx.x);
   const int d = g.at.d, thread = static_cast<int>(threadIdx.x);
   const int own = thread / kLanes, lane = thread % kLanes;
@@ -155,20 +156,20 @@ __global__ void __launch_bounds__(kPlainThreads)
       const int j = first + thread / kRowThreads, part = thread % kRowThreads;
       const auto key = j < unit.keys ? unit.key(j) : HeadRow<float>{nullptr, {0, 0}};
       stage_row(key.data, key.place, g.at.rope, d, kWidth, part, kRowThreads,
-                keys + thread / kRowThreads * kWidth);
+                keys + thread / kRowThreads * kPitch);
       stage_row(j < unit.keys ? unit.value(j) : nullptr, {0, 0}, Rope(), d, kWidth, part,
-                kRowThreads, values + thread / kRowThreads * kWidth);
+                kRowThreads, values + thread / kRowThreads * kPitch);
     }
     __syncthreads();
     const int count = unit.keys - first < kRows ? unit.keys - first : kRows;
     for (int j = 0; j < count; ++j) {
-      float logit = q.product(keys + j * kWidth, lane) * g.at.scale;
-      const float above = dy.product(values + j * kWidth, lane);
+      float logit = q.product(keys + j * kPitch, lane) * g.at.scale;
+      const float above = dy.product(values + j * kPitch, lane);
       if (!here || !unit.sees(own, first + j)) continue;
       const Place key = unit.key(first + j).place;
       if (relative) logit += g.at.bias.at(g.at.bias.of(index), key);
       const float ds = exp2_fast(logit - statistics.x) * statistics.y * (above - statistics.z);
-      dq.add(ds * g.factor, keys + j * kWidth, lane);
+      dq.add(ds * g.factor, keys + j * kPitch, lane);
       if (relative && lane == 0) {
         g.axes[index * axes + key.row] += ds;
         g.axes[index * axes + g.at.bias.rows + key.column] += ds;
@@ -201,9 +202,10 @@ __global__ void __launch_bounds__(kPlainThreads)
     key_gradient_kernel(const __grid_constant__ typename Unit::Call call,
                         const __grid_constant__ GradientCall g, int parts) {
   constexpr int kRows = gradient_rows(kLanes), kWidth = kGradientFours * 4 * kLanes;
+  constexpr int kPitch = plain_pitch(kWidth);
   constexpr int kRowThreads = kPlainThreads / kRows;
-  auto* queries = static_cast<float*>(shared_memory());  // [kRows][kWidth]
-  float* above = queries + kRows * kWidth;               // [kRows][kWidth]
+  auto* queries = static_cast<float*>(shared_memory());  // [kRows][kPitch]
+  float* above = queries + kRows * kPitch;               // [kRows][kPitch]
   const int d = g.at.d, thread = static_cast<int>(threadIdx.x);
   const int lane = thread % kLanes;
   const int own = static_cast<int>(blockIdx.x % parts) * (kPlainThreads / kLanes) + thread / kLanes;
@@ -243,23 +245,23 @@ __global__ void __launch_bounds__(kPlainThreads)
         const int i = first + thread / kRowThreads, part = thread % kRowThreads;
         const auto query = i < unit.queries ? unit.query(i) : HeadRow<float>{nullptr, {0, 0}};
         stage_row(query.data, query.place, g.at.rope, d, kWidth, part, kRowThreads,
-                  queries + thread / kRowThreads * kWidth);
-        float* to = above + thread / kRowThreads * kWidth;
+                  queries + thread / kRowThreads * kPitch);
+        float* to = above + thread / kRowThreads * kPitch;
         for (int c = part; c < kWidth; c += kRowThreads)
           to[c] = query.data != nullptr && c < d ? g.dy.at(unit.out(i) + c) : 0;
       }
       __syncthreads();
       const int count = unit.queries - first < kRows ? unit.queries - first : kRows;
       for (int i = 0; i < count; ++i) {
-        float logit = k.product(queries + i * kWidth, lane) * g.at.scale;
-        const float dp = v.product(above + i * kWidth, lane);
+        float logit = k.product(queries + i * kPitch, lane) * g.at.scale;
+        const float dp = v.product(above + i * kPitch, lane);
         if (!here || unit.query(first + i).data == nullptr || !unit.sees(first + i, own)) continue;
         const int64_t index = unit.query_index(first + i);
         if (g.at.bias.products != nullptr) logit += g.at.bias.at(g.at.bias.of(index), place);
         const float4 statistics = g.query[index];
         const float p = exp2_fast(logit - statistics.x) * statistics.y;
-        dv.add(p, above + i * kWidth, lane);
-        dk.add(p * (dp - statistics.z) * g.factor, queries + i * kWidth, lane);
+        dv.add(p, above + i * kPitch, lane);
+        dk.add(p * (dp - statistics.z) * g.factor, queries + i * kPitch, lane);
       }
     }
   }
@@ -276,7 +278,7 @@ __global__ void __launch_bounds__(kPlainThreads)
 
 template <class Unit, int kLanes>
 size_t gradient_shared_bytes() {
-  return sizeof(float) * 2 * gradient_rows(kLanes) * kGradientFours * 4 * kLanes;
+  return sizeof(float) * 2 * gradient_rows(kLanes) * plain_pitch(kGradientFours * 4 * kLanes);
 }
 
 template <class Unit, int kLanes>

@@ -15,6 +15,8 @@ constexpr int kPlainThreads = 128;
 // Keys of a tile: fewer where heads are wide, so that tiles fit the 99 KB of the smaller chips.
 constexpr int plain_keys(int lanes) { return lanes <= 2 ? 32 : 16; }
 constexpr int kPlainStep = 8;
+// From row to row of a tile: threads that write neighbouring rows meet other banks.
+constexpr int plain_pitch(int width) { return width + 4; }
 
 // A row of d numbers as f32, rotated, zeros up to `width`; by `threads` threads of which this is
 // one.
@@ -33,11 +35,11 @@ template <class Unit, int kFours, int kLanes>
 __global__ void __launch_bounds__(kPlainThreads, 2)
     plain_attention_kernel(const __grid_constant__ typename Unit::Call call,
                            const __grid_constant__ AttendCall at) {
-  constexpr int kWidth = kFours * 4 * kLanes;
+  constexpr int kWidth = kFours * 4 * kLanes, kPitch = plain_pitch(kWidth);
   constexpr int kKeys = plain_keys(kLanes);
   constexpr int kRowThreads = kPlainThreads / kKeys;
-  auto* keys = static_cast<float*>(shared_memory());  // [kKeys][kWidth]
-  float* values = keys + kKeys * kWidth;
+  auto* keys = static_cast<float*>(shared_memory());  // [kKeys][kPitch]
+  float* values = keys + kKeys * kPitch;
   const Unit unit(call, blockIdx.x);
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kLanes;
   const int own = thread / kLanes;
@@ -66,9 +68,9 @@ __global__ void __launch_bounds__(kPlainThreads, 2)
       const int j = first + thread / kRowThreads, part = thread % kRowThreads;
       const HeadRow<float> key = j < unit.keys ? unit.key(j) : HeadRow<float>{nullptr, {0, 0}};
       stage_row(key.data, key.place, at.rope, at.d, kWidth, part, kRowThreads,
-                keys + thread / kRowThreads * kWidth);
+                keys + thread / kRowThreads * kPitch);
       stage_row(j < unit.keys ? unit.value(j) : nullptr, {0, 0}, Rope(), at.d, kWidth, part,
-                kRowThreads, values + thread / kRowThreads * kWidth);
+                kRowThreads, values + thread / kRowThreads * kPitch);
     }
     __syncthreads();
     const int count = unit.keys - first < kKeys ? unit.keys - first : kKeys;
@@ -76,7 +78,7 @@ __global__ void __launch_bounds__(kPlainThreads, 2)
       float logit[kPlainStep];
 #pragma unroll
       for (int j = 0; j < kPlainStep; ++j) {
-        const float* key = keys + (step + j) * kWidth + lane * 4;
+        const float* key = keys + (step + j) * kPitch + lane * 4;
         float sum = 0;
 #pragma unroll
         for (int f = 0; f < kFours; ++f) {
@@ -108,7 +110,7 @@ __global__ void __launch_bounds__(kPlainThreads, 2)
       for (int j = 0; j < kPlainStep; ++j) {
         const float p = exp2_fast(logit[j] - largest);
         total += p;
-        const float* value = values + (step + j) * kWidth + lane * 4;
+        const float* value = values + (step + j) * kPitch + lane * 4;
 #pragma unroll
         for (int f = 0; f < kFours; ++f) {
           const float4 v = *reinterpret_cast<const float4*>(value + f * kLanes * 4);
@@ -149,7 +151,8 @@ __global__ void __launch_bounds__(kPlainThreads, 2)
 template <class Unit, int kFours, int kLanes>
 void launch_plain(cudaStream_t stream, typename Unit::Call call, int64_t units,
                   const AttendCall& at) {
-  constexpr size_t kShared = sizeof(float) * 2 * plain_keys(kLanes) * kFours * 4 * kLanes;
+  constexpr size_t kShared =
+      sizeof(float) * 2 * plain_keys(kLanes) * plain_pitch(kFours * 4 * kLanes);
   launch({dim3(static_cast<unsigned>(units)), dim3(kPlainThreads), kShared, stream},
          plain_attention_kernel<Unit, kFours, kLanes>, call, at);
 }

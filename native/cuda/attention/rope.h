@@ -21,13 +21,24 @@ struct Rope {
     const int position = by_row ? place.row : place.column;
     return table[position * (half / 2) + (by_row ? channel : channel - half) / 2];
   }
-  // Channels [channel, channel + 2) of a row, channel even.
-  HRSAM_DEVICE void rotate(const Place& place, int channel, float& x, float& y) const {
-    if (table == nullptr) return;
-    const float2 t = turn(place, channel);
+  // Of the pairs in channels [channel, channel + 8), channel a multiple of 8, as is half.
+  HRSAM_DEVICE void turns(const Place& place, int channel, float2 (&pairs)[4]) const {
+    const bool by_row = channel < half;
+    const int position = by_row ? place.row : place.column;
+    const float4* from = reinterpret_cast<const float4*>(table + position * (half / 2) +
+                                                         (by_row ? channel : channel - half) / 2);
+    const float4 first = from[0], second = from[1];
+    pairs[0] = make_float2(first.x, first.y), pairs[1] = make_float2(first.z, first.w);
+    pairs[2] = make_float2(second.x, second.y), pairs[3] = make_float2(second.z, second.w);
+  }
+  HRSAM_DEVICE static void rotate(float2 t, float& x, float& y) {
     const float first = fmaf(x, t.x, y * t.y);
     y = fmaf(y, t.x, -x * t.y);
     x = first;
+  }
+  // Channels [channel, channel + 2) of a row, channel even.
+  HRSAM_DEVICE void rotate(const Place& place, int channel, float& x, float& y) const {
+    if (table != nullptr) rotate(turn(place, channel), x, y);
   }
   // What the rotation does to a gradient: it is orthogonal.
   HRSAM_DEVICE void rotate_back(const Place& place, int channel, float& x, float& y) const {

@@ -34,7 +34,9 @@ struct SequenceCall {
   int64_t chunks;
 };
 
-template <class T>
+// Index: 32 bits divide faster, but make some of the kernels of every GPU spill a register
+// (nvcc 13.0).
+template <class T, class Index = int64_t>
 class SequenceUnit {
  public:
   using Call = SequenceCall;
@@ -103,7 +105,8 @@ class SequenceUnit {
 
  private:
   HRSAM_DEVICE static Place place_of(int64_t at, int columns) {
-    return {static_cast<int>(at / columns), static_cast<int>(at % columns)};
+    const auto place = static_cast<Index>(at), width = static_cast<Index>(columns);
+    return {static_cast<int>(place / width), static_cast<int>(place % width)};
   }
 
   const Layout& l_;

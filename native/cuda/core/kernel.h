@@ -159,4 +159,12 @@ void each(cudaStream_t stream, int64_t n, const F& f) {
          each_kernel<F>, f, n);
 }
 
+// Two numbers of bf16 from 1 to 2 and of either sign, a pair's own: of equal ones fewer bits
+// change, which takes less power, and a GPU at its limit runs faster than with a model's numbers.
+HRSAM_DEVICE uint32_t any_pair(uint32_t which) {
+  uint32_t bits = (which + 1) * 0x9e3779b1u;
+  bits = (bits ^ bits >> 15) * 0x85ebca77u;
+  return 0x3f803f80u | ((bits ^ bits >> 13) & 0x807f807fu);
+}
+
 }  // namespace hrsam::cuda

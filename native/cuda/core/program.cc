@@ -49,7 +49,6 @@ class ProgramBuilder {
     program_->device = device_;
     add_values();
     for (int i = 0; i < plan_.node_count; ++i) add_node(plan_.nodes[i]);
-    gpu::wait(compiler_.stream());
     uint64_t workspace = 0;
     for (const auto& step : program_->steps)
       workspace = std::max<uint64_t>(workspace, step.op->workspace);

@@ -98,7 +98,8 @@ inline float half_of(uint32_t pair, int which) {
 
 inline void multiply(unsigned char* slots, void*) {
   Product all[gpu_on_cpu::kLanes];
-  float a[16][16], b[16][8], c[16][8];
+  float a[16][16], b[16][8];
+  double c[16][8];
   for (int lane = 0; lane < gpu_on_cpu::kLanes; ++lane) {
     std::memcpy(&all[lane], slots + lane * gpu_on_cpu::kSlotBytes, sizeof(Product));
     const int g = lane / 4, t = lane % 4 * 2;
@@ -115,12 +116,12 @@ inline void multiply(unsigned char* slots, void*) {
   }
   for (int i = 0; i < 16; ++i)
     for (int k = 0; k < 16; ++k)
-      for (int j = 0; j < 8; ++j) c[i][j] += a[i][k] * b[k][j];
+      for (int j = 0; j < 8; ++j) c[i][j] += static_cast<double>(a[i][k]) * b[k][j];
   for (int lane = 0; lane < gpu_on_cpu::kLanes; ++lane) {
     const int g = lane / 4, t = lane % 4 * 2;
     for (int k = 0; k < 2; ++k) {
-      all[lane].c[k] = c[g][t + k];
-      all[lane].c[2 + k] = c[g + 8][t + k];
+      all[lane].c[k] = gpu_on_cpu::sum_of_products(c[g][t + k], 24);
+      all[lane].c[2 + k] = gpu_on_cpu::sum_of_products(c[g + 8][t + k], 24);
     }
     std::memcpy(slots + lane * gpu_on_cpu::kSlotBytes, &all[lane], sizeof(Product));
   }
@@ -171,7 +172,26 @@ HRSAM_DEVICE void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b
 // ---- Numbers
 // -------------------------------------------------------------------------------------
 
-// 2^x to about 2^-22; results below 2^-126 are 0.
+HRSAM_DEVICE uint32_t as_bits(float x) {
+#ifdef __CUDACC__
+  return __float_as_uint(x);
+#else
+  uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  return bits;
+#endif
+}
+HRSAM_DEVICE float as_float(uint32_t bits) {
+#ifdef __CUDACC__
+  return __uint_as_float(bits);
+#else
+  float x;
+  std::memcpy(&x, &bits, 4);
+  return x;
+#endif
+}
+
+// 2^x to 2^-22, which the CPU uses up; results below 2^-126 are 0.
 HRSAM_DEVICE float exp2_fast(float x) {
 #ifdef __CUDACC__
   float y;
@@ -179,8 +199,23 @@ HRSAM_DEVICE float exp2_fast(float x) {
   return y;
 #else
   const float y = ::exp2f(x);
-  return y < 1.17549435e-38f ? 0.0f : y;
+  return x == 0 ? 1.0f : y < 1.17549435e-38f ? 0.0f : y * (1 - 0x1p-22f);
 #endif
+}
+
+// 2^x to 9e-8, and exactly 1 near 0: for products of thousands of such factors, in which the error
+// of exp2_fast adds up. About as many instructions as one of exp2_fast takes time. The polynomial
+// is that of native/cpu/core/simd.h. Results below 2^-126 are 0; x must not exceed 128.
+HRSAM_DEVICE float exp2_accurate(float x) {
+  constexpr float kShift = 12582912.0f;  // 1.5 · 2^23: adding it rounds to a whole number
+  const float shifted = fmaxf(x, -126.0f) + kShift, r = fmaxf(x, -126.0f) - (shifted - kShift);
+  float p = fmaf(1.326472690e-3f, r, 9.671512661e-3f);
+  p = fmaf(p, r, 5.550733744e-2f);
+  p = fmaf(p, r, 2.402224208e-1f);
+  p = fmaf(p, r, 6.931469776e-1f);
+  p = fmaf(p, r, 1.0f);
+  // The whole number is in the lowest bits of `shifted`.
+  return x < -126 ? 0.0f : as_float(as_bits(p) + (as_bits(shifted) << 23));
 }
 
 // Two numbers rounded to bf16, the first in the lower half.

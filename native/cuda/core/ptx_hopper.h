@@ -160,12 +160,21 @@ HRSAM_DEVICE void wait_for_products() {
 #endif
 }
 
-// After the wait: keeps the compiler from reading or writing these before.
+// Before begin_products() and after the wait: the compiler moves no reading or writing of these
+// registers across.
 template <int kCount>
 HRSAM_DEVICE void settle(float (&registers)[kCount]) {
 #ifdef __CUDACC__
 #pragma unroll
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(registers[i])::"memory");
+#endif
+}
+template <int kRows, int kCount>
+HRSAM_DEVICE void settle(uint32_t (&registers)[kRows][kCount]) {
+#ifdef __CUDACC__
+#pragma unroll
+  for (int i = 0; i < kRows * kCount; ++i)
+    asm volatile("" : "+r"(registers[i / kCount][i % kCount])::"memory");
 #endif
 }
 

@@ -106,19 +106,24 @@ __global__ void __launch_bounds__(S::kThreads) gemm_bf16_kernel(const __grid_con
   }
   wait_for_copies<0>();
 
-  const Epilogue epilogue = g.epilogue.of_batch(blockIdx.y * g.m * g.n);
+  for_activation(g.epilogue.activation, [&](auto activation) {
 #pragma unroll
-  for (int i = 0; i < S::kDown; ++i)
+    for (int i = 0; i < S::kDown; ++i)
 #pragma unroll
-    for (int j = 0; j < S::kOver; ++j) {
-      const int64_t row = row0 + warp_row + i * 16 + lane / 4;
-      const int64_t column = column0 + warp_column + j * 8 + lane % 4 * 2;
-      const int count = static_cast<int>(smaller(2, g.n - column));
-      if (row < g.m && count > 0)
-        epilogue.finish(row, column, g.n, sums[i][j][0], sums[i][j][1], count);
-      if (row + 8 < g.m && count > 0)
-        epilogue.finish(row + 8, column, g.n, sums[i][j][2], sums[i][j][3], count);
-    }
+      for (int low = 0; low < 2; ++low) {
+        const int64_t row = row0 + warp_row + i * 16 + low * 8 + lane / 4;
+        if (row >= g.m) continue;
+        const Epilogue::Row place = g.epilogue.row(blockIdx.y * g.m * g.n, row, g.n);
+#pragma unroll
+        for (int j = 0; j < S::kOver; ++j) {
+          const int64_t column = column0 + warp_column + j * 8 + lane % 4 * 2;
+          const int count = static_cast<int>(smaller(2, g.n - column));
+          if (count > 0)
+            g.epilogue.template finish<activation()>(place, column, sums[i][j][low * 2],
+                                                     sums[i][j][low * 2 + 1], count);
+        }
+      }
+  });
 }
 
 }  // namespace hrsam::cuda

@@ -93,17 +93,22 @@ __global__ void __launch_bounds__(S::kThreads) gemm_f32_kernel(const __grid_cons
     }
   }
 
-  const Epilogue epilogue = g.epilogue.of_batch(blockIdx.y * g.m * g.n);
+  for_activation(g.epilogue.activation, [&](auto activation) {
 #pragma unroll
-  for (int i = 0; i < S::kEach; ++i)
-#pragma unroll
-    for (int j = 0; j < S::kEach; j += 2) {
+    for (int i = 0; i < S::kEach; ++i) {
       const int64_t row = row0 + i / 4 * 64 + down + i % 4;
-      const int64_t column = column0 + j / 4 * 64 + across + j % 4;
-      const int count = static_cast<int>(smaller(2, g.n - column));
-      if (row < g.m && count > 0)
-        epilogue.finish(row, column, g.n, sums[i][j], sums[i][j + 1], count);
+      if (row >= g.m) continue;
+      const Epilogue::Row place = g.epilogue.row(blockIdx.y * g.m * g.n, row, g.n);
+#pragma unroll
+      for (int j = 0; j < S::kEach; j += 2) {
+        const int64_t column = column0 + j / 4 * 64 + across + j % 4;
+        const int count = static_cast<int>(smaller(2, g.n - column));
+        if (count > 0)
+          g.epilogue.template finish<activation()>(place, column, sums[i][j], sums[i][j + 1],
+                                                   count);
+      }
     }
+  });
 }
 
 }  // namespace hrsam::cuda

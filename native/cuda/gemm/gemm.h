@@ -5,6 +5,8 @@
 // depends on k alone: neither tiles nor the other rows change a bit of it.
 #pragma once
 
+#include <type_traits>
+
 #include "../core/kernel.h"
 
 namespace hrsam::cuda {
@@ -19,26 +21,17 @@ struct Epilogue {
   bool residual_is_bf16 = false, out_is_bf16 = false;
   void* out = nullptr;  // may be the residual's memory where their types are the same
 
-  // That of another product of a batch, whose result lies `elements` further on.
-  HRSAM_DEVICE Epilogue of_batch(int64_t elements) const {
-    Epilogue other = *this;
-    other.out = static_cast<char*>(out) + elements * (out_is_bf16 ? 2 : 4);
-    return other;
-  }
-
-  // Where a row of the result begins, and what is added to it.
+  // Where a row of a product's result begins, and what is added to it.
   struct Row {
     int64_t out, residual;
   };
-  HRSAM_DEVICE Row row(int64_t row, int64_t n) const {
-    return {row * n, residual != nullptr ? row % residual_rows * n : 0};
+  // `first`: where a batch's product has its result, in elements.
+  HRSAM_DEVICE Row row(int64_t first, int64_t row, int64_t n) const {
+    return {first + row * n, residual != nullptr ? row % residual_rows * n : 0};
   }
 
   // Two neighbouring columns of one row, of which count are there.
-  HRSAM_DEVICE void finish(int64_t row, int64_t column, int64_t n, float x, float y,
-                           int count) const {
-    finish(this->row(row, n), column, x, y, count);
-  }
+  template <Activation kActivation>
   HRSAM_DEVICE void finish(const Row& row, int64_t column, float x, float y, int count) const {
     float v[2] = {x, y};
     const int64_t at = row.out + column, from = row.residual + column;
@@ -46,7 +39,7 @@ struct Epilogue {
     for (int i = 0; i < 2; ++i) {
       if (i >= count) break;
       if (bias != nullptr) v[i] += bias[column + i];
-      v[i] = activate(v[i], activation);
+      v[i] = activate(v[i], kActivation);
     }
     if (residual != nullptr) {
 #pragma unroll
@@ -56,7 +49,7 @@ struct Epilogue {
                                  : static_cast<const float*>(residual)[from + i];
       }
     }
-    if (count == 2 && at % 2 == 0) {  // outputs are aligned to a pair
+    if (count == 2 && at % 2 == 0) {  // `out` itself is aligned to a pair
       if (out_is_bf16)
         *reinterpret_cast<uint32_t*>(static_cast<bf16*>(out) + at) = pack_bf16(v[0], v[1]);
       else
@@ -73,6 +66,23 @@ struct Epilogue {
     }
   }
 };
+
+// Calls `with` with the activation as a constant, so that an unrolled loop holds the code of one.
+template <class With>
+HRSAM_DEVICE void for_activation(Activation activation, const With& with) {
+  switch (activation) {
+    case Activation::none:
+      return with(std::integral_constant<Activation, Activation::none>());
+    case Activation::gelu:
+      return with(std::integral_constant<Activation, Activation::gelu>());
+    case Activation::silu:
+      return with(std::integral_constant<Activation, Activation::silu>());
+    case Activation::relu:
+      return with(std::integral_constant<Activation, Activation::relu>());
+    case Activation::sigmoid:
+      return with(std::integral_constant<Activation, Activation::sigmoid>());
+  }
+}
 
 struct Gemm {
   int64_t m = 0, n = 0, k = 0;

@@ -22,7 +22,7 @@ bool hopper_attention(cudaStream_t stream, const SequenceCall& call, int64_t uni
   if (use == HopperUse::never) return false;
   if (use == HopperUse::where_it_pays && call.chunk < kFewestKeys) return false;
   launch({dim3(static_cast<unsigned>(units)), dim3(kHopperThreads), H::kSharedBytes, stream},
-         hopper_attention_kernel<SequenceUnit<bf16>>, call, at);
+         hopper_attention_kernel<SequenceUnit<bf16, int>>, call, at);
   return true;
 }
 

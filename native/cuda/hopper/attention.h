@@ -2,8 +2,8 @@
 //
 // A block owns 128 queries of a unit, each of its two consumer warpgroups 64 of them, with their
 // logits against 128 keys, the powers of those before and their sums in registers. The first
-// warpgroup brings the queries, then tile after tile of 128 keys and values through registers,
-// where keys turn, to a ring of kStages stages of 32 KB in shared memory. While a consumer turns
+// warpgroup brings the queries, then tile after tile of 128 keys, through registers, where they
+// turn, and of values to a ring of kStages stages of 32 KB in shared memory. While a consumer turns
 // one tile's logits into powers, the tensor cores add up the values of the one before. Bound by the
 // tensor cores and as much by the exponentials.
 #pragma once
@@ -51,57 +51,85 @@ struct HopperAttentionShared {
   }
 };
 
-// Eight channels of a head, turned.
-HRSAM_DEVICE uint4 turned_piece(const Rope& rope, const Place& place, int channel, uint4 piece) {
-  const auto turn = [&](uint32_t pair, int at) {
+// Eight channels of a head, turned; `turns` are their four pairs'.
+HRSAM_DEVICE uint4 turned_piece(uint4 piece, const float2 (&turns)[4]) {
+  const auto turn = [](uint32_t pair, float2 t) {
     float x = to_f32(static_cast<bf16>(pair & 0xffff)), y = to_f32(static_cast<bf16>(pair >> 16));
-    rope.rotate(place, at, x, y);
+    Rope::rotate(t, x, y);
     return pack_bf16(x, y);
   };
-  return make_uint4(turn(piece.x, channel), turn(piece.y, channel + 2), turn(piece.z, channel + 4),
-                    turn(piece.w, channel + 6));
+  return make_uint4(turn(piece.x, turns[0]), turn(piece.y, turns[1]), turn(piece.z, turns[2]),
+                    turn(piece.w, turns[3]));
 }
 
-// 128 rows of a head, one thread's share: row_at(r) for r in [0, count), zeros beyond.
-template <bool kTurns, class RowAt>
-HRSAM_DEVICE void bring_rows(const RowAt& row_at, int count, const Rope& rope, unsigned char* to) {
-  using H = HopperAttention;
-  const int first = static_cast<int>(threadIdx.x) / H::kPieces,
-            piece = static_cast<int>(threadIdx.x) % H::kPieces;
-  uint4 pieces[H::kRows];
-#pragma unroll
-  for (int i = 0; i < H::kRows; ++i) {
-    const int row = first + i * (kWarpgroup / H::kPieces);
-    pieces[i] = row < count ? *reinterpret_cast<const uint4*>(row_at(row).data + piece * 8)
-                            : make_uint4(0, 0, 0, 0);
+// Where a thread's share of 128 rows of a head lies: a 16-byte piece of every sixteenth.
+struct HopperShare {
+  static constexpr int kApart = kWarpgroup / HopperAttention::kPieces;
+  int first = static_cast<int>(threadIdx.x) / HopperAttention::kPieces,
+      piece = static_cast<int>(threadIdx.x) % HopperAttention::kPieces;
+  HRSAM_DEVICE int row(int i) const { return first + i * kApart; }
+  HRSAM_DEVICE int channel() const { return piece * 8; }
+  HRSAM_DEVICE int bytes(int row) const {
+    return row * HopperAttention::kRowBytes + (piece ^ (row & 7)) * 16;
   }
+};
+
+// 128 rows of a head that turn, one thread's share: row_at(r) for r in [0, count), zeros beyond.
+template <class RowAt>
+HRSAM_DEVICE void bring_turned(const RowAt& row_at, int count, const Rope& rope,
+                               unsigned char* to) {
+  constexpr int kTogether = 4;  // rows that are on their way at once, with their turns
+  const HopperShare share;
+#pragma unroll 1
+  for (int from = 0; from < HopperAttention::kRows; from += kTogether) {
+    uint4 pieces[kTogether];
+    float2 turns[kTogether][4];
 #pragma unroll
-  for (int i = 0; i < H::kRows; ++i) {
-    const int row = first + i * (kWarpgroup / H::kPieces);
-    if (kTurns && rope.table != nullptr && row < count)
-      pieces[i] = turned_piece(rope, row_at(row).place, piece * 8, pieces[i]);
-    *reinterpret_cast<uint4*>(to + row * H::kRowBytes + (piece ^ (row & 7)) * 16) = pieces[i];
+    for (int i = 0; i < kTogether; ++i) {
+      const int row = share.row(from + i);
+      const auto at = row_at(smaller(row, count - 1));
+      pieces[i] = row < count ? *reinterpret_cast<const uint4*>(at.data + share.channel())
+                              : make_uint4(0, 0, 0, 0);
+      // Any row's turn leaves zeros as they are.
+      if (rope.table != nullptr) rope.turns(at.place, share.channel(), turns[i]);
+    }
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i) {
+      if (rope.table != nullptr) pieces[i] = turned_piece(pieces[i], turns[i]);
+      *reinterpret_cast<uint4*>(to + share.bytes(share.row(from + i))) = pieces[i];
+    }
   }
+}
+
+// 128 rows as they are, without a register in between.
+template <class DataAt>
+HRSAM_DEVICE void send_rows(const DataAt& data_at, int count, unsigned char* to) {
+  const HopperShare share;
+#pragma unroll
+  for (int i = 0; i < HopperAttention::kRows; ++i) {
+    const int row = share.row(i);
+    copy_async(to + share.bytes(row), data_at(smaller(row, count - 1)) + share.channel(),
+               row < count);
+  }
+  commit_copies();
 }
 
 template <class Unit>
 HRSAM_DEVICE void bring_unit(const Unit& unit, const Rope& rope,
                              const HopperAttentionShared& shared) {
   using H = HopperAttention;
-  bring_rows<true>([&](int r) { return unit.query(r); }, unit.queries, rope, shared.queries);
+  bring_turned([&](int r) { return unit.query(r); }, unit.queries, rope, shared.queries);
   show_to_products();
   arrive(shared.ready);
   uint32_t turn = 0;
   for (int first = 0; first < unit.keys; first += H::kKeys, ++turn) {
     const Stage stage = stage_of(turn, H::kStages);
     wait_for_phase(shared.empty + stage.index, stage.parity ^ 1);
-    bring_rows<true>([&](int r) { return unit.key(first + r); }, unit.keys - first, rope,
-                     shared.keys(stage.index));
-    bring_rows<false>(
-        [&](int r) {
-          return HeadRow<bf16>{unit.value(first + r), {0, 0}};
-        },
-        unit.keys - first, rope, shared.values(stage.index));
+    send_rows([&](int r) { return unit.value(first + r); }, unit.keys - first,
+              shared.values(stage.index));
+    bring_turned([&](int r) { return unit.key(first + r); }, unit.keys - first, rope,
+                 shared.keys(stage.index));
+    wait_for_copies<0>();
     show_to_products();
     arrive(shared.full + stage.index);
   }
@@ -133,6 +161,8 @@ struct HopperQueries {
   // A tile's values times their powers, as a group of its own.
   HRSAM_DEVICE void gather(const unsigned char* values) {
     const uint64_t v = operand_at(values);
+    settle(sums);
+    settle(powers);
     begin_products();
 #pragma unroll
     for (int step = 0; step < 8; ++step)
@@ -246,6 +276,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
     finish_first(own.total[0] + own.total[1]);
     wait_for_products<0>();
     settle(own.sums);
+    settle(own.powers);
     if (tile > 0 && speaks) arrive(shared.empty + before.index);
     own.take(shrink);
   }

@@ -132,27 +132,29 @@ HRSAM_DEVICE void finish_tile(const Gemm& g, const Fp8Scales& scales, const Tile
                               int64_t item, const float (&sums)[2][64]) {
   const int lane = static_cast<int>(threadIdx.x % kWarp),
             warp = static_cast<int>(threadIdx.x % kWarpgroup / kWarp);
-  const Epilogue epilogue = g.epilogue.of_batch(item * g.m * g.n);
+  for_activation(g.epilogue.activation, [&](auto activation) {
 #pragma unroll
-  for (int half = 0; half < 2; ++half)
+    for (int half = 0; half < 2; ++half)
 #pragma unroll
-    for (int low = 0; low < 2; ++low) {
-      const int64_t row = tile.row * HopperGemm::kTile + half * 64 + warp * 16 + low * 8 + lane / 4;
-      if (row >= g.m) continue;
-      const Epilogue::Row place = epilogue.row(row, g.n);
+      for (int low = 0; low < 2; ++low) {
+        const int64_t row =
+            tile.row * HopperGemm::kTile + half * 64 + warp * 16 + low * 8 + lane / 4;
+        if (row >= g.m) continue;
+        const Epilogue::Row place = g.epilogue.row(item * g.m * g.n, row, g.n);
 #pragma unroll
-      for (int j = 0; j < 16; ++j) {
-        const int64_t column = tile.column * HopperGemm::kTile + j * 8 + lane % 4 * 2;
-        const int count = static_cast<int>(smaller(2, g.n - column));
-        if (count <= 0) continue;
-        float x = sums[half][j * 4 + low * 2], y = sums[half][j * 4 + low * 2 + 1];
-        if constexpr (kFp8) {
-          x *= scales.rows[row] * scales.columns[column];
-          if (count > 1) y *= scales.rows[row] * scales.columns[column + 1];
+        for (int j = 0; j < 16; ++j) {
+          const int64_t column = tile.column * HopperGemm::kTile + j * 8 + lane % 4 * 2;
+          const int count = static_cast<int>(smaller(2, g.n - column));
+          if (count <= 0) continue;
+          float x = sums[half][j * 4 + low * 2], y = sums[half][j * 4 + low * 2 + 1];
+          if constexpr (kFp8) {
+            x *= scales.rows[row] * scales.columns[column];
+            if (count > 1) y *= scales.rows[row] * scales.columns[column + 1];
+          }
+          g.epilogue.template finish<activation()>(place, column, x, y, count);
         }
-        epilogue.finish(place, column, x, y, count);
       }
-    }
+  });
 }
 
 template <bool kFp8>

@@ -14,8 +14,9 @@ constexpr int kBytes = (64 + 128) * 128;
 
 __global__ void __launch_bounds__(kThreads) wgmma_kernel(float* out, int rounds) {
   unsigned char* memory = swizzled_memory();
-  for (int i = static_cast<int>(threadIdx.x); i < kBytes / 16; i += kThreads)
-    reinterpret_cast<uint4*>(memory)[i] = make_uint4(0x3f803f80, 0, 0x3f803f80, 0);
+  for (uint32_t i = threadIdx.x; i < kBytes / 16; i += kThreads)
+    reinterpret_cast<uint4*>(memory)[i] =
+        make_uint4(any_pair(i * 4), any_pair(i * 4 + 1), any_pair(i * 4 + 2), any_pair(i * 4 + 3));
   show_to_products();
   __syncthreads();
   const uint64_t a = operand_at(memory), b = operand_at(memory + 64 * 128);
@@ -23,6 +24,7 @@ __global__ void __launch_bounds__(kThreads) wgmma_kernel(float* out, int rounds)
 #pragma unroll
   for (int i = 0; i < 64; ++i) sums[i] = 0;
   for (int round = 0; round < rounds; ++round) {
+    if (round == 0) settle(sums);
     begin_products();
 #pragma unroll
     for (int i = 0; i < kProducts; ++i) multiply_group(sums, a + i % 4 * 2, b + i % 4 * 2, true);

@@ -231,6 +231,7 @@ HRSAM_DEVICE void attend_tile(const TokenWindow& window, int first, const Attend
     }
   float sums[32];
   const uint64_t v = operand_at(values);
+  settle(powers);
   begin_products();
 #pragma unroll
   for (int step = 0; step < H::kCount / 16; ++step)

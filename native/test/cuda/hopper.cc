@@ -103,7 +103,8 @@ void perform(Block& b, size_t warp, const WarpProduct& product) {
     if (p.e4m3) return of_e4m3(*in_view(view.data(), view.size(), from.byte_address(row, k), 1));
     return bf16_at(in_view(view.data(), view.size(), from.address(row, k, by_k), 2));
   };
-  float left[16][kDeepest], right[kDeepest][kMostColumns], sums[16][kMostColumns];
+  float left[16][kDeepest], right[kDeepest][kMostColumns];
+  double sums[16][kMostColumns];
   if (p.a_here == nullptr) {
     const Operand from(p.a);
     for (int r = 0; r < 16; ++r)
@@ -128,11 +129,12 @@ void perform(Block& b, size_t warp, const WarpProduct& product) {
         visit(sums[lane / 4 + i / 2 % 2 * 8][i / 4 * 8 + lane % 4 * 2 + i % 2],
               product.sums[lane][i]);
   };
-  each_sum([&](float& sum, const float& own) { sum = p.add ? own : 0.0f; });
+  each_sum([&](double& sum, const float& own) { sum = p.add ? own : 0.0; });
   for (int r = 0; r < 16; ++r)
     for (int k = 0; k < deep; ++k)
-      for (int n = 0; n < p.columns; ++n) sums[r][n] += left[r][k] * right[k][n];
-  each_sum([&](const float& sum, float& own) { own = sum; });
+      for (int n = 0; n < p.columns; ++n)
+        sums[r][n] += static_cast<double>(left[r][k]) * right[k][n];
+  each_sum([&](double sum, float& own) { own = sum_of_products(sum, p.e4m3 ? 14 : 24); });
 }
 
 void nothing(unsigned char*, void*) {}
