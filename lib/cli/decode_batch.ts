@@ -74,7 +74,7 @@ export async function decodeBatch(
       lengths: tensor([count], 'i32', arrays.lengths),
       mask: logits && tensor(logits.shape, 'f32', logits.data),
     },
-    interruption(),
+    { signal: interruption() },
   );
   owned.add(masks);
   owned.add(ious);

@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { HrsamError } from '../errors.js';
 import { DATA_FORMATS, type DataFormat } from '../eval/formats.js';
 import { describeModel, loadModel } from './model.js';
-import { addDeviceOptions, type ModelOptions, wholeNumber } from './options.js';
+import { addDeviceOptions, type ModelOptions, refineOption, wholeNumber } from './options.js';
 import { checkOutputs, printJson } from './output.js';
 import { usageError } from './usage.js';
 
@@ -18,6 +18,7 @@ export interface EvalOptions extends Omit<ModelOptions, 'weights'> {
   limit?: number;
   innerK: number;
   seed?: number;
+  refine?: number;
   baseline?: (typeof BASELINES)[number];
   json?: boolean;
   output?: string;
@@ -28,7 +29,7 @@ export interface EvalOptions extends Omit<ModelOptions, 'weights'> {
 const HELP = `
 Each click goes where the mask is most wrong: to the pixel deepest inside what is missing or too much, on equal terms to
 the background, as HRSAM is evaluated. With --inner-k above 1 several pixels qualify; --seed draws one of them. A picture
-is encoded once for all its objects. NoC@q is the mean number of clicks until IoU reaches q %; an object that misses it
+is encoded once for all its objects. Answers are refined as the weights say, or --refine. NoC@q is the mean number of clicks until IoU reaches q %; an object that misses it
 counts with all clicks and as a failure. mIoU and boundary IoU are told after 5 clicks. Entries that cannot be read are
 listed and left out. Several sizes are judged one after the other; the first one's figures are those at the top of the
 JSON, and \`runs\` has all.
@@ -72,6 +73,7 @@ export function evalCommand(): Command {
     .option('--limit <n>', 'most objects', wholeNumber(1))
     .option('--inner-k <k>', 'pixels deeper than the deepest one / k may be clicked', factor, 1)
     .option('--seed <n>', 'draw among them (default: the first)', wholeNumber(0))
+    .addOption(refineOption())
     .addOption(new Option('--baseline <name>', 'judge this instead of a model').choices(BASELINES))
     .option('--json', 'print the figures as JSON')
     .option('-o, --output <json>', 'figures and every object’s IoUs and clicks')
@@ -82,8 +84,9 @@ export function evalCommand(): Command {
 }
 
 async function evaluate(weights: string | undefined, options: EvalOptions): Promise<void> {
-  const { baseline, size, json } = options;
-  if (baseline && (weights || size)) usageError('a baseline takes neither weights nor --size');
+  const { baseline, size, refine, json } = options;
+  if (baseline && (weights || size || refine !== undefined))
+    usageError('a baseline takes neither weights nor --size nor --refine');
   await checkOutputs(options.output, options.sheet, options.predictions);
   const { judge, printRuns, writeResults } = await import('./eval_run.js');
   const { openDataSet } = await import('../eval/data/open.js');
@@ -99,7 +102,11 @@ async function evaluate(weights: string | undefined, options: EvalOptions): Prom
     using model = await loadModel({ ...options, weights });
     const wanted = (size ?? [model.config.image.size]).map((each) => model.checkSize(each));
     for (const each of wanted) {
-      const described = { ...describeModel(model, { ...options, weights }), size: each };
+      const described = {
+        ...describeModel(model, { ...options, weights }),
+        size: each,
+        refinements: refine ?? model.config.decoder.refinements ?? 0,
+      };
       await keep(await judge(data, options, model, described));
     }
   }

@@ -16,7 +16,7 @@ type Figures = Summary & {
   data: string;
   format: string;
   method: string;
-  model?: ReturnType<typeof describeModel> & { size: number };
+  model?: ReturnType<typeof describeModel> & { size: number; refinements: number };
 };
 
 interface Run {
@@ -37,13 +37,13 @@ export async function judge(
       ? new BoxBaseline()
       : subject === 'grabcut'
         ? new GrabCutBaseline()
-        : new ModelMethod(subject, model!.size);
+        : new ModelMethod(subject, model);
   const flops =
     typeof subject === 'string'
       ? {}
       : {
           image: totalFlops(encoderGraph(subject.config, [model!.size, model!.size])),
-          click: clickFlops(subject.config, model!.size),
+          click: clickFlops(subject.config, model!.size, model!.refinements),
         };
   const report = progressLine(model ? `${method.name} at ${model.size}` : method.name);
   const evaluation = await evaluateClicks(method, data, {
@@ -136,11 +136,12 @@ export function printRuns(runs: readonly Run[], data: DataSet): void {
   ];
   print(table(header, rows));
   for (const { figures } of runs) {
-    const { flopsPerImage, flopsPerClick, msPerImage, msPerClick, pictures } = figures;
+    const { flopsPerImage, flopsPerClick, msPerImage, msPerClick, pictures, model } = figures;
+    const passes = model?.refinements ? `, refined ${model.refinements} ×` : '';
     const cost = (flops: number | undefined) => (flops ? ` (${(flops / 1e9).toFixed(1)} GFLOP)` : '');
     print(
       `${data.format}, ${pictures} pictures: ${formatMs(msPerImage)}${cost(flopsPerImage)} each, ` +
-        `${formatMs(msPerClick)}${cost(flopsPerClick)} per click`,
+        `${formatMs(msPerClick)}${cost(flopsPerClick)} per click${passes}`,
     );
   }
   for (const { entry, error } of failed.slice(0, 10)) process.stderr.write(`left out ${entry}: ${error}\n`);

@@ -30,6 +30,12 @@ export const wholeNumber =
     throw new InvalidArgumentError(`Expected a whole number from ${least}.`);
   };
 
+export const refineOption = (): Option =>
+  new Option(
+    '--refine <n>',
+    'times an answer goes back as its own mask before it is given (default: the weights’)',
+  ).argParser(wholeNumber(0));
+
 /** A number from 0 to 1. */
 export function share(text: string): number {
   const value = text.trim() === '' ? Number.NaN : Number(text);

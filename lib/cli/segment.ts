@@ -12,6 +12,7 @@ import {
   collectPoint,
   type PictureOptions,
   type PointOption,
+  refineOption,
   wholeNumber,
 } from './options.js';
 import { checkOutputs, formatMs, numbered, print, printJson, table, writeOutput } from './output.js';
@@ -24,6 +25,7 @@ interface SegmentCommandOptions extends PictureOptions {
   box?: BoxOption[];
   mask?: string;
   multimask?: boolean;
+  refine?: number;
 }
 
 const HELP = `
@@ -49,6 +51,7 @@ export function segmentCommand(): Command {
     .option('-b, --box <x0,y0,x1,y1>', 'a box around an object', collectBox)
     .option('--mask <picture>', 'an earlier or rough mask: white inside, black outside')
     .option('--multimask', 'three masks per prompt: whole, part and subpart')
+    .addOption(refineOption())
     .option(
       '--size <pixels>',
       'longest side the picture is brought to (default: the weights’)',
@@ -122,7 +125,7 @@ async function segment(picture: string, options: SegmentCommandOptions): Promise
       const { maskPrompt } = await import('./mask_prompt.js');
       const mask = asked.pixels && (await maskPrompt(asked.pixels, image, model.device));
       const list = asked.list.map((prompt) => ({ ...prompt, mask }));
-      return image.segment(list, { multimask: options.multimask, signal });
+      return image.segment(list, { multimask: options.multimask, refinements: options.refine, signal });
     }),
   );
   const masks = found.flatMap((list, prompt) => list.map((mask) => ({ prompt, mask })));

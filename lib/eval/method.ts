@@ -42,19 +42,23 @@ export class ModelMethod implements Method {
 
   constructor(
     readonly model: HRSAM,
-    readonly size?: number,
+    readonly options: { size?: number; refinements?: number } = {},
   ) {
     this.name = model.config.family;
   }
 
   async open(picture: Pixels, signal?: AbortSignal): Promise<OpenedPicture> {
-    return new ModelPicture(await this.model.encode(picture, { size: this.size, signal }));
+    const { size, refinements } = this.options;
+    return new ModelPicture(await this.model.encode(picture, { size, signal }), refinements);
   }
 }
 
 /** An encoded picture under the rules of a click session, with a box that stays in the prompt where there is one. */
 export class ModelPicture implements OpenedPicture {
-  constructor(readonly image: EncodedImage) {}
+  constructor(
+    readonly image: EncodedImage,
+    readonly refinements?: number,
+  ) {}
 
   async answer({ clicks, box, previous, signal }: Step): Promise<Answer> {
     const [mask] = await this.image.segment({
@@ -62,6 +66,7 @@ export class ModelPicture implements OpenedPicture {
       labels: clicks.map(({ label }) => label),
       box,
       mask: previous?.logits,
+      refinements: this.refinements,
       signal,
     });
     return { mask: mask!.rle, score: mask!.score, logits: mask!.logits };

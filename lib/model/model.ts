@@ -1,4 +1,5 @@
 import type { Graph, Value } from '../graph/graph.js';
+import { slice } from '../graph/ops/slice.js';
 import type { Grid } from '../graph/ops/window_attention.js';
 import type { ModelConfig } from '../weights/config.js';
 import { hrsamEncoder } from './hrsam_encoder.js';
@@ -31,4 +32,23 @@ export function maskLogits(
     lengths,
     compute,
   );
+}
+
+/**
+ * As `maskLogits`; then mask 0 goes back as the mask of the same prompts, `refinements` times. SAM is trained on such steps
+ * among others (arXiv 2304.02643, appendix A).
+ */
+export function refinedMaskLogits(
+  graph: Graph,
+  inputs: Parameters<typeof maskLogits>[1],
+  config: ModelConfig,
+  refinements: number,
+): Decoded {
+  let decoded = maskLogits(graph, inputs, config);
+  for (let i = 0; i < refinements; i++) {
+    const [count, , height, width] = decoded.masks.shape as [number, number, number, number];
+    const mask = graph.reshape(slice(graph, decoded.masks, 1, 0, 1), [count, height, width]);
+    decoded = maskLogits(graph, { ...inputs, mask }, config);
+  }
+  return decoded;
 }

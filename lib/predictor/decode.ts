@@ -45,7 +45,7 @@ export async function decodePrompts(
   { embedding, original, resized }: DecoderInput,
   prompts: readonly Prompt[],
   owned: Owned,
-  signal?: AbortSignal,
+  options: { refinements?: number; signal?: AbortSignal } = {},
 ): Promise<DecodedPrompts> {
   const { device, config } = network;
   const ownTokens = 2 + config.decoder.multimaskOutputs;
@@ -58,7 +58,7 @@ export async function decodePrompts(
     lengths: own(device.tensor([count], 'i32', lengths)),
     mask: prompts[0]!.mask && own(maskTensor(network, prompts)),
   };
-  const decoded = await network.decode(inputs, signal);
+  const decoded = await network.decode(inputs, options);
   const logits = own(decoded.masks);
   const ious = (await own(decoded.ious).data()) as Float32Array;
   if (!ious.every(Number.isFinite)) {

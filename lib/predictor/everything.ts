@@ -56,13 +56,9 @@ export async function findCandidates(
     using owned = new Owned();
     const clicks = points.slice(first, first + run);
     const prompts = clicks.map((point) => ({ points: [point] }));
-    const { logits, ious, masksPerPrompt } = await decodePrompts(
-      network,
-      image,
-      prompts,
-      owned,
-      options.signal,
-    );
+    const { logits, ious, masksPerPrompt } = await decodePrompts(network, image, prompts, owned, {
+      signal: options.signal,
+    });
     const [, , height, width] = logits.shape as [number, number, number, number];
     // The rest is padding of the model's input.
     const size = [

@@ -7,12 +7,18 @@ import { type EverythingOptions, type FoundMask, findCandidates } from './everyt
 import { Mask } from './mask.js';
 import type { Network, PreprocessSizes } from './network.js';
 import { checkPrompts, type Prompt } from './prompts.js';
-import { checkMultimask, chooseMasks, type Multimask } from './select.js';
+import { checkMultimask, checkRefinements, chooseMasks, type Multimask } from './select.js';
 import { ClickSession } from './session.js';
 
 export interface SegmentOptions {
   /** Which masks to return; default `false`: one per prompt. */
   multimask?: Multimask;
+  /**
+   * How often an answer goes back to the model as the same prompt's mask before it is given, 0 to 8: each takes as long as
+   * the answer itself. For one mask per prompt (`multimask: false`) alone. Default: what the model was made for, 0 for
+   * published ones.
+   */
+  refinements?: number;
   signal?: AbortSignal;
 }
 
@@ -74,9 +80,9 @@ export class EncodedImage {
         actual: request,
       });
     }
-    const { boxes, multimask, signal, ...prompt } = request as SegmentRequest;
-    if (boxes === undefined)
-      return (await this.#segmentAll([prompt], { multimask, signal }, () => 'prompt'))[0]!;
+    const { boxes, multimask, refinements, signal, ...prompt } = request as SegmentRequest;
+    const own = { multimask, refinements, signal };
+    if (boxes === undefined) return (await this.#segmentAll([prompt], own, () => 'prompt'))[0]!;
     if (!Array.isArray(boxes)) {
       throw new HrsamError('ERR_PROMPT', 'boxes', { expected: 'a list of [x0, y0, x1, y1]', actual: boxes });
     }
@@ -87,7 +93,7 @@ export class EncodedImage {
       });
     }
     const prompts = boxes.map((box) => ({ box }));
-    return (await this.#segmentAll(prompts, { multimask, signal }, (i) => `boxes[${i}]`)).flat();
+    return (await this.#segmentAll(prompts, own, (i) => `boxes[${i}]`)).flat();
   }
 
   /**
@@ -123,11 +129,13 @@ export class EncodedImage {
 
   async #segmentAll(
     prompts: readonly Prompt[],
-    { multimask = false, signal }: SegmentOptions,
+    { multimask = false, refinements, signal }: SegmentOptions,
     where = (i: number) => `prompts[${i}]`,
   ): Promise<Mask[][]> {
     this.#checkOpen();
     checkMultimask(multimask);
+    checkRefinements(refinements);
+    const passes = multimask === false ? (refinements ?? this.#network.config.decoder.refinements ?? 0) : 0;
     checkPrompts(prompts, this.original, where);
     // One program takes prompts with a mask or prompts without: the two kinds are decoded apart and put back in order.
     const kinds = [
@@ -139,7 +147,7 @@ export class EncodedImage {
       const masks = await this.#decode(
         indices.map((i) => prompts[i]!),
         multimask,
-        signal,
+        { refinements: passes, signal },
       );
       indices.forEach((i, k) => {
         results[i] = masks[k]!;
@@ -159,14 +167,19 @@ export class EncodedImage {
     );
   }
 
-  async #decode(prompts: readonly Prompt[], multimask: Multimask, signal?: AbortSignal): Promise<Mask[][]> {
+  async #decode(
+    prompts: readonly Prompt[],
+    multimask: Multimask,
+    options: { refinements: number; signal?: AbortSignal },
+  ): Promise<Mask[][]> {
     using owned = new Owned();
+    const { signal } = options;
     const { logits, ious, masksPerPrompt, sparseEntries } = await decodePrompts(
       this.#network,
       this,
       prompts,
       owned,
-      signal,
+      options,
     );
     const ranges = sparseEntries.map((entries, p) =>
       chooseMasks(ious.subarray(p * masksPerPrompt, (p + 1) * masksPerPrompt), multimask, entries),

@@ -7,7 +7,7 @@ import { type MaskThresholdOptions, maskThreshold } from '../graph/ops/mask_thre
 import { type PreprocessOptions, preprocess } from '../graph/ops/preprocess.js';
 import { slice } from '../graph/ops/slice.js';
 import { computeType, type Precision } from '../model/layers.js';
-import { encoder, maskLogits } from '../model/model.js';
+import { encoder, refinedMaskLogits } from '../model/model.js';
 import type { Device } from '../runtime/device.js';
 import type { Program } from '../runtime/program.js';
 import { ProgramCache } from '../runtime/programs.js';
@@ -90,16 +90,20 @@ export class Network {
     return images.map((_, i) => outputs[`embedding${i}`]!);
   }
 
-  /** Prompts → logits of all masks (P, masks, 4h, 4w) and predicted IoUs (P, masks). */
-  async decode(inputs: DecodeInputs, signal?: AbortSignal): Promise<{ masks: Tensor; ious: Tensor }> {
+  /** Prompts → logits of all masks (P, masks, 4h, 4w) and predicted IoUs (P, masks), after so many refinements of mask 0. */
+  async decode(
+    inputs: DecodeInputs,
+    { refinements = 0, signal }: { refinements?: number; signal?: AbortSignal } = {},
+  ): Promise<{ masks: Tensor; ious: Tensor }> {
     const { embedding, points, labels, lengths, mask } = inputs;
     const tensors = { embedding, points, labels, lengths, ...(mask && { mask }) };
     const key = Object.values(tensors).map(({ shape }) => shape);
-    const program = await this.#program(`decode ${key.join(' ')} ${mask !== undefined}`, (graph) => {
+    const name = `decode ${key.join(' ')} ${mask !== undefined} ${refinements}`;
+    const program = await this.#program(name, (graph) => {
       const values = Object.fromEntries(
         Object.entries(tensors).map(([name, { shape, dtype }]) => [name, graph.input(name, shape, dtype)]),
       ) as Record<keyof DecodeInputs, Value>;
-      const { masks, ious } = maskLogits(graph, values, this.config);
+      const { masks, ious } = refinedMaskLogits(graph, values, this.config, refinements);
       graph.output('masks', masks);
       graph.output('ious', ious);
     });

@@ -1,4 +1,5 @@
 import { HrsamError } from '../errors.js';
+import { MAX_REFINEMENTS } from '../weights/config.js';
 
 /**
  * Which of the decoder's masks are returned:
@@ -15,6 +16,16 @@ export function checkMultimask(multimask: unknown): void {
   throw new HrsamError('ERR_ARGUMENT', 'multimask', {
     expected: "false, true, 'best' or 'auto'",
     actual: multimask,
+  });
+}
+
+/** @throws HrsamError ERR_ARGUMENT */
+export function checkRefinements(count: unknown): void {
+  if (count === undefined) return;
+  if (Number.isInteger(count) && (count as number) >= 0 && (count as number) <= MAX_REFINEMENTS) return;
+  throw new HrsamError('ERR_ARGUMENT', 'refinements', {
+    expected: `a whole number from 0 to ${MAX_REFINEMENTS}`,
+    actual: count,
   });
 }
 

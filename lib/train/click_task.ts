@@ -33,6 +33,8 @@ export interface ClickTaskOptions extends PlayerOptions, DropPathOptions {
   steps: number;
   /** Probability that another click follows, once there are `steps` of them. */
   goOn: number;
+  /** Probability that a step brings no click: the answer goes back with the prompt it answers, as SAM is trained too. */
+  refine: number;
   focal: ClickShape['focal'];
   compute: ComputeType;
   recompute: boolean;
@@ -109,7 +111,7 @@ export class ClickTask implements Task<Prepared> {
     const image = owned.add(device.tensor([batch, 3, size, size], 'f32', pixels));
     const dropped = droppedBranches(this.replica, this.config, this.options, index, owned);
     const encoded = await this.#encode({ image, ...dropped }, owned);
-    const made = await this.#play(encoded.embedding!, players, count);
+    const made = await this.#play(encoded.embedding!, players, count, draws);
     const later = Array.from({ length: count - 1 }, (_, i) => i + 1);
     const taken = [0, ...someOf(draws, later, steps - 1)];
     const chosen = taken.map((i) => made[i]!);
@@ -145,7 +147,8 @@ export class ClickTask implements Task<Prepared> {
   }
 
   /** Lets the model as it is answer `count` prompts of each sample. */
-  async #play(embedding: Tensor, players: ClickPlayer[], count: number): Promise<ClickStep[]> {
+  async #play(embedding: Tensor, players: ClickPlayer[], count: number, draws: Draws): Promise<ClickStep[]> {
+    const { refine } = this.options;
     using owned = new Owned();
     const { state, device } = this.replica;
     const steps: ClickStep[] = [];
@@ -172,7 +175,10 @@ export class ClickTask implements Task<Prepared> {
         ious: ious.map(([first]) => first!),
         others: ious.map(([, ...rest]) => rest),
       });
-      if (k + 1 < count) await Promise.all(players.map((player, b) => player.next(encoded[b * masks]!)));
+      if (k + 1 === count) break;
+      // Drawn before any click is placed: placing takes its time.
+      const clicks = players.map(() => refine === 0 || !draws.chance(refine));
+      await Promise.all(players.map((player, b) => clicks[b] && player.next(encoded[b * masks]!)));
     }
     return steps;
   }

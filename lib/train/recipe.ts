@@ -80,6 +80,8 @@ const finetuneSchema = z.strictObject({
       steps: count.max(16).default(1),
       /** Probability that one more click follows. */
       goOn: share.default(0.6),
+      /** Probability that a step brings no click: the answer goes back with the prompt it answers. */
+      refine: share.default(0),
       /** Share of the samples that begin with a box. */
       box: share.default(0.1),
       /** Half of the users click anywhere deeper than the deepest pixel's distance / innerK. */

@@ -71,6 +71,8 @@ const decodeHeadSchema = z.strictObject({
   num_multimask_outputs: number.default(3),
   iou_head_depth: number.default(3),
   iou_head_hidden_dim: number.default(256),
+  /** Ours: see `refinements` of the decoder's configuration. */
+  num_refinements: number.optional(),
   align_corners: z.literal(false).optional(),
   loss_decode: ignored,
   ...trainingOnly,
@@ -192,6 +194,7 @@ const fromHrsam = ({
       iouDepth: head.iou_head_depth,
       iouHiddenDim: head.iou_head_hidden_dim,
       downsampleRate: 2,
+      ...(head.num_refinements && { refinements: head.num_refinements }),
     },
     image: {
       mean: rest.image_normalisation.mean,

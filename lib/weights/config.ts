@@ -14,6 +14,8 @@ const width = z.number().int().min(1).max(65536);
 const count = z.number().int().min(1).max(256);
 const side = z.number().int().min(1).max(65536);
 const sizePair = z.tuple([side, side]);
+/** Of an answer before it is given. */
+export const MAX_REFINEMENTS = 8;
 const ratio = z.number().positive().max(64);
 
 const promptSchema = z.strictObject({
@@ -41,6 +43,11 @@ const decoderSchema = z
     iouHiddenDim: width,
     /** The cross attentions work in `dim / downsampleRate`. */
     downsampleRate: count,
+    /**
+     * How often the answer to a prompt goes back to the decoder as the same prompt's mask before it is given, for a model
+     * that was trained so. Not there: never, as SAM and HRSAM are published.
+     */
+    refinements: z.number().int().min(1).max(MAX_REFINEMENTS).optional(),
   })
   .refine((d) => d.dim % (d.heads * d.downsampleRate) === 0, {
     error: 'dim must be a multiple of heads × downsampleRate',

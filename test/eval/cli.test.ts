@@ -71,6 +71,28 @@ describe('hrsam eval', () => {
     expect(figures.model.trained).toBe(false);
   });
 
+  it('refines answers where it is asked to, and says so', async () => {
+    const asked = [
+      'eval',
+      'random:hrsam-tiny',
+      '--data',
+      files.folder,
+      '--clicks',
+      '1',
+      '--size',
+      '64',
+      '-d',
+      'cpu',
+    ];
+    const plain = await hrsamJson(asked);
+    const refined = await hrsamJson([...asked, '--refine', '2']);
+    expect([plain.model.refinements, refined.model.refinements]).toEqual([0, 2]);
+    expect(refined.flopsPerClick / plain.flopsPerClick).toBeCloseTo(3);
+    expect(refined.iouAtClicks).not.toEqual(plain.iouAtClicks);
+    const { stdout } = await hrsam([...asked, '--refine', '1']);
+    expect(stdout).toMatch(/per click, refined 1 ×\n/);
+  });
+
   it('prints a table for people', async () => {
     const { code, stdout, stderr } = await hrsam(
       ['eval', '--baseline', 'grabcut', '--data', files.folder].concat(['--clicks', '2', '--limit', '2']),
@@ -83,6 +105,7 @@ describe('hrsam eval', () => {
   it.each([
     ['weights and a baseline', ['x.safetensors', '--baseline', 'box'], 2, 'neither'],
     ['a size with a baseline', ['--baseline', 'box', '--size', '64'], 2, 'neither'],
+    ['refinements of a baseline', ['--baseline', 'box', '--refine', '1'], 2, 'neither'],
     ['an unknown layout', ['--baseline', 'box', '--format', 'nope'], 2, 'nope'],
     ['sizes that are none', ['w', '--size', '64,x'], 2, '1024,2048'],
     ['an inner k below 1', ['--baseline', 'box', '--inner-k', '0.5'], 2, 'from 1'],

@@ -317,9 +317,13 @@ describe('a model', () => {
 
   it('is asked as a click session asks it', async () => {
     const picture = scene(small);
-    const { objects } = await run(new ModelMethod(model, 128), set(labelled('a', { o: maskOf(small) })), {
-      clicks: 3,
-    });
+    const { objects } = await run(
+      new ModelMethod(model, { size: 128 }),
+      set(labelled('a', { o: maskOf(small) })),
+      {
+        clicks: 3,
+      },
+    );
     using image = await model.encode(picture, { size: 128 });
     const session = image.session();
     for (const { x, y, label } of objects[0]!.clicks) await session.click(x, y, label);

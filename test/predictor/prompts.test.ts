@@ -143,6 +143,13 @@ describe('bad prompts', () => {
     expect(error.message).toContain('multimask');
   });
 
+  it.each([-1, 0.5, 9, '1', null])('refinements %s', async (refinements) => {
+    const request = { points: [[1, 1]], refinements } as unknown as Parameters<typeof image.segment>[0];
+    const error = await errorOf(() => image.segment(request));
+    expect(error.code).toBe('ERR_ARGUMENT');
+    expect(error.message).toContain('refinements; expected a whole number from 0 to 8');
+  });
+
   it('leave the picture usable', async () => {
     await errorOf(() => image.segment({ points: [[-1, 0]] }));
     expect(await image.segment({ points: [[1, 0]] })).toHaveLength(1);

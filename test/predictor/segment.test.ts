@@ -120,6 +120,34 @@ describe.each(['hrsam-tiny', 'hrsam++-tiny', 'sam-tiny'])('segment, %s', (preset
     expect((await answer({ ...clicks(1), box }, 'auto'))[0]!.index).toBe(0);
   });
 
+  it('refines an answer as if it had been given back as the mask of its prompt', async () => {
+    const prompts = [clicks(1), clicks(3), { box: [9, 9, 80, 80] } as Prompt];
+    const refined = await image.segment(prompts, { refinements: 2 });
+    let byHand = (await image.segment(prompts)).flat();
+    for (let pass = 0; pass < 2; pass++) {
+      const again = prompts.map((prompt, i) => ({ ...prompt, mask: byHand[i]!.logits }));
+      byHand = (await image.segment(again)).flat();
+    }
+    expect(refined.flat().map(contents)).toEqual(byHand.map(contents));
+    const [plain] = await image.segment({ ...clicks(1), refinements: 0 });
+    expect(contents(plain!)).toEqual(contents((await image.segment(clicks(1)))[0]!));
+    expect(refined[0]![0]!.logits.data).not.toEqual(plain!.logits.data);
+    // What a prompt brings along is the first pass's alone.
+    const mask = plain!.logits;
+    const [two] = await image.segment({ ...clicks(3), mask, refinements: 1 });
+    const [one] = await image.segment({ ...clicks(3), mask });
+    expect(contents(two!)).toEqual(contents((await image.segment({ ...clicks(3), mask: one!.logits }))[0]!));
+  });
+
+  it.each([true, 'best', 'auto'] as const)(
+    'leaves the masks of multimask %s as they are',
+    async (multimask) => {
+      const plain = await image.segment({ ...clicks(1), multimask });
+      const asked = await image.segment({ ...clicks(1), multimask, refinements: 3 });
+      expect(asked.map(contents)).toEqual(plain.map(contents));
+    },
+  );
+
   it('chooses for each prompt of a list on its own', async () => {
     const prompts = [clicks(1), clicks(4), { box: [9, 9, 80, 80] } as Prompt];
     const together = await image.segment(prompts, { multimask: 'auto' });

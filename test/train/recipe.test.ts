@@ -22,7 +22,7 @@ describe('readRecipe', () => {
       warmup: 1500,
       weightDecay: 0.05,
       clip: 0,
-      clicks: { most: 20, steps: 1, goOn: 0.6 },
+      clicks: { most: 20, steps: 1, goOn: 0.6, refine: 0 },
     });
   });
 

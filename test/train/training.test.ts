@@ -9,19 +9,22 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Draws } from '../../lib/draws.js';
 import { overlap } from '../../lib/image/overlap.js';
 import { encodeRle } from '../../lib/image/rle.js';
+import { clickFlops } from '../../lib/predictor/flops.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
+import type { Mask } from '../../lib/predictor/mask.js';
 import { readCheckpoint } from '../../lib/train/checkpoint.js';
+import { ClickPlayer } from '../../lib/train/click_player.js';
 import { readRecipe } from '../../lib/train/recipe.js';
 import type { LogLine } from '../../lib/train/run_folder.js';
 import { beginTraining, resumeTraining, type TrainingOptions } from '../../lib/train/training.js';
 import { SafetensorsFile } from '../../lib/weights/safetensors.js';
 import { codeOf, errorOf } from '../support/errors.js';
 import { heldBytes } from '../support/memory.js';
-import { asTheyAre, tinyFinetuning } from '../support/recipes.js';
+import { asTheyAre, tinyFinetuning, tinyModel } from '../support/recipes.js';
 import { device } from '../support/run.js';
 import { discSet } from '../support/sets.js';
 
@@ -103,6 +106,43 @@ describe('beginTraining', () => {
       const { intersection, union } = overlap(mask!.rle, encodeRle(inside, height, width));
       expect(intersection / union).toBeGreaterThan(0.8);
     }
+  });
+
+  it('refines answers without a click where it is asked to', async () => {
+    const next = vi.spyOn(ClickPlayer.prototype, 'next');
+    const placed = async (refine: number) => {
+      next.mockClear();
+      const clicks = { ...tinyFinetuning.clicks, most: 3, steps: 3, refine };
+      await beginTraining(device, recipe({ steps: 2, clicks }), options(`refine ${refine}`));
+      return next.mock.calls.length;
+    };
+    // Two steps of two samples with two users each, who click twice after their first prompt.
+    expect([await placed(0), await placed(1)]).toEqual([16, 0]);
+    expect(await placed(0.5)).toBeGreaterThan(0);
+    next.mockRestore();
+    const { loss } = readLog('refine 1').at(-1)!;
+    expect(Number.isFinite(loss)).toBe(true);
+  });
+
+  it('writes models that refine their answers as they were made for', async () => {
+    const model = structuredClone(tinyModel) as typeof tinyModel & {
+      decode_head: { num_refinements?: number };
+    };
+    model.decode_head.num_refinements = 1;
+    await beginTraining(device, recipe({ model, steps: 1 }), options('refining'));
+    using loaded = await HRSAM.load(at('refining', 'model.safetensors'), { device });
+    expect(loaded.config.decoder.refinements).toBe(1);
+    using image = await loaded.encode(at('discs', 'images', '0.png'));
+    const logits = (mask?: Mask) => mask!.logits.data;
+    const [asMade] = await image.segment({ points: [[20, 30]] });
+    const [refined] = await image.segment({ points: [[20, 30]], refinements: 1 });
+    const [plain] = await image.segment({ points: [[20, 30]], refinements: 0 });
+    expect(logits(asMade)).toEqual(logits(refined));
+    expect(logits(asMade)).not.toEqual(logits(plain));
+    expect(logits(await image.session().click(20, 30))).toEqual(logits(refined));
+    const flops = [0, 1].map((count) => clickFlops(loaded.config, 64, count));
+    expect(clickFlops(loaded.config, 64)).toBe(flops[1]);
+    expect(flops[1]! / flops[0]!).toBeCloseTo(2);
   });
 
   it.each([

@@ -140,6 +140,12 @@ describe('configFromAuthors', () => {
     expect(config.family === 'hrsam' && config.encoder.attention).toEqual(Array(12).fill('swin'));
   });
 
+  it('knows models whose answers are refined', () => {
+    const refinements = (count?: number) =>
+      configFromAuthors({ backbone: {}, decode_head: { num_refinements: count } }).decoder.refinements;
+    expect([refinements(), refinements(0), refinements(2)]).toEqual([undefined, undefined, 2]);
+  });
+
   it.each<[string, unknown, RegExp]>([
     [
       'an unknown keyword',
@@ -160,6 +166,7 @@ describe('configFromAuthors', () => {
     ['a wrong type', { backbone: { depth: '12' } }, /backbone\.depth/],
     ['an absurd depth', { backbone: { depth: 1e9 } }, /encoder\.depth/],
     ['heads that do not divide', { backbone: { num_heads: 7 } }, /encoder\.heads/],
+    ['endless refinements', { backbone: {}, decode_head: { num_refinements: 9 } }, /decoder\.refinements/],
     ['stages beyond the depth', { backbone: { depth: 4 } }, /encoder\.stageEnds/],
     ['two widths', { backbone: {}, neck: { embed_dim: 128 } }, /must be equal/],
     ['another variant', { variant: 'hrsam', backbone: { downsample_sizes: [512] } }, /downsampleSizes/],

@@ -21,14 +21,15 @@ bool can_be_copied(const void* data, int64_t stride, int64_t batch_stride) {
 
 Boxes boxes_of(const void* data, int64_t rows, int64_t stride, int64_t batch_stride,
                const Gemm& g) {
-  // Items that are all the same one: any stride will do.
+  // Of one item nobody asks for the next: any stride will do, the manual wants a multiple of the
+  // rows'.
   const int64_t items = batch_stride == 0 ? 1 : g.batch;
   return {data,
           g.k,
           rows,
           items,
           stride * 2,
-          items == 1 ? kSwizzleBytes : batch_stride * 2,
+          items == 1 ? rows * stride * 2 : batch_stride * 2,
           HopperGemm::kTile};
 }
 
