@@ -29,11 +29,15 @@ describe('work of several callers', () => {
   const logits = async (promise: Promise<readonly { logits: { data: Float32Array } }[]>) =>
     Buffer.from((await promise)[0]!.logits.data.slice().buffer);
 
-  it('a click passes a long encode', async () => {
+  // Again where another process takes the cores between the two measurements.
+  it('a click passes a long encode', { retry: 3 }, async () => {
+    const start = performance.now();
+    (await model.encode(PICTURE, LONG)).dispose();
+    const whole = performance.now() - start;
     const { names, note } = order();
     const encode = note('encode', model.encode(PICTURE, LONG));
-    // Once the encoder itself runs, not the preprocessing before it.
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    // While the encoder itself runs, not the preprocessing before it.
+    await new Promise((resolve) => setTimeout(resolve, whole / 2));
     const click = note('click', image.segment({ points: [[100, 50]] }));
     await Promise.all([click, encode.then((encoded) => encoded.dispose())]);
     expect(names).toEqual(['click', 'encode']);
