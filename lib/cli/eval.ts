@@ -28,11 +28,12 @@ export interface EvalOptions extends Omit<ModelOptions, 'weights'> {
 
 const HELP = `
 Each click goes where the mask is most wrong: to the pixel deepest inside what is missing or too much, on equal terms to
-the background, as HRSAM is evaluated. With --inner-k above 1 several pixels qualify; --seed draws one of them. A picture
-is encoded once for all its objects. Answers are refined as the weights say, or --refine. NoC@q is the mean number of clicks until IoU reaches q %; an object that misses it
-counts with all clicks and as a failure. mIoU and boundary IoU are told after 5 clicks. Entries that cannot be read are
-listed and left out. Several sizes are judged one after the other; the first one's figures are those at the top of the
-JSON, and \`runs\` has all.
+the background, as HRSAM is evaluated. With --inner-k above 1 several pixels qualify; --seed draws one of them. A
+picture is encoded once for all its objects. An answer to a prompt without a mask, the first one, is refined as the
+weights say, or --refine. NoC@q is the mean number of clicks until IoU reaches q %; an object that misses it counts with
+all clicks and as a failure. mIoU and boundary IoU are told after 5 clicks. Entries that cannot be read are listed and
+left out. Several sizes are judged one after the other; the first one's figures are those at the top of the JSON, and
+\`runs\` has all.
 
 Layouts (auto: the first whose files are there): ${DATA_FORMATS.join(', ')}.
 Of DAVIS all that moves is one object (of the 2017 lists each instance), of COCO panoptic each segment, of BSDS500 what the

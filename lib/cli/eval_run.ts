@@ -43,7 +43,7 @@ export async function judge(
       ? {}
       : {
           image: totalFlops(encoderGraph(subject.config, [model!.size, model!.size])),
-          click: clickFlops(subject.config, model!.size, model!.refinements),
+          click: clickFlops(subject.config, model!.size),
         };
   const report = progressLine(model ? `${method.name} at ${model.size}` : method.name);
   const evaluation = await evaluateClicks(method, data, {
@@ -137,7 +137,7 @@ export function printRuns(runs: readonly Run[], data: DataSet): void {
   print(table(header, rows));
   for (const { figures } of runs) {
     const { flopsPerImage, flopsPerClick, msPerImage, msPerClick, pictures, model } = figures;
-    const passes = model?.refinements ? `, refined ${model.refinements} ×` : '';
+    const passes = model?.refinements ? `, first answers refined ${model.refinements} ×` : '';
     const cost = (flops: number | undefined) => (flops ? ` (${(flops / 1e9).toFixed(1)} GFLOP)` : '');
     print(
       `${data.format}, ${pictures} pictures: ${formatMs(msPerImage)}${cost(flopsPerImage)} each, ` +

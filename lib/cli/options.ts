@@ -33,7 +33,7 @@ export const wholeNumber =
 export const refineOption = (): Option =>
   new Option(
     '--refine <n>',
-    'times an answer goes back as its own mask before it is given (default: the weights’)',
+    'times a first answer goes back as its prompt’s mask before it is given (default: the weights’)',
   ).argParser(wholeNumber(0));
 
 /** A number from 0 to 1. */

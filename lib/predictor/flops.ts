@@ -1,7 +1,7 @@
 import { HrsamError } from '../errors.js';
 import { costs, type LayerCost, totalFlops } from '../graph/cost.js';
 import { Graph } from '../graph/graph.js';
-import { encoder, refinedMaskLogits } from '../model/model.js';
+import { encoder, maskLogits } from '../model/model.js';
 import type { ModelConfig } from '../weights/config.js';
 import { TOKEN_BUCKET } from './prompts.js';
 
@@ -42,15 +42,8 @@ export function flopsByLayer(config: ModelConfig, image: [number, number], depth
   return { image, layers, total, perPixel: total.flops / (image[0] * image[1]) };
 }
 
-/**
- * FLOPs of answering a click that has a mask before it: prompt encoder and mask decoder, for a square input of `size`.
- * @param refinements of the answer; default: the model's
- */
-export function clickFlops(
-  config: ModelConfig,
-  size: number,
-  refinements = config.decoder.refinements ?? 0,
-): number {
+/** FLOPs of answering a click that has a mask before it: prompt encoder and mask decoder, for a square input of `size`. */
+export function clickFlops(config: ModelConfig, size: number): number {
   const side = size / config.encoder.patchSize;
   const graph = new Graph();
   const inputs = {
@@ -60,7 +53,7 @@ export function clickFlops(
     lengths: graph.input('lengths', [1], 'i32'),
     mask: graph.input('mask', [1, 4 * side, 4 * side]),
   };
-  const { masks, ious } = refinedMaskLogits(graph, inputs, config, refinements);
+  const { masks, ious } = maskLogits(graph, inputs, config);
   graph.output('masks', masks);
   graph.output('ious', ious);
   return totalFlops(graph);

@@ -15,8 +15,8 @@ export interface SegmentOptions {
   multimask?: Multimask;
   /**
    * How often an answer goes back to the model as the same prompt's mask before it is given, 0 to 8: each takes as long as
-   * the answer itself. For one mask per prompt (`multimask: false`) alone. Default: what the model was made for, 0 for
-   * published ones.
+   * the answer itself. For one mask per prompt (`multimask: false`) alone, and for prompts that bring no mask: one that
+   * does refines an earlier answer as it is. Default: what the model was made for, 0 for published ones.
    */
   refinements?: number;
   signal?: AbortSignal;
@@ -147,7 +147,7 @@ export class EncodedImage {
       const masks = await this.#decode(
         indices.map((i) => prompts[i]!),
         multimask,
-        { refinements: passes, signal },
+        { refinements: prompts[indices[0]!]!.mask ? 0 : passes, signal },
       );
       indices.forEach((i, k) => {
         results[i] = masks[k]!;

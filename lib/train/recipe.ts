@@ -17,9 +17,16 @@ const augmentSchema = z.strictObject({
   cropArea: range.default([...augmentation.cropArea]),
   flip: share.default(augmentation.flip),
   turn: share.default(augmentation.turn),
+  stretch: share.default(augmentation.stretch),
   colour: share.default(augmentation.colour),
   jitter: z
-    .strictObject({ brightness: share, contrast: share, saturation: share, hue: share })
+    .strictObject({
+      brightness: share,
+      contrast: share,
+      saturation: share,
+      hue: share,
+      tint: share.default(augmentation.jitter.tint),
+    })
     .default(augmentation.jitter),
   grey: share.default(augmentation.grey),
   blur: share.default(augmentation.blur),

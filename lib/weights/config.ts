@@ -44,8 +44,8 @@ const decoderSchema = z
     /** The cross attentions work in `dim / downsampleRate`. */
     downsampleRate: count,
     /**
-     * How often the answer to a prompt goes back to the decoder as the same prompt's mask before it is given, for a model
-     * that was trained so. Not there: never, as SAM and HRSAM are published.
+     * How often the answer to a prompt without a mask goes back to the decoder as the same prompt's mask before it is
+     * given. Not there: never, as SAM and HRSAM are published.
      */
     refinements: z.number().int().min(1).max(MAX_REFINEMENTS).optional(),
   })

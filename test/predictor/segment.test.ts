@@ -132,11 +132,11 @@ describe.each(['hrsam-tiny', 'hrsam++-tiny', 'sam-tiny'])('segment, %s', (preset
     const [plain] = await image.segment({ ...clicks(1), refinements: 0 });
     expect(contents(plain!)).toEqual(contents((await image.segment(clicks(1)))[0]!));
     expect(refined[0]![0]!.logits.data).not.toEqual(plain!.logits.data);
-    // What a prompt brings along is the first pass's alone.
+    // A prompt that brings a mask is a refinement itself; in a list, each prompt goes by its own.
     const mask = plain!.logits;
-    const [two] = await image.segment({ ...clicks(3), mask, refinements: 1 });
-    const [one] = await image.segment({ ...clicks(3), mask });
-    expect(contents(two!)).toEqual(contents((await image.segment({ ...clicks(3), mask: one!.logits }))[0]!));
+    const [once] = await image.segment({ ...clicks(3), mask });
+    const mixed = await image.segment([{ ...clicks(3), mask }, clicks(1)], { refinements: 2 });
+    expect(mixed.flat().map(contents)).toEqual([once!, refined[0]![0]!].map(contents));
   });
 
   it.each([true, 'best', 'auto'] as const)(

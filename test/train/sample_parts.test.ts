@@ -7,7 +7,7 @@ import { measure } from '../../lib/train/samples/source.js';
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 describe('jitter', () => {
-  const none = { brightness: 0, contrast: 0, saturation: 0, hue: 0 };
+  const none = { brightness: 0, contrast: 0, saturation: 0, hue: 0, tint: 0 };
 
   it('changes nothing when told so', () => {
     expect(jitter(new Draws(1), none, false)).toEqual(UNCHANGED);
@@ -28,6 +28,17 @@ describe('jitter', () => {
         expect(Math.abs(sum - 1024)).toBeLessThanOrEqual(2);
       }
     }
+  });
+
+  it('changes red, green and blue each on its own, and nothing else', () => {
+    const gains = numbers(20).map((k) => {
+      const rows = jitter(new Draws(k), { ...none, tint: 0.25 }, false);
+      const gain = [rows[0]!, rows[5]!, rows[10]!].map((value) => value / 1024);
+      expect(rows.filter((value, i) => value !== 0 && i % 5 !== 0)).toEqual([]);
+      for (const each of gain) expect(Math.abs(each - 1)).toBeLessThanOrEqual(0.251);
+      return gain;
+    });
+    expect(Math.max(...gains.map((gain) => Math.max(...gain) - Math.min(...gain)))).toBeGreaterThan(0.2);
   });
 });
 

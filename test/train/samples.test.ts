@@ -98,7 +98,7 @@ describe('Mixture', () => {
     // Red, green, blue, red …: up to three layers are told apart by their channel.
     let drawn = 0;
     const colours: SampleSource = { draw: async () => disc(drawn++ % 3) };
-    const augment = { turn: 0.5, colour: 0, grey: 0, blur: 0, noise: 0, paste: 0.6 };
+    const augment = { turn: 0.5, stretch: 0.5, colour: 0, grey: 0, blur: 0, noise: 0, paste: 0.6 };
     const { options } = await mixture({ augment });
     const coloured = new Mixture([{ source: colours, weight: 1 }], options);
     const layers = new Set<number>();
@@ -223,6 +223,28 @@ describe('Mixture', () => {
       expect(worst).toBeLessThanOrEqual(2.5);
     }
     expect([...sizes].sort()).toEqual(['31 x 48', '48 x 14', '48 x 32', '48 x 48']);
+  });
+
+  it('makes a picture wider or narrower, its object with it, by no more than 1.4', async () => {
+    const source: SampleSource = { draw: async () => disc(0) };
+    const augment = { ...noAugmentation, stretch: 1 };
+    const stretched = new Mixture([{ source, weight: 1 }], { seed: 1, size: 128, augment });
+    const shapes: number[] = [];
+    for (const k of numbers(24)) {
+      const { mask, width, height } = await stretched.sample(k);
+      const [x0, y0, x1, y1] = measure(
+        mask.map((value) => (value === 1 ? 1 : 0)),
+        128,
+      )!.box;
+      // The picture is square and the disc round.
+      expect((x1 + 1 - x0) / (y1 + 1 - y0) / (width / height)).toBeCloseTo(1, 1);
+      expect(Math.max(width, height)).toBe(128);
+      shapes.push(width / height);
+    }
+    expect(Math.max(...shapes)).toBeGreaterThan(1.2);
+    expect(Math.max(...shapes)).toBeLessThan(1.42);
+    expect(Math.min(...shapes)).toBeLessThan(0.85);
+    expect(Math.min(...shapes)).toBeGreaterThan(0.7);
   });
 
   it('draws each source as often as its weight says, and never one of weight 0', async () => {

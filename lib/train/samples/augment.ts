@@ -15,6 +15,8 @@ export interface Augmentation {
   flip: number;
   /** Of a turn by up to 20 degrees, of what is pasted too. */
   turn: number;
+  /** Of a picture made wider or narrower by up to `MOST_STRETCHED`, of what is pasted too. */
+  stretch: number;
   /** Of other colours, and how far they go. */
   colour: number;
   jitter: ColourJitter;
@@ -32,8 +34,9 @@ export const augmentation: Augmentation = {
   cropArea: [0.005, 0.85],
   flip: 0.5,
   turn: 0.3,
+  stretch: 0,
   colour: 0.8,
-  jitter: { brightness: 0.3, contrast: 0.3, saturation: 0.4, hue: 0.08 },
+  jitter: { brightness: 0.3, contrast: 0.3, saturation: 0.4, hue: 0.08, tint: 0 },
   grey: 0.04,
   blur: 0.08,
   noise: 0.2,
@@ -46,6 +49,7 @@ export const noAugmentation: Augmentation = {
   crop: 0,
   flip: 0,
   turn: 0,
+  stretch: 0,
   colour: 0,
   grey: 0,
   blur: 0,
@@ -61,6 +65,8 @@ export const MOST_PASTED = 3;
 /** Tangent of half of 20 degrees. */
 const MOST_TURNED = 0.1763;
 
+const MOST_STRETCHED = 1.4;
+
 /** How one object becomes a sample of side `size`, with what is pasted over it, one after the other. */
 export function plan(
   draws: Draws,
@@ -75,7 +81,10 @@ export function plan(
     minSide: Math.max(1, Math.round(size * SMALLEST_CROP)),
   };
   const crop = draws.chance(rules.crop) ? randomCrop(draws, object, cropRules) : wholePicture(object);
-  const shown = longestSide(crop.height, crop.width, size);
+  // Nothing is drawn where nothing is stretched, nor tinted: recipes from before keep their samples.
+  const wider = () =>
+    rules.stretch > 0 && draws.chance(rules.stretch) ? draws.uniform(1 / MOST_STRETCHED, MOST_STRETCHED) : 1;
+  const shown = longestSide(crop.height, Math.max(1, Math.round(crop.width * wider())), size);
   const grey = draws.chance(rules.grey);
   const colours = () =>
     draws.chance(rules.colour) || grey ? jitter(draws, rules.jitter, grey) : [...UNCHANGED];
@@ -86,7 +95,8 @@ export function plan(
   });
   const { width, height } = shown;
   const layers = [laid(object, wholeView(crop, width, height), pose())];
-  for (const other of pasted) layers.push(laid(other, pastedView(draws, other, width, height), pose()));
+  for (const other of pasted)
+    layers.push(laid(other, pastedView(draws, other, width, height, wider()), pose()));
   const target = draws.below(layers.length);
   return {
     size,
@@ -151,15 +161,22 @@ const wholeView = (crop: Crop, width: number, height: number): View => ({
 });
 
 /** Anywhere, its longer side a fifth to two thirds of the picture's shorter one. */
-function pastedView(draws: Draws, { box }: LabelledObject, width: number, height: number): View {
+function pastedView(
+  draws: Draws,
+  { box }: LabelledObject,
+  width: number,
+  height: number,
+  wider: number,
+): View {
   const [x0, y0, x1, y1] = box;
   const [boxWidth, boxHeight] = [x1 + 1 - x0, y1 + 1 - y0];
-  const step = Math.max(boxWidth, boxHeight) / (Math.min(width, height) * draws.uniform(0.2, 0.67));
-  const left = draws.uniform(-0.1, 1.1) * (width - boxWidth / step);
+  const longer = Math.max(boxWidth * wider, boxHeight);
+  const step = longer / (Math.min(width, height) * draws.uniform(0.2, 0.67));
+  const left = draws.uniform(-0.1, 1.1) * (width - (boxWidth * wider) / step);
   const top = draws.uniform(-0.1, 1.1) * (height - boxHeight / step);
   return {
     from: [x0 + boxWidth / 2, y0 + boxHeight / 2],
-    to: [left + boxWidth / step / 2, top + boxHeight / step / 2],
-    step: [step, step],
+    to: [left + (boxWidth * wider) / step / 2, top + boxHeight / step / 2],
+    step: [step / wider, step],
   };
 }

@@ -3,12 +3,13 @@ import type { Draws } from '../../draws.js';
 /** Three rows (r, g, b, constant) in 1/1024, as native code applies them. */
 export type ColourMatrix = number[];
 
-/** How far colours are changed: brightness, contrast and saturation by up to that share, hue by tan of half the angle. */
+/** How far colours are changed: brightness, contrast and saturation by up to that share, hue by tan of half the angle, tint: each of red, green and blue on its own. */
 export interface ColourJitter {
   brightness: number;
   contrast: number;
   saturation: number;
   hue: number;
+  tint: number;
 }
 
 const LUMA = [0.299, 0.587, 0.114] as const;
@@ -28,11 +29,12 @@ export function jitter(draws: Draws, amount: ColourJitter, grey: boolean): Colou
   const even = (1 - cosine) / 3;
   const matrix: ColourMatrix = [];
   for (let row = 0; row < 3; row++) {
+    const tint = amount.tint > 0 ? 1 + around(amount.tint) : 1;
     for (let column = 0; column < 3; column++) {
       const step = (column - row + 3) % 3;
       const turned = even + (step === 0 ? cosine : step === 1 ? -sine : sine);
       const mixed = LUMA[column]! + (turned - LUMA[column]!) * saturation;
-      matrix.push(Math.round(mixed * brightness * contrast * 1024));
+      matrix.push(Math.round(mixed * brightness * contrast * tint * 1024));
     }
     matrix.push(Math.round(128 * (1 - contrast) * 1024));
   }
