@@ -5,7 +5,7 @@ import type { Tensor } from '../runtime/tensor.js';
 import type { EmbedFolderOptions as EmbedOptions } from './embed_folder.js';
 import { interruption } from './interrupt.js';
 import { describeModel, loadModel, Stopwatch } from './model.js';
-import { addModelOptions, wholeNumber } from './options.js';
+import { addModelOptions, sizeOption } from './options.js';
 import { checkOutputs, formatMs, print, printJson } from './output.js';
 import { withSpinner } from './progress.js';
 import { usageError } from './usage.js';
@@ -27,7 +27,7 @@ export function embedCommand(): Command {
     .description('run the encoder and keep its output')
     .argument('<input>', 'a picture, a folder of pictures, or .safetensors with normalised images')
     .requiredOption('-o, --output <path>', 'where the embedding goes: .safetensors, of a folder a folder')
-    .option('--size <pixels>', 'longest side a picture is brought to (default: the weights’)', wholeNumber(1))
+    .addOption(sizeOption())
     .option('--json', 'print sizes and times as JSON');
   return addModelOptions(command).addHelpText('after', HELP).action(embed);
 }

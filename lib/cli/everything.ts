@@ -5,7 +5,14 @@ import type { Pixels } from '../image/pixels.js';
 import type { EncodedImage } from '../predictor/image.js';
 import { interruption } from './interrupt.js';
 import { describeModel, loadModel, Stopwatch } from './model.js';
-import { addModelOptions, type PictureOptions, share, wholeNumber } from './options.js';
+import {
+  addMaskOptions,
+  addModelOptions,
+  type PictureOptions,
+  share,
+  sizeOption,
+  wholeNumber,
+} from './options.js';
 import { checkOutputs, formatMs, print, printJson, table, writeOutput } from './output.js';
 import { pictureFormat } from './picture_format.js';
 import { progressBar, withSpinner } from './progress.js';
@@ -34,19 +41,13 @@ export function everythingCommand(): Command {
     .option('--min-score <iou>', 'least IoU that the model predicts (default: 0.88)', share)
     .option('--min-stability <share>', 'least stability against a moved threshold (default: 0.95)', share)
     .option('--max-overlap <iou>', 'of boxes that overlap by more, one stays (default: 0.7)', share)
-    .option(
-      '--size <pixels>',
-      'longest side the picture is brought to (default: the weights’)',
-      wholeNumber(1),
-    )
+    .addOption(sizeOption())
     .option('-o, --output <folder>', 'where the masks go, as 0.png, 1.png, …')
     .option(
       '--overlay <png>',
       'the picture with the masks over it (.png, .jpg or .webp; default: everything.png, unless -o, --rle or --json)',
-    )
-    .option('--rle <json>', 'masks as COCO run lengths')
-    .option('--json', 'print results as JSON');
-  return addModelOptions(command).addHelpText('after', HELP).action(everything);
+    );
+  return addModelOptions(addMaskOptions(command)).addHelpText('after', HELP).action(everything);
 }
 
 async function everything(picture: string, options: EverythingCommandOptions): Promise<void> {

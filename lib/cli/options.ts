@@ -96,6 +96,15 @@ export const addWeightsOptions = (command: Command, none = 'the model included')
     )
     .option('--config <json>', "the model's settings, where the weights do not tell them");
 
+export const sizeOption = (): Option =>
+  new Option('--size <pixels>', 'longest side a picture is brought to (default: the weights’)').argParser(
+    wholeNumber(1),
+  );
+
+/** How masks are told besides as pictures. */
+export const addMaskOptions = (command: Command): Command =>
+  command.option('--rle <json>', 'masks as COCO run lengths').option('--json', 'print results as JSON');
+
 export const addModelOptions = (command: Command): Command =>
   addDeviceOptions(addWeightsOptions(command), 'f32');
 

@@ -6,6 +6,7 @@ import type { Prompt } from '../predictor/prompts.js';
 import { interruption } from './interrupt.js';
 import { describeModel, loadModel, Stopwatch } from './model.js';
 import {
+  addMaskOptions,
   addModelOptions,
   type BoxOption,
   collectBox,
@@ -13,7 +14,7 @@ import {
   type PictureOptions,
   type PointOption,
   refineOption,
-  wholeNumber,
+  sizeOption,
 } from './options.js';
 import { checkOutputs, formatMs, numbered, print, printJson, table, writeOutput } from './output.js';
 import { pictureFormat } from './picture_format.js';
@@ -52,19 +53,13 @@ export function segmentCommand(): Command {
     .option('--mask <picture>', 'an earlier or rough mask: white inside, black outside')
     .option('--multimask', 'three masks per prompt: whole, part and subpart')
     .addOption(refineOption())
-    .option(
-      '--size <pixels>',
-      'longest side the picture is brought to (default: the weights’)',
-      wholeNumber(1),
-    )
+    .addOption(sizeOption())
     .option(
       '-o, --output <png>',
       'where the mask goes (default: mask.png, unless --json, --rle or --overlay)',
     )
-    .option('--overlay <png>', 'the picture with masks and prompts drawn over it (.png, .jpg or .webp)')
-    .option('--rle <json>', 'masks as COCO run lengths')
-    .option('--json', 'print results as JSON');
-  return addModelOptions(command).addHelpText('after', HELP).action(segment);
+    .option('--overlay <png>', 'the picture with masks and prompts drawn over it (.png, .jpg or .webp)');
+  return addModelOptions(addMaskOptions(command)).addHelpText('after', HELP).action(segment);
 }
 
 /** A name that promises another format than the one that is written is a mistake. */

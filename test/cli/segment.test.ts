@@ -78,6 +78,17 @@ describe('segment', () => {
     expect(alone.index).toBe(0);
   });
 
+  test('--refine gives another answer than none, and two passes another than one', async () => {
+    const scores = await Promise.all(
+      ['0', '1', '2'].map(
+        async (n) => (await segment(photograph, '-p', '300,400', '--refine', n)).masks[0].score,
+      ),
+    );
+    const [plain] = (await segment(photograph, '-p', '300,400')).masks;
+    expect(scores[0]).toBe(plain.score);
+    expect(new Set(scores).size).toBe(3);
+  });
+
   test('a box joins points in one prompt', async () => {
     const point = ['-p', '300,400'];
     const box = ['-b', '100,100,500,600'];

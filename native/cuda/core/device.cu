@@ -117,16 +117,18 @@ void DeviceBlock::release() {
   data_ = nullptr;
 }
 
-Transfers::Transfers(int ordinal) : ordinal_(ordinal), stream_(gpu::create_stream(true)) {
-  for (auto& pinned : pinned_) {
-    pinned = static_cast<unsigned char*>(gpu::allocate_pinned(kPiece));
-    if (pinned == nullptr) fail("ERR_OUT_OF_MEMORY", "no pinned memory for uploads");
+Settled::~Settled() {
+  try {
+    gpu::wait(stream_);
+  } catch (const plan::Failure&) {  // whoever asked for the work is told
   }
 }
 
-Transfers::~Transfers() {
-  for (auto* pinned : pinned_) gpu::release_pinned(pinned);
-  gpu::destroy_stream(stream_);
+Transfers::Transfers(int ordinal) : ordinal_(ordinal) {
+  for (auto& pinned : pinned_) {
+    pinned.reset(static_cast<unsigned char*>(gpu::allocate_pinned(kPiece)));
+    if (pinned == nullptr) fail("ERR_OUT_OF_MEMORY", "no pinned memory for uploads");
+  }
 }
 
 // While one piece travels, the next is copied to pinned memory.
@@ -136,9 +138,9 @@ void Transfers::upload(void* to, const void* from, size_t bytes) {
   int turn = 0;
   for (size_t at = 0; at < bytes; at += kPiece, turn ^= 1) {
     const size_t piece = std::min(kPiece, bytes - at);
-    std::memcpy(pinned_[turn], static_cast<const char*>(from) + at, piece);
+    std::memcpy(pinned_[turn].get(), static_cast<const char*>(from) + at, piece);
     gpu::wait(stream_);  // the other buffer is free again
-    gpu::copy_in(static_cast<char*>(to) + at, pinned_[turn], piece, stream_);
+    gpu::copy_in(static_cast<char*>(to) + at, pinned_[turn].get(), piece, stream_);
   }
   gpu::wait(stream_);
 }
@@ -151,12 +153,13 @@ void Transfers::download(void* to, const void* from, size_t bytes) {
   int turn = 0;
   for (size_t at = 0; at < bytes; at += kPiece, turn ^= 1) {
     const size_t piece = std::min(kPiece, bytes - at);
-    gpu::copy_out(pinned_[turn], static_cast<const char*>(from) + at, piece, stream_);
-    if (at > 0) std::memcpy(static_cast<char*>(to) + before, pinned_[turn ^ 1], kPiece);
+    gpu::copy_out(pinned_[turn].get(), static_cast<const char*>(from) + at, piece, stream_);
+    if (at > 0) std::memcpy(static_cast<char*>(to) + before, pinned_[turn ^ 1].get(), kPiece);
     before = at;
     gpu::wait(stream_);
   }
-  if (bytes > 0) std::memcpy(static_cast<char*>(to) + before, pinned_[turn ^ 1], bytes - before);
+  if (bytes > 0)
+    std::memcpy(static_cast<char*>(to) + before, pinned_[turn ^ 1].get(), bytes - before);
 }
 
 cudaStream_t Compiler::stream() const { return device_->streams[0]; }
@@ -192,11 +195,4 @@ hrsam_device::hrsam_device(int number)
       processors(gpu::properties(number).processors),
       shared_bytes(gpu::properties(number).shared_bytes),
       memory(number),
-      transfers(number) {
-  streams[0] = gpu::create_stream(false);
-  streams[1] = gpu::create_stream(true);
-}
-
-hrsam_device::~hrsam_device() {
-  for (cudaStream_t stream : streams) gpu::destroy_stream(stream);
-}
+      transfers(number) {}

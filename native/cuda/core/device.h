@@ -43,34 +43,61 @@ class Memory {
   uint64_t live_[3] = {}, kept_bytes_ = 0, peak_ = 0;
 };
 
+// A stream of the device that the calling thread works with.
+class Stream {
+ public:
+  explicit Stream(bool urgent) : stream_(gpu::create_stream(urgent)) {}
+  ~Stream() { gpu::destroy_stream(stream_); }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  operator cudaStream_t() const { return stream_; }
+
+ private:
+  const cudaStream_t stream_;
+};
+
+// Memory that a stream's work uses outlives the work, also where an error is on its way: declared
+// after that memory, this waits before it goes.
+class Settled {
+ public:
+  explicit Settled(cudaStream_t stream) : stream_(stream) {}
+  ~Settled();
+  Settled(const Settled&) = delete;
+  Settled& operator=(const Settled&) = delete;
+
+ private:
+  const cudaStream_t stream_;
+};
+
 // Copies between the host's memory and the device's, through a pinned buffer. Any thread.
 class Transfers {
  public:
   explicit Transfers(int ordinal);
-  ~Transfers();
   void upload(void* to, const void* from, size_t bytes);
   void download(void* to, const void* from, size_t bytes);
 
  private:
+  struct ReleasePinned {
+    void operator()(unsigned char* data) const { gpu::release_pinned(data); }
+  };
   static constexpr size_t kPiece = size_t{4} << 20;
   const int ordinal_;
   std::mutex mutex_;
-  cudaStream_t stream_;
-  unsigned char* pinned_[2] = {};
+  std::unique_ptr<unsigned char, ReleasePinned> pinned_[2];
+  const Stream stream_{true};
 };
 
 }  // namespace hrsam::cuda
 
 struct hrsam_device {
   explicit hrsam_device(int number);
-  ~hrsam_device();
   const int ordinal;
   const int processors;
   const size_t shared_bytes;
   hrsam::cuda::Memory memory;
   hrsam::cuda::Transfers transfers;
   // A run takes one of them; the second is for runs that pass a longer one.
-  cudaStream_t streams[2];
+  const hrsam::cuda::Stream streams[2]{hrsam::cuda::Stream(false), hrsam::cuda::Stream(true)};
   bool busy[2] = {};
 
   std::mutex mutex;  // guards what follows

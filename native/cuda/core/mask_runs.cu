@@ -196,6 +196,7 @@ void mask_runs(hrsam_buffer* buffer, int64_t count, int64_t height, int64_t widt
   Cell* const column_data = cell_data + cells;
   const DeviceBlock summary_block = cached(count * static_cast<int64_t>(sizeof(Summary)));
   Summary* const summary_data = summary_block.as<Summary>();
+  const Settled settled(stream);
   each(stream, cells, CountCells{masks, cell_data});
   each(stream, columns, SumColumns{masks, cell_data, column_data});
   launch(
@@ -210,6 +211,7 @@ void mask_runs(hrsam_buffer* buffer, int64_t count, int64_t height, int64_t widt
   std::vector<uint32_t> positions(static_cast<size_t>(total));
   if (total > 0) {
     const DeviceBlock block = cached(total * static_cast<int64_t>(sizeof(uint32_t)));
+    const Settled written(stream);
     each(stream, cells,
          WriteBegins{masks, cell_data, column_data, summary_data, block.as<uint32_t>()});
     gpu::wait(stream);

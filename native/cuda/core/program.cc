@@ -31,11 +31,15 @@ void run_step(const hrsam_program& program, const hrsam_program::Step& step,
     step.op->run(Run{stream, operands.data(), result, workspace});
 }
 
-// Where an error is on its way already.
-void wait_quietly(cudaStream_t stream) {
+// Kernels' code, stacks and graphs take memory of the GPU as well, which kept blocks may fill.
+template <typename Work>
+void with_room(hrsam_device* device, Work work) {
   try {
-    gpu::wait(stream);
-  } catch (const plan::Failure&) {
+    work();
+  } catch (const plan::Failure& failure) {
+    if (std::strcmp(failure.error.code, "ERR_OUT_OF_MEMORY") != 0) throw;
+    device->memory.trim();
+    work();
   }
 }
 
@@ -141,13 +145,11 @@ class ProgramBuilder {
     DeviceBlock workspace;
     if (step.op->workspace > 0)
       workspace = DeviceBlock(device_, MemoryKind::cached, step.op->workspace);
-    try {
+    const Settled settled(compiler_.stream());  // the op and its workspace go
+    with_room(device_, [&] {
       run_step(*program_, step, program_->constants, workspace.as<void>(), compiler_.stream());
-    } catch (...) {
-      wait_quietly(compiler_.stream());  // part of it may run
-      throw;
-    }
-    gpu::wait(compiler_.stream());  // the op and its workspace go
+    });
+    gpu::wait(compiler_.stream());
     program_->folded.push_back(std::move(block));
   }
 
@@ -191,18 +193,6 @@ gpu::Graph& recording_for(hrsam_run& run) {
     std::rotate(found, found + 1, recordings.end());
   }
   return *recordings.back().graph;
-}
-
-// Kernels' code, stacks and graphs take memory of the GPU as well, which kept blocks may fill.
-void launch_recording(hrsam_run& run, cudaStream_t stream) {
-  try {
-    recording_for(run).launch(stream);
-  } catch (const plan::Failure& failure) {
-    if (std::strcmp(failure.error.code, "ERR_OUT_OF_MEMORY") != 0) throw;
-    run.program->device->memory.trim();
-    recording_for(run).launch(stream);
-  }
-  run.launched = true;
 }
 
 // Whether the run is over, after a while of looking.
@@ -253,7 +243,9 @@ bool step_run(hrsam_run* run) {
   const cudaStream_t stream = run->program->device->streams[run->stream];
   gpu::select(run->program->device->ordinal);
   if (gpu::can_record()) {
-    if (!run->launched) launch_recording(*run, stream);
+    if (!run->launched)
+      with_room(run->program->device, [&] { recording_for(*run).launch(stream); });
+    run->launched = true;
     return !watch(stream);
   }
   if (run->next < steps.size()) {
@@ -269,7 +261,8 @@ bool step_run(hrsam_run* run) {
 hrsam_run::~hrsam_run() {
   hrsam_device* device = program->device;
   if (stream < 0) return;
-  // Nothing may use the arena any more; what goes wrong, the step that asked has reported.
-  if (launched) hrsam::cuda::wait_quietly(device->streams[stream]);
+  if (launched) {
+    const hrsam::cuda::Settled settled(device->streams[stream]);  // before the arena goes
+  }
   device->busy[stream] = false;
 }
