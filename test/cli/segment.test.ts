@@ -172,7 +172,7 @@ describe('segment', () => {
     let stderr = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       // Said once the model is loaded: the encoder comes next.
-      if (text.includes('untrained')) setTimeout(() => child.kill('SIGINT'), 300);
+      if (text.includes('untrained')) setTimeout(() => child.kill('SIGINT'), 100);
       stderr += text;
     });
     const code = await new Promise((resolve) => child.on('close', resolve));
