@@ -3,6 +3,7 @@
 /** Rows that explain others rather than stand for themselves. */
 const LEFT_OUT = /two products|R = 1$|literal|training step/;
 const ENCODER = ' encoder';
+export const isEncoder = ({ what }) => what.endsWith(ENCODER);
 /** What is measured of a model besides its encoder: a cell of the encoder's row. */
 const BESIDE = [' click to mask', ' event loop, p99'];
 const COMMON = ['size', 'batch', 'type'];
@@ -12,11 +13,12 @@ const MODELS = ['encoder', ...COMMON, ...MEASURED, 'click', 'event loop, p99', .
 const OPS = ['', ...COMMON, ...MEASURED, ...RIVAL];
 const TEXTS = new Set(['encoder', 'size', 'type', 'PyTorch, fastest']);
 
-const digits = (value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(value < 1 ? 2 : 3));
+export const digits = (value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(value < 1 ? 2 : 3));
 const ms = (value) => (value >= 10_000 ? `${digits(value / 1000)} s` : `${digits(value)} ms`);
 
-function rate({ what, batch, median, gflops, gbps }) {
-  if (what.endsWith(ENCODER)) return `${digits((1000 * batch) / median)} images/s`;
+function rate(row) {
+  const { batch, median, gflops, gbps } = row;
+  if (isEncoder(row)) return `${digits((1000 * batch) / median)} images/s`;
   if (gflops !== undefined)
     return gflops >= 1000 ? `${digits(gflops / 1000)} TFLOP/s` : `${digits(gflops)} GFLOP/s`;
   return gbps === undefined ? '' : `${digits(gbps)} GB/s`;
@@ -24,8 +26,12 @@ function rate({ what, batch, median, gflops, gbps }) {
 
 const same = (a, b) => ['what', 'device', 'dtype', 'size', 'batch'].every((key) => a[key] === b[key]);
 
+/** The fastest of the rivals that did the same. */
+export const fastestRival = (row, rivals) =>
+  rivals.filter((rival) => same(rival, row)).sort((a, b) => a.median - b.median)[0];
+
 function cells(row, rivals, name, beside) {
-  const [fastest] = rivals.filter((rival) => same(rival, row)).sort((a, b) => a.median - b.median);
+  const fastest = fastestRival(row, rivals);
   return [
     name,
     row.size,
@@ -48,7 +54,7 @@ function table(header, rows) {
 }
 
 function modelTable(rows, rivals) {
-  const encoders = rows.filter(({ what }) => what.endsWith(ENCODER));
+  const encoders = rows.filter(isEncoder);
   const lines = encoders.map((row) => {
     const model = row.what.slice(0, -ENCODER.length);
     const beside = BESIDE.map((end) => rows.find((each) => same(each, { ...row, what: model + end })));
@@ -71,7 +77,7 @@ function opTable(rows, rivals) {
 }
 
 /** A GPU is used in bf16; on a CPU both types matter. */
-const shown = ({ what, device, dtype }) =>
+export const shown = ({ what, device, dtype }) =>
   !LEFT_OUT.test(what) && (device === 'cpu' || dtype === 'bf16' || what.startsWith('call'));
 
 const onCpu = ({ rows }) => rows[0]?.device === 'cpu';
@@ -102,19 +108,25 @@ const comparable = (ours, others) =>
   (!onCpu(ours) || others.threads === ours.threads);
 
 /**
- * The tables of all results, in the order of their names; empty where there is none.
+ * Our results in the order of their names, with the rivals' of the same run where there are any.
  * @param documents by file name: `name.json` is ours, `name.rivals.json` the rivals'
  */
-export function tables(documents) {
-  const sections = [];
-  for (const name of Object.keys(documents).sort()) {
-    if (name.endsWith('.rivals.json')) continue;
-    const ours = documents[name];
-    const others = documents[name.replace(/json$/, 'rivals.json')];
-    sections.push(section(ours, others && comparable(ours, others) ? others : undefined));
-  }
-  return sections.join('\n\n');
+export function runs(documents) {
+  const names = Object.keys(documents).sort();
+  return names
+    .filter((name) => !name.endsWith('.rivals.json'))
+    .map((name) => {
+      const ours = documents[name];
+      const others = documents[name.replace(/json$/, 'rivals.json')];
+      return { ours, rivals: others && comparable(ours, others) ? others : undefined };
+    });
 }
+
+/** The tables of all results; empty where there is none. */
+export const tables = (documents) =>
+  runs(documents)
+    .map(({ ours, rivals }) => section(ours, rivals))
+    .join('\n\n');
 
 const BEGIN = '<!-- figures: npm run figures -->';
 const END = '<!-- end of figures -->';

@@ -15,7 +15,8 @@ import { describe, expect, test } from 'vitest';
 import { root } from '../support/child.js';
 
 const script = (path: string) => import(new URL(`../../scripts/${path}`, import.meta.url).href);
-const { README, generatedReadme } = await script('figures.mjs');
+const { CHART, README, generatedChart, generatedReadme } = await script('figures.mjs');
+const { chart } = await script('figures/chart.mjs');
 const { tables, withTables } = await script('figures/tables.mjs');
 
 const row = (what: string, median: number, more: object = {}) => ({
@@ -64,6 +65,39 @@ const rivals = {
 
 test('the README has the tables of the results that are there: npm run figures', () => {
   expect(readFileSync(README, 'utf8')).toBe(generatedReadme());
+});
+
+test('and the picture of them', () => {
+  expect(readFileSync(CHART, 'utf8')).toBe(generatedChart());
+});
+
+describe('chart', () => {
+  const lengths = (svg: string) =>
+    [...svg.matchAll(/width="([\d.]+)" height="12" fill/g)].map((match) => Number(match[1])).slice(2);
+
+  test('has a bar for each row that has a rival, as long as the logarithm says, to the left where it is slower', () => {
+    const svg: string = chart({ 'a.json': ours, 'a.rivals.json': rivals });
+    expect(svg).toContain('GPU A, PyTorch 9');
+    expect([...svg.matchAll(/>([\d.]+) ×</g)].map(([, times]) => times)).toEqual(['2.00', '0.25']);
+    const [faster, slower] = lengths(svg) as [number, number];
+    expect(slower / faster).toBeCloseTo(2, 1);
+    const [from, to] = [...svg.matchAll(/<rect x="([\d.]+)" y="\d+" width/g)]
+      .slice(2)
+      .map((match) => Number(match[1]));
+    expect(to! + slower).toBeCloseTo(from!, 0);
+  });
+
+  test('is none without rivals of the same run', () => {
+    expect(chart({ 'a.json': ours })).toBeUndefined();
+    expect(chart({ 'a.json': ours, 'a.rivals.json': { ...rivals, run: 'two' } })).toBeUndefined();
+  });
+
+  test('shows names as text whatever they hold', () => {
+    const odd = { ...ours, device: { ...ours.device, name: 'A <b> & "c"' } };
+    const svg = chart({ 'a.json': odd, 'a.rivals.json': { ...rivals, device: odd.device } });
+    expect(svg).toContain('A &#60;b&#62; &#38; "c"');
+    expect(svg).not.toContain('<b>');
+  });
 });
 
 describe('tables', () => {
