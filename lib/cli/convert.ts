@@ -5,7 +5,7 @@ import { readConfig } from './options.js';
 import { checkOutputs, formatBytes, print, printJson } from './output.js';
 import { progressBar } from './progress.js';
 
-interface ConvertCommandOptions extends Pick<ConvertOptions, 'channelOrder' | 'dtype'> {
+interface ConvertCommandOptions extends Pick<ConvertOptions, 'average' | 'channelOrder' | 'dtype'> {
   config?: string;
   json?: boolean;
 }
@@ -27,13 +27,14 @@ export function convertCommand(): Command {
       new Option('--channel-order <order>', 'channels the model was trained on').choices(['rgb', 'bgr']),
     )
     .addOption(new Option('--dtype <type>', 'of linears and convolutions').choices(['f32', 'f16', 'bf16']))
+    .option('--average <weights>', 'of the same model: the mean of both is written')
     .option('--json', 'print JSON')
     .addHelpText('after', HELP)
     .action(convertFile);
 }
 
 async function convertFile(input: string, output: string, options: ConvertCommandOptions): Promise<void> {
-  const { channelOrder, dtype, json } = options;
+  const { average, channelOrder, dtype, json } = options;
   const config = readConfig(options);
   await checkOutputs(output);
   const { convert } = await import('../weights/convert.js');
@@ -44,6 +45,7 @@ async function convertFile(input: string, output: string, options: ConvertComman
     config: stored,
   } = await convert(input, output, {
     config,
+    average,
     channelOrder,
     dtype,
     onProgress: ({ bytes, totalBytes }) => bar.update(bytes, totalBytes),

@@ -1,5 +1,5 @@
 import { HrsamError } from '../errors.js';
-import { openWeights, type TensorEntry } from './checkpoint.js';
+import { type Checkpoint, openWeights, type TensorEntry } from './checkpoint.js';
 import { configToMetadata, type ImageConfig, type ModelConfig } from './config.js';
 import { type FileDType, fromFloat32 } from './dtypes.js';
 import { expectedTensors } from './expected.js';
@@ -16,6 +16,8 @@ export interface ConvertOptions {
    * parameters, embeddings) is small and stays as precise as it is.
    */
   dtype?: 'f32' | 'bf16' | 'f16';
+  /** Other weights of the same model: the mean of both is written (model soups, arXiv 2203.05482). */
+  average?: string;
   /** Called after each tensor, with bytes. */
   onProgress?: (progress: { name: string; bytes: number; totalBytes: number }) => void;
 }
@@ -43,6 +45,25 @@ const readAs = async (entry: TensorEntry, dtype: FileDType): Promise<Uint8Array>
     ? entry.readBytes()
     : fromFloat32(await entry.read(), dtype as 'F32' | 'BF16' | 'F16');
 
+/** The mean of a tensor and of the one of that name in other weights. */
+const readMean = async (entry: TensorEntry, other: TensorEntry, dtype: FileDType): Promise<Uint8Array> => {
+  const [values, others] = [await entry.read(), await other.read()];
+  return fromFloat32(
+    values.map((value, i) => (value + others[i]!) / 2),
+    dtype as 'F32' | 'BF16' | 'F16',
+  );
+};
+
+function partnerOf(entry: TensorEntry, { tensors }: Checkpoint, where: string): TensorEntry {
+  const other = tensors.get(toInternalName(entry.officialName));
+  if (other?.shape.join() === entry.shape.join()) return other;
+  throw new HrsamError('ERR_WEIGHTS', `no mean of ${entry.officialName}`, {
+    where,
+    expected: `shape (${entry.shape.join(', ')}), as in the other weights`,
+    actual: other ? `(${other.shape.join(', ')})` : 'no such tensor',
+  });
+}
+
 /**
  * Writes a model's weights as a safetensors file with official names, configuration and channel order inside, so that it
  * loads without any options. One tensor is in memory at a time.
@@ -52,7 +73,7 @@ const readAs = async (entry: TensorEntry, dtype: FileDType): Promise<Uint8Array>
 export const convert = async (
   input: string,
   output: string,
-  { config, channelOrder, dtype, onProgress }: ConvertOptions = {},
+  { config, channelOrder, dtype, average, onProgress }: ConvertOptions = {},
 ): Promise<Converted> => {
   const oneOf = (name: string, value: unknown, known: readonly string[]) => {
     if (value !== undefined && !known.includes(value as string))
@@ -60,11 +81,13 @@ export const convert = async (
   };
   oneOf('channelOrder', channelOrder, ['rgb', 'bgr']);
   oneOf('dtype', dtype, Object.keys(FILE_TYPE));
-  for (const [name, path] of Object.entries({ input, output }))
+  for (const [name, path] of Object.entries({ input, output, ...(average !== undefined && { average }) }))
     if (typeof path !== 'string')
       throw new HrsamError('ERR_ARGUMENT', name, { expected: 'a path', actual: path });
   const checkpoint = await openWeights(input, { config });
+  let other: Checkpoint | undefined;
   try {
+    other = average === undefined ? undefined : await openWeights(average, { config });
     const { tensors, unexpected, metadata } = checkpoint;
     const stored: ModelConfig = {
       ...checkpoint.config,
@@ -73,7 +96,9 @@ export const convert = async (
     const entries = expectedTensors(stored).flatMap(({ name }) => tensors.get(toInternalName(name)) ?? []);
     const toWrite = entries.map((entry) => {
       const type = targetType(entry, dtype);
-      return { name: entry.officialName, dtype: type, shape: entry.shape, data: () => readAs(entry, type) };
+      const partner = other && partnerOf(entry, other, average!);
+      const data = () => (partner ? readMean(entry, partner, type) : readAs(entry, type));
+      return { name: entry.officialName, dtype: type, shape: entry.shape, data };
     });
     await writeSafetensors(output, toWrite, {
       metadata: new Map([...metadata, configToMetadata(stored)]),
@@ -81,6 +106,7 @@ export const convert = async (
     });
     return { config: stored, tensors: toWrite.length, dropped: unexpected };
   } finally {
+    await other?.close();
     await checkpoint.close();
   }
 };

@@ -259,8 +259,42 @@ describe('convert', () => {
     );
   });
 
+  it('writes the mean of two weights, which the types round once', async () => {
+    const sam = presetConfig('sam-tiny');
+    const shifted = tensorsOf(sam).map((tensor) => ({
+      ...tensor,
+      data: (tensor.data as Float32Array).map((value, i) => value + (i % 3)),
+    }));
+    await writeSafetensors(at('one.safetensors'), tensorsOf(sam));
+    await writeSafetensors(at('two.safetensors'), shifted);
+    await convert(at('one.safetensors'), at('mean.safetensors'), { average: at('two.safetensors') });
+    await using mean = await openWeights(at('mean.safetensors'));
+    for (const { name, shape, data } of shifted) {
+      const values = initialTensor(name, shape).map((value, i) => (value + (data as Float32Array)[i]!) / 2);
+      const [entry] = [...mean.tensors.values()].filter(({ officialName }) => officialName === name);
+      expect(same(await entry!.read(), values)).toBe(true);
+    }
+    const bf16 = { average: at('two.safetensors'), dtype: 'bf16' } as const;
+    await convert(at('one.safetensors'), at('rounded.safetensors'), bf16);
+    await convert(at('mean.safetensors'), at('once.safetensors'), { dtype: 'bf16' });
+    const [rounded, once] = await Promise.all(
+      ['rounded', 'once'].map((name) => readFile(at(`${name}.safetensors`))),
+    );
+    expect(rounded!.equals(once!)).toBe(true);
+  });
+
+  it('refuses the mean of two models that differ', async () => {
+    await writeSafetensors(at('one.safetensors'), tensorsOf(presetConfig('sam-tiny')));
+    const average = at('tiny.safetensors');
+    const error = await rejection(convert(at('one.safetensors'), at('no.safetensors'), { average }));
+    expect(error.code).toMatch(/ERR_WEIGHTS|ERR_CONFIG/);
+    expect(error.message).toContain('tiny.safetensors');
+    expect((await rejection(openCheckpoint(at('no.safetensors')))).code).toBe('ERR_FILE');
+  });
+
   it.each([
     [{ channelOrder: 'xyz' }, 'channelOrder'],
+    [{ average: 3 }, 'average'],
     [{ dtype: 'f8' }, 'dtype'],
   ])('refuses %j', async (options, message) => {
     const error = await rejection(
