@@ -87,6 +87,8 @@ describe('hrsam eval', () => {
     const plain = await hrsamJson(asked);
     const refined = await hrsamJson([...asked, '--refine', '2']);
     expect([plain.model.refinements, refined.model.refinements]).toEqual([0, 2]);
+    // A click that has a mask before it costs the same.
+    expect(refined.flopsPerClick).toBe(plain.flopsPerClick);
     expect(refined.iouAtClicks).not.toEqual(plain.iouAtClicks);
     const { stdout } = await hrsam([...asked, '--refine', '1']);
     expect(stdout).toMatch(/per click, first answers refined 1 ×\n/);
