@@ -1,5 +1,5 @@
 import { HrsamError } from '../errors.js';
-import { type Checkpoint, openWeights, type TensorEntry } from './checkpoint.js';
+import { type ModelCheckpoint, openWeights, type TensorEntry } from './checkpoint.js';
 import { configToMetadata, type ImageConfig, type ModelConfig } from './config.js';
 import { type FileDType, fromFloat32 } from './dtypes.js';
 import { expectedTensors } from './expected.js';
@@ -16,7 +16,7 @@ export interface ConvertOptions {
    * parameters, embeddings) is small and stays as precise as it is.
    */
   dtype?: 'f32' | 'bf16' | 'f16';
-  /** Other weights of the same model: the mean of both is written (model soups, arXiv 2203.05482). */
+  /** Other weights with the same settings: the mean of both is written (model soups, arXiv 2203.05482). */
   average?: string;
   /** Called after each tensor, with bytes. */
   onProgress?: (progress: { name: string; bytes: number; totalBytes: number }) => void;
@@ -54,13 +54,28 @@ const readMean = async (entry: TensorEntry, other: TensorEntry, dtype: FileDType
   );
 };
 
-function partnerOf(entry: TensorEntry, { tensors }: Checkpoint, where: string): TensorEntry {
-  const other = tensors.get(toInternalName(entry.officialName));
-  if (other?.shape.join() === entry.shape.join()) return other;
-  throw new HrsamError('ERR_WEIGHTS', `no mean of ${entry.officialName}`, {
-    where,
-    expected: `shape (${entry.shape.join(', ')}), as in the other weights`,
-    actual: other ? `(${other.shape.join(', ')})` : 'no such tensor',
+/** `encoder.depth` and the like, to their values as JSON. */
+const settingsOf = (config: ModelConfig): Map<string, string> =>
+  new Map(
+    Object.entries(config).flatMap(([part, value]) =>
+      typeof value === 'object'
+        ? Object.entries(value).map(([key, setting]) => [`${part}.${key}`, JSON.stringify(setting)] as const)
+        : [[part, JSON.stringify(value)] as const],
+    ),
+  );
+
+/** @throws HrsamError ERR_WEIGHTS unless both have the same settings, and so tensors of the same shapes */
+function checkSameModel(one: ModelCheckpoint, other: ModelCheckpoint): void {
+  const [settings, others] = [settingsOf(one.config), settingsOf(other.config)];
+  const differing = [...new Set([...settings.keys(), ...others.keys()])].filter(
+    (key) => settings.get(key) !== others.get(key),
+  );
+  if (differing.length === 0) return;
+  const values = (of: Map<string, string>) => differing.map((key) => `${key} ${of.get(key) ?? 'not set'}`);
+  throw new HrsamError('ERR_WEIGHTS', 'no mean of models with different settings', {
+    where: other.name,
+    expected: values(settings),
+    actual: values(others),
   });
 }
 
@@ -85,9 +100,10 @@ export const convert = async (
     if (typeof path !== 'string')
       throw new HrsamError('ERR_ARGUMENT', name, { expected: 'a path', actual: path });
   const checkpoint = await openWeights(input, { config });
-  let other: Checkpoint | undefined;
+  let other: ModelCheckpoint | undefined;
   try {
     other = average === undefined ? undefined : await openWeights(average, { config });
+    if (other) checkSameModel(checkpoint, other);
     const { tensors, unexpected, metadata } = checkpoint;
     const stored: ModelConfig = {
       ...checkpoint.config,
@@ -96,7 +112,7 @@ export const convert = async (
     const entries = expectedTensors(stored).flatMap(({ name }) => tensors.get(toInternalName(name)) ?? []);
     const toWrite = entries.map((entry) => {
       const type = targetType(entry, dtype);
-      const partner = other && partnerOf(entry, other, average!);
+      const partner = other?.tensors.get(toInternalName(entry.officialName));
       const data = () => (partner ? readMean(entry, partner, type) : readAs(entry, type));
       return { name: entry.officialName, dtype: type, shape: entry.shape, data };
     });

@@ -3,6 +3,9 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 
 type Rgb = readonly [number, number, number];
+export const RED: Rgb = [255, 0, 0];
+export const GREEN: Rgb = [0, 255, 0];
+export const BLUE: Rgb = [0, 0, 255];
 
 /** A set with an index.json: of each size a disk of one colour on another. */
 export async function discSet(

@@ -187,6 +187,7 @@ describe('randomWeights', () => {
 });
 
 describe('convert', () => {
+  const sam = presetConfig('sam-tiny');
   const run = async (options: ConvertOptions, input = 'tiny.pth') => {
     const result = await convert(at(input), at('out.safetensors'), { config: authors, ...options });
     return { result, opened: await openWeights(at('out.safetensors')) };
@@ -242,7 +243,6 @@ describe('convert', () => {
   });
 
   it('keeps official names and notes, drops what the model does not know', async () => {
-    const sam = presetConfig('sam-tiny');
     const extra = { name: 'optimizer.step', dtype: 'I64', shape: [1], data: BigInt64Array.of(3n) } as const;
     await writeSafetensors(at('sam.safetensors'), [...tensorsOf(sam), extra], {
       metadata: [['license', 'Apache-2.0']],
@@ -260,7 +260,6 @@ describe('convert', () => {
   });
 
   it('writes the mean of two weights, which the types round once', async () => {
-    const sam = presetConfig('sam-tiny');
     const shifted = tensorsOf(sam).map((tensor) => ({
       ...tensor,
       data: (tensor.data as Float32Array).map((value, i) => value + (i % 3)),
@@ -283,13 +282,21 @@ describe('convert', () => {
     expect(rounded!.equals(once!)).toBe(true);
   });
 
-  it('refuses the mean of two models that differ', async () => {
+  it.each([
+    ['of another family', config, 'family "hrsam"'],
+    [
+      'that differs in what no tensor tells',
+      { ...sam, decoder: { ...sam.decoder, refinements: 2 } },
+      'got [decoder.refinements 2]',
+    ],
+  ] as const)('refuses the mean with a model %s', async (_, other, message) => {
     const average = at('other.safetensors');
-    await writeSafetensors(at('one.safetensors'), tensorsOf(presetConfig('sam-tiny')));
-    await writeSafetensors(average, tensorsOf(config), { metadata: [configToMetadata(config)] });
+    await writeSafetensors(at('one.safetensors'), tensorsOf(sam));
+    await writeSafetensors(average, tensorsOf(other), { metadata: [configToMetadata(other)] });
     const error = await rejection(convert(at('one.safetensors'), at('no.safetensors'), { average }));
     expect(error.code).toBe('ERR_WEIGHTS');
-    expect(error.message).toMatch(/other\.safetensors: no mean of \S+; expected shape \(/);
+    expect(error.message).toContain('other.safetensors: no mean of models with different settings');
+    expect(error.message).toContain(message);
     expect((await rejection(openCheckpoint(at('no.safetensors')))).code).toBe('ERR_FILE');
   });
 
