@@ -1,8 +1,9 @@
 import { dirname } from 'node:path';
 import { HrsamError } from '../errors.js';
 import { LABEL } from '../model/prompt_encoder.js';
+import { decodeTokens } from '../predictor/decode.js';
 import type { Network } from '../predictor/network.js';
-import { arrange } from '../predictor/prompts.js';
+import { arrange, boxTokens, type PromptToken, promptTokens } from '../predictor/prompt_tokens.js';
 import { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { ModelConfig } from '../weights/config.js';
@@ -61,44 +62,23 @@ export async function decodeBatch(
       actual: logits.shape[0],
     });
   }
-  const { multimaskOutputs } = network.config.decoder;
-  const arrays = arrange(tokenLists(prompt, count), 2 + multimaskOutputs);
+  const arrays = arrange(tokenLists(prompt, count), network.config.decoder);
   using owned = new Owned();
-  const tensor = (shape: number[], dtype: 'f32' | 'i32', data: Float32Array | Int32Array) =>
-    owned.add(network.device.tensor(shape, dtype, data));
-  const { masks, ious } = await network.decode(
-    {
-      embedding,
-      points: tensor([count, arrays.tokens, 2], 'f32', arrays.points),
-      labels: tensor([count, arrays.tokens], 'f32', arrays.labels),
-      lengths: tensor([count], 'i32', arrays.lengths),
-      mask: logits && tensor(logits.shape, 'f32', logits.data),
-    },
-    { signal: interruption() },
-  );
-  owned.add(masks);
-  owned.add(ious);
+  const mask = logits && owned.add(network.device.tensor(logits.shape, 'f32', logits.data));
+  const decoded = await decodeTokens(network, { embedding, mask }, arrays, owned, { signal: interruption() });
   return {
-    shape: masks.shape,
-    masks: (await masks.data()) as Float32Array,
-    ious: (await ious.data()) as Float32Array,
+    shape: decoded.logits.shape,
+    masks: (await decoded.logits.data()) as Float32Array,
+    ious: decoded.ious,
   };
 }
 
-type Token = { x: number; y: number; label: number };
-
-/** Each prompt's points, then, as the official prompt encoder has it, a padding point or the corners of its box. */
-function tokenLists({ points, labels, boxes }: TensorPrompt, count: number): Token[][] {
-  return Array.from({ length: count }, (_, p) => {
-    const tokens = (points?.[p] ?? []).map(([x, y], i) => ({ x, y, label: pointLabel(labels![p]![i]!) }));
+const tokenLists = ({ points, labels, boxes }: TensorPrompt, count: number): PromptToken[][] =>
+  Array.from({ length: count }, (_, p) => {
+    const clicks = points?.[p]?.map(([x, y], i) => ({ x, y, label: pointLabel(labels![p]![i]!) }));
     const box = boxes?.[p];
-    if (box) {
-      const [x0, y0, x1, y1] = box;
-      return [...tokens, { x: x0, y: y0, label: LABEL.boxStart }, { x: x1, y: y1, label: LABEL.boxEnd }];
-    }
-    return points ? [...tokens, { x: 0, y: 0, label: LABEL.padding }] : tokens;
+    return promptTokens(clicks, box && boxTokens(...box));
   });
-}
 
 async function maskLogits(
   { mask_logits: source }: TensorPrompt,

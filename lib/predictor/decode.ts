@@ -3,6 +3,7 @@ import type { Size } from '../image/resize.js';
 import type { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { Network } from './network.js';
+import type { PromptArrays } from './prompt_tokens.js';
 import { layOutPrompts, type MaskLogits, type Prompt } from './prompts.js';
 
 /** An encoded picture, as the decoder needs it. */
@@ -20,7 +21,7 @@ export interface DecodedPrompts {
   /** M each, prompt after prompt. */
   ious: Float32Array;
   masksPerPrompt: number;
-  /** Points and corners of boxes of each prompt, padding included. */
+  /** Tokens of each prompt. */
   sparseEntries: readonly number[];
 }
 
@@ -47,31 +48,46 @@ export async function decodePrompts(
   owned: Owned,
   options: { refinements?: number; signal?: AbortSignal } = {},
 ): Promise<DecodedPrompts> {
-  const { device, config } = network;
-  const ownTokens = 2 + config.decoder.multimaskOutputs;
-  const { count, tokens, points, labels, lengths } = layOutPrompts(prompts, original, resized, ownTokens);
-  const own = <T extends Tensor>(tensor: T): T => owned.add(tensor);
-  const inputs = {
-    embedding,
-    points: own(device.tensor([count, tokens, 2], 'f32', points)),
-    labels: own(device.tensor([count, tokens], 'f32', labels)),
-    lengths: own(device.tensor([count], 'i32', lengths)),
-    mask: prompts[0]!.mask && own(maskTensor(network, prompts)),
+  const arrays = layOutPrompts(prompts, original, resized, network.config.decoder);
+  const mask = prompts[0]!.mask && owned.add(maskTensor(network, prompts));
+  const decoded = await decodeTokens(network, { embedding, mask }, arrays, owned, options);
+  return {
+    ...decoded,
+    masksPerPrompt: decoded.ious.length / arrays.count,
+    sparseEntries: arrays.entries,
   };
-  const decoded = await network.decode(inputs, options);
-  const logits = own(decoded.masks);
-  const ious = (await own(decoded.ious).data()) as Float32Array;
+}
+
+/**
+ * One run of the decoder over prompts laid out.
+ * @param owned takes the tensors made, the result's too
+ * @throws HrsamError ERR_WEIGHTS, ERR_ABORTED
+ */
+export async function decodeTokens(
+  network: Network,
+  inputs: { embedding: Tensor; mask?: Tensor },
+  { count, tokens, points, labels, lengths }: PromptArrays,
+  owned: Owned,
+  options: { refinements?: number; signal?: AbortSignal },
+): Promise<{ logits: Tensor; ious: Float32Array }> {
+  const { device } = network;
+  const decoded = await network.decode(
+    {
+      ...inputs,
+      points: owned.add(device.tensor([count, tokens, 2], 'f32', points)),
+      labels: owned.add(device.tensor([count, tokens], 'f32', labels)),
+      lengths: owned.add(device.tensor([count], 'i32', lengths)),
+    },
+    options,
+  );
+  const logits = owned.add(decoded.masks);
+  const ious = (await owned.add(decoded.ious).data()) as Float32Array;
   if (!ious.every(Number.isFinite)) {
     throw new HrsamError('ERR_WEIGHTS', 'the model gives values that are not finite', {
       expected: 'finite weights, and an embedding of them',
     });
   }
-  return {
-    logits,
-    ious,
-    masksPerPrompt: ious.length / count,
-    sparseEntries: Array.from(lengths, (length) => length - ownTokens),
-  };
+  return { logits, ious };
 }
 
 function maskTensor(network: Network, prompts: readonly Prompt[]): Tensor {

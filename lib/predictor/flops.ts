@@ -3,7 +3,7 @@ import { costs, type LayerCost, totalFlops } from '../graph/cost.js';
 import { Graph } from '../graph/graph.js';
 import { encoder, maskLogits } from '../model/model.js';
 import type { ModelConfig } from '../weights/config.js';
-import { TOKEN_BUCKET } from './prompts.js';
+import { TOKEN_BUCKET } from './prompt_tokens.js';
 
 export interface FlopsByLayer {
   image: [number, number];

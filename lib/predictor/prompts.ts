@@ -2,9 +2,7 @@ import { HrsamError } from '../errors.js';
 import type { Size } from '../image/resize.js';
 import { scaleCoordinates } from '../image/resize.js';
 import { LABEL } from '../model/prompt_encoder.js';
-
-/** How many tokens programs are compiled for: multiples of this; what is left over is masked out exactly. */
-export const TOKEN_BUCKET = 8;
+import { arrange, boxTokens, type PromptArrays, promptTokens } from './prompt_tokens.js';
 
 /** One prompt: clicks, a box, an earlier mask, in any combination. Coordinates in pixels of the original picture. */
 export interface Prompt {
@@ -24,17 +22,6 @@ export interface MaskLogits {
   data: Float32Array;
   height: number;
   width: number;
-}
-
-/** Prompts laid out as the decoder takes them. */
-export interface PromptArrays {
-  count: number;
-  /** Points per prompt: the longest one's, up to the bucket. */
-  tokens: number;
-  points: Float32Array;
-  labels: Float32Array;
-  /** Tokens that count. */
-  lengths: Int32Array;
 }
 
 const fail = (where: string, summary: string, expected: unknown, actual: unknown): never => {
@@ -106,51 +93,23 @@ function checkLogits(mask: MaskLogits, where: string): void {
   if (!data.every(Number.isFinite)) fail(where, 'logits', 'finite values', 'NaN or infinity');
 }
 
-/** The two token-wise halves of a prompt: its points, and what is appended to them. SAM's PromptEncoder. */
-export function layOutPrompts(
+/** The tokens of prompts, in pixels of the model's input. */
+export const layOutPrompts = (
   prompts: readonly Prompt[],
   original: Size,
   resized: Size,
-  ownTokens: number,
-): PromptArrays {
-  const lists = prompts.map(({ points = [], labels, box }) => {
-    const tokens: { x: number; y: number; label: number }[] = [];
-    const push = (xy: readonly number[], label: number) => {
-      const [x, y] = scaleCoordinates(xy, original, resized);
-      tokens.push({ x: x!, y: y!, label });
-    };
-    for (const [i, point] of points.entries()) push(point, labels?.[i] ?? LABEL.foreground);
-    // Trained so: without a box, the points are followed by one that is none.
-    if (!box && points.length > 0) tokens.push({ x: 0, y: 0, label: LABEL.padding });
-    if (box) {
-      push(box.slice(0, 2), LABEL.boxStart);
-      push(box.slice(2), LABEL.boxEnd);
-    }
-    return tokens;
-  });
-  return arrange(lists, ownTokens);
-}
-
-/** Token lists of any lengths side by side, filled up to a bucket with padding that the decoder masks out. */
-export function arrange(
-  lists: readonly (readonly { x: number; y: number; label: number }[])[],
-  ownTokens: number,
-): PromptArrays {
-  const longest = lists.reduce((most, list) => Math.max(most, list.length), 1);
-  const tokens = Math.ceil(longest / TOKEN_BUCKET) * TOKEN_BUCKET;
-  const points = new Float32Array(lists.length * tokens * 2);
-  const labels = new Float32Array(lists.length * tokens).fill(LABEL.padding);
-  lists.forEach((list, p) => {
-    list.forEach(({ x, y, label }, i) => {
-      points.set([x, y], (p * tokens + i) * 2);
-      labels[p * tokens + i] = label;
-    });
-  });
-  return {
-    count: lists.length,
-    tokens,
-    points,
-    labels,
-    lengths: Int32Array.from(lists, (list) => ownTokens + list.length),
-  };
-}
+  decoder: Parameters<typeof arrange>[1],
+): PromptArrays => {
+  const place = (xy: readonly number[]) => [...scaleCoordinates(xy, original, resized)] as [number, number];
+  return arrange(
+    prompts.map(({ points = [], labels, box }) => {
+      const clicks = points.map((point, i) => {
+        const [x, y] = place(point);
+        return { x, y, label: labels?.[i] ?? LABEL.foreground };
+      });
+      const corners = box && boxTokens(...place(box.slice(0, 2)), ...place(box.slice(2)));
+      return promptTokens(clicks.length > 0 ? clicks : undefined, corners);
+    }),
+    decoder,
+  );
+};

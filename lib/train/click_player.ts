@@ -2,7 +2,7 @@ import type { Draws } from '../draws.js';
 import { difference, emptyMask, overlap } from '../image/overlap.js';
 import type { Size } from '../image/resize.js';
 import { encodeRle, type Rle, rleBox } from '../image/rle.js';
-import { LABEL } from '../model/prompt_encoder.js';
+import { boxTokens, type PromptToken, promptTokens } from '../predictor/prompt_tokens.js';
 import type { Click } from '../predictor/session.js';
 import { SimulatedUser } from '../predictor/simulated_user.js';
 
@@ -11,12 +11,6 @@ export interface PlayerOptions {
   box: number;
   /** Half of the users click the deepest pixel, half any one deeper than the deepest's distance / innerK. */
   innerK: number;
-}
-
-export interface PromptToken {
-  x: number;
-  y: number;
-  label: number;
 }
 
 /** How far a corner of a drawn box strays, as a share of the side. */
@@ -28,22 +22,21 @@ export class ClickPlayer {
   readonly #padding: Rle;
   readonly #user: SimulatedUser;
   readonly #clicks: Click[] = [];
-  readonly #box: readonly PromptToken[];
+  readonly #box?: readonly PromptToken[];
 
   /** @param mask as a sample's: 1 on the object, 255 in the padding */
   constructor(mask: Uint8Array, { width, height }: Size, draws: Draws, { box, innerK }: PlayerOptions) {
     const where = (value: number) => encodeRle(mask, height, width, value);
     this.object = where(1);
     this.#padding = where(255);
-    this.#box = draws.chance(box) ? strayingBox(this.object, draws) : [];
+    this.#box = draws.chance(box) ? strayingBox(this.object, draws) : undefined;
     const deepest = draws.chance(0.5);
     this.#user = new SimulatedUser(this.object, { innerK: deepest ? 1 : innerK, seed: draws.bits() });
   }
 
   /** The prompt as it stands: clicks, then the box or what stands for none. */
   get tokens(): PromptToken[] {
-    const none = { x: 0, y: 0, label: LABEL.padding };
-    return [...this.#clicks, ...(this.#box.length > 0 ? this.#box : [none])];
+    return promptTokens(this.#clicks, this.#box);
   }
 
   /** Clicks that have been made. */
@@ -53,7 +46,7 @@ export class ClickPlayer {
 
   /** The first prompt: a click, unless there is a box. */
   async begin(): Promise<void> {
-    if (this.#box.length === 0) await this.#click(emptyMask(...this.object.size));
+    if (!this.#box) await this.#click(emptyMask(...this.object.size));
   }
 
   /** IoU of an answer. */
@@ -79,8 +72,10 @@ function strayingBox(object: Rle, draws: Draws): PromptToken[] {
   const stray = (at: number, side: number, limit: number) =>
     Math.min(limit, Math.max(0, at + draws.uniform(-BOX_JITTER, BOX_JITTER) * side));
   const [w, h] = [x1 + 1 - x0, y1 + 1 - y0];
-  return [
-    { x: stray(x0, w, width), y: stray(y0, h, height), label: LABEL.boxStart },
-    { x: stray(x1 + 1, w, width), y: stray(y1 + 1, h, height), label: LABEL.boxEnd },
-  ];
+  return boxTokens(
+    stray(x0, w, width),
+    stray(y0, h, height),
+    stray(x1 + 1, w, width),
+    stray(y1 + 1, h, height),
+  );
 }

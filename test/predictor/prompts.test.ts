@@ -1,11 +1,14 @@
 // Prompts come from users and requests: whatever is wrong with one ends in an error that says what and where.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EncodedImage } from '../../lib/predictor/image.js';
-import { arrange, layOutPrompts } from '../../lib/predictor/prompts.js';
+import { arrange } from '../../lib/predictor/prompt_tokens.js';
+import { layOutPrompts } from '../../lib/predictor/prompts.js';
 import { errorOf } from '../support/layout.js';
 import { picture, randomModel } from './support/models.js';
 
 const SIZE = { height: 40, width: 60 };
+/** Five tokens of its own. */
+const DECODER = { multimaskOutputs: 3 };
 
 describe('prompts as the decoder takes them', () => {
   const resized = { height: 80, width: 120 };
@@ -17,7 +20,7 @@ describe('prompts as the decoder takes them', () => {
       { box: [0, 5, 60, 40] as const },
       {},
     ];
-    const { count, tokens, points, labels, lengths } = layOutPrompts(prompts, SIZE, resized, 5);
+    const { count, tokens, points, labels, lengths } = layOutPrompts(prompts, SIZE, resized, DECODER);
     expect([count, tokens]).toEqual([4, 8]);
     expect([...lengths]).toEqual([7, 8, 7, 5]);
     const row = (p: number, n: number) => ({
@@ -31,7 +34,7 @@ describe('prompts as the decoder takes them', () => {
   });
 
   it('scales each axis on its own', () => {
-    const { points } = layOutPrompts([{ points: [[10, 20]] }], SIZE, { height: 20, width: 90 }, 5);
+    const { points } = layOutPrompts([{ points: [[10, 20]] }], SIZE, { height: 20, width: 90 }, DECODER);
     expect([...points.subarray(0, 2)]).toEqual([15, 10]);
   });
 
@@ -42,7 +45,7 @@ describe('prompts as the decoder takes them', () => {
     [17, 24],
   ])('lays %i tokens out in %i', (length, tokens) => {
     const list = Array.from({ length }, (_, i) => ({ x: i, y: i, label: 1 }));
-    expect(arrange([list], 5)).toMatchObject({ tokens, lengths: Int32Array.of(5 + length) });
+    expect(arrange([list], DECODER)).toMatchObject({ tokens, lengths: Int32Array.of(5 + length) });
   });
 });
 
