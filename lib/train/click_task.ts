@@ -5,13 +5,13 @@ import { slice } from '../graph/ops/slice.js';
 import type { Rle } from '../image/rle.js';
 import type { ComputeType } from '../model/layers.js';
 import { maskLogits } from '../model/model.js';
-import { arrange, type PromptArrays, TOKEN_BUCKET } from '../predictor/prompts.js';
+import { arrange, type PromptArrays, type PromptToken, TOKEN_BUCKET } from '../predictor/prompt_tokens.js';
 import { Owned } from '../runtime/owned.js';
 import type { Program, Tensors } from '../runtime/program.js';
 import { ProgramCache } from '../runtime/programs.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { ModelConfig } from '../weights/config.js';
-import { ClickPlayer, type PlayerOptions, type PromptToken } from './click_player.js';
+import { ClickPlayer, type PlayerOptions } from './click_player.js';
 import { type DropPathOptions, droppedBranches } from './dropped_branches.js';
 import { forwardProgram, gradientHalf } from './gradient_program.js';
 import { joined } from './joined.js';
@@ -29,7 +29,7 @@ export interface ClickTaskOptions extends PlayerOptions, DropPathOptions {
   objects: number;
   /** Most clicks for an object. */
   clicks: number;
-  /** Prompts for each object that are learned from: the first one and others of those that followed. */
+  /** Prompts for each object that are learned from: the last one, or the first one and others of those that followed. */
   steps: number;
   /** Probability that another click follows, once there are `steps` of them. */
   goOn: number;
@@ -113,7 +113,7 @@ export class ClickTask implements Task<Prepared> {
     const encoded = await this.#encode({ image, ...dropped }, owned);
     const made = await this.#play(encoded.embedding!, players, count, draws);
     const later = Array.from({ length: count - 1 }, (_, i) => i + 1);
-    const taken = [0, ...someOf(draws, later, steps - 1)];
+    const taken = steps === 1 ? [count - 1] : [0, ...someOf(draws, later, steps - 1)];
     const chosen = taken.map((i) => made[i]!);
     const prompts = this.#arrange(chosen.flatMap(({ tokens }) => tokens));
     const f32 = (shape: number[], data: Float32Array) => owned.add(device.tensor(shape, 'f32', data));
@@ -126,16 +126,18 @@ export class ClickTask implements Task<Prepared> {
       iou_targets: f32([steps * users, 1], Float32Array.from(chosen.flatMap(({ ious }) => ious))),
     };
     const others = this.config.decoder.multimaskOutputs;
-    if (others > 0) {
+    const masked = taken.filter((i) => i > 0);
+    const refined = masked.length === taken.length;
+    if (others > 0 && !refined) {
       const ious = chosen[0]!.others;
       inputs.chosen = f32([users, 1, others], Float32Array.from(ious.flatMap(marked)));
       inputs.multimask_iou_targets = f32([users, others], Float32Array.from(ious.flat()));
     }
-    if (steps > 1) {
-      const mask = joined(taken.slice(1).map((i) => made[i - 1]!.logits));
-      inputs.mask = f32([(steps - 1) * users, size / 4, size / 4], mask);
+    if (masked.length > 0) {
+      const mask = joined(masked.map((i) => made[i - 1]!.logits));
+      inputs.mask = f32([masked.length * users, size / 4, size / 4], mask);
     }
-    const program = await this.#gradient(prompts.tokens);
+    const program = await this.#gradient(prompts.tokens, refined);
     const mean = (list: number[]) => list.reduce((sum, value) => sum + value, 0) / list.length;
     const figures = { iou1: mean(made[0]!.ious), [`iou${steps}`]: mean(made[steps - 1]!.ious) };
     const kept = owned.move();
@@ -184,7 +186,7 @@ export class ClickTask implements Task<Prepared> {
   }
 
   #arrange(lists: PromptToken[][]): PromptArrays {
-    return arrange(lists, 2 + this.config.decoder.multimaskOutputs);
+    return arrange(lists, this.config.decoder);
   }
 
   #promptTensors({ count, tokens, points, labels, lengths }: PromptArrays, owned: Owned) {
@@ -199,7 +201,7 @@ export class ClickTask implements Task<Prepared> {
   /** The embedding, and what its backward pass needs. */
   async #encode(inputs: Tensors, owned: Owned): Promise<Tensors> {
     const { state, device } = this.replica;
-    // The halves' border does not depend on the number of tokens.
+    // The halves' border does not depend on the prompts.
     const program = await this.#programs.get('encoder', () => this.#half('first', TOKEN_BUCKET));
     const kept =
       this.#spare.pop() ??
@@ -250,13 +252,13 @@ export class ClickTask implements Task<Prepared> {
     );
   }
 
-  #gradient(tokens: number): Promise<Program> {
-    return this.#programs.get(`gradient ${tokens}`, () => this.#half('second', tokens));
+  #gradient(tokens: number, refined: boolean): Promise<Program> {
+    return this.#programs.get(`gradient ${tokens} ${refined}`, () => this.#half('second', tokens, refined));
   }
 
-  #half(half: 'first' | 'second', tokens: number): Promise<Program> {
+  #half(half: 'first' | 'second', tokens: number, refined = false): Promise<Program> {
     const { batch, objects, size, steps, focal, compute, recompute, dropPath } = this.options;
-    const shape = { batch, height: size, width: size, tokens, objects, steps, focal };
+    const shape = { batch, height: size, width: size, tokens, objects, steps, refined, focal };
     const { device, layout } = this.replica;
     const options = { recompute, dropPath: dropPath > 0 };
     return gradientHalf(half, device, layout, clickLoss(this.config, shape, compute), this.fixed, options);

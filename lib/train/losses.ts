@@ -41,6 +41,8 @@ export interface ClickShape extends BatchShape {
   objects: number;
   /** Prompts of each object, from 1: the first one without, the others with the logits of an earlier step. */
   steps: number;
+  /** One step's prompt has logits of an earlier one as well. */
+  refined?: boolean;
 }
 
 /** Prompts with a mask and prompts without are different programs' halves; both see the samples' embeddings in order. */
@@ -57,13 +59,14 @@ export const repeated = (graph: Graph, x: Value, times: number): Value =>
  * Click steps, U = M·B users of B samples by K steps, step by step: prompt k·U + m·B + b is about object m of sample b.
  * Inputs besides `image`: `points` (K·U, n, 2), `point_labels` (K·U, n), `lengths` i32 (K·U), `labels` (U, 1, H, W) with
  * 0, 1 or 255 for pixels that do not count, and per prompt `iou_targets` (K·U, 1), what the answers' IoUs are; with K > 1
- * `mask` ((K − 1)·U, H/4, W/4), the logits before. Loss (K·U): the normalised focal and the dice loss of mask 0, enlarged
- * to the input's size, and the squared error of its predicted IoU. Where the model has more masks, the first step's get
- * theirs too: of the mask that `chosen` (U, 1, masks − 1) marks with a 1 focal and dice loss, and of all of them the IoU's
- * error against `multimask_iou_targets` (U, masks − 1). SAM (arXiv 2304.02643) trains them so.
+ * `mask` ((K − 1)·U, H/4, W/4), the logits before, with one `refined` step (U, H/4, W/4). Loss (K·U): the normalised focal
+ * and the dice loss of mask 0, enlarged to the input's size, and the squared error of its predicted IoU. Where the model
+ * has more masks, those of a first step without a mask get theirs too: of the mask that `chosen` (U, 1, masks − 1) marks
+ * with a 1 focal and dice loss, and of all of them the IoU's error against `multimask_iou_targets` (U, masks − 1). SAM
+ * (arXiv 2304.02643) trains them so.
  */
 export function clickLoss(config: ModelConfig, shape: ClickShape, compute: ComputeType): Loss {
-  const { batch, height, width, tokens, objects, steps, focal } = shape;
+  const { batch, height, width, tokens, objects, steps, focal, refined = false } = shape;
   const users = objects * batch;
   const multimask = config.decoder.multimaskOutputs;
   return (graph) => {
@@ -81,7 +84,10 @@ export function clickLoss(config: ModelConfig, shape: ClickShape, compute: Compu
           points: graph.rows(points, from * users, to * users),
           labels: graph.rows(pointLabels, from * users, to * users),
           lengths: graph.rows(lengths, from * users, to * users),
-          mask: from > 0 ? graph.input('mask', [(to - from) * users, height / 4, width / 4]) : undefined,
+          mask:
+            from > 0 || refined
+              ? graph.input('mask', [(to - from) * users, height / 4, width / 4])
+              : undefined,
         },
         config,
         compute,
@@ -99,7 +105,7 @@ export function clickLoss(config: ModelConfig, shape: ClickShape, compute: Compu
       );
     const first = decode(0, 1);
     let loss = single(first, 0, 1);
-    if (multimask > 0) loss = add(graph, loss, multimaskLoss(graph, first, multimask, mask));
+    if (multimask > 0 && !refined) loss = add(graph, loss, multimaskLoss(graph, first, multimask, mask));
     if (steps > 1) loss = concat(graph, [loss, single(decode(1, steps), 1, steps)], 0);
     return { loss, embedding };
   };

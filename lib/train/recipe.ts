@@ -9,12 +9,13 @@ import { augmentation } from './samples/augment.js';
 const share = z.number().min(0).max(1);
 const positive = z.number().positive();
 const count = z.number().int().min(1);
-const range = z.tuple([z.number(), z.number()]);
+const range = (bound: z.ZodNumber) =>
+  z.tuple([bound, bound]).refine(([least, most]) => least <= most, { error: 'the smaller one first' });
 
 const augmentSchema = z.strictObject({
   crop: share.default(augmentation.crop),
   cropKeep: share.default(augmentation.cropKeep),
-  cropArea: range.default([...augmentation.cropArea]),
+  cropArea: range(share).default([...augmentation.cropArea]),
   flip: share.default(augmentation.flip),
   turn: share.default(augmentation.turn),
   stretch: share.default(augmentation.stretch),
@@ -53,7 +54,7 @@ const common = {
   warmup: z.number().int().min(0).default(1500),
   weightDecay: z.number().min(0).default(0.05),
   /** Learning-rate factor per block from the last one down. */
-  layerDecay: share.default(1),
+  layerDecay: share.default(0.9),
   /** Largest L2 norm of a gradient; 0: any. */
   clip: z.number().min(0).default(0),
   /** Share of the old value in the moving average of the parameters, which is what is written as the model. */
@@ -69,7 +70,9 @@ const data = {
   /** How often sets are drawn from, by the name of their folder; default: by the root of their number of objects. */
   sets: z.record(z.string(), z.number().min(0)).optional(),
   /** Synthetic scenes: how often relative to all sets together, and their longest sides in pixels. */
-  scenes: z.strictObject({ share, sides: range.default([256, 512]) }).prefault({ share: 0.2 }),
+  scenes: z
+    .strictObject({ share, sides: range(z.number().int().min(16).max(8192)).default([256, 512]) })
+    .prefault({ share: 0.2 }),
   augment: augmentSchema.prefault({}),
 };
 
@@ -81,9 +84,9 @@ const finetuneSchema = z.strictObject({
     .strictObject({
       /** Objects of a sample that are prompted for. */
       objects: count.max(64).default(1),
-      /** Most clicks for an object. */
-      most: count.max(64).default(20),
-      /** Prompts for an object that are learned from. */
+      /** Most prompts for an object: HRSAM answers up to 20 before the one that is learned from. */
+      most: count.max(64).default(21),
+      /** Prompts for an object that are learned from: the last one, as HRSAM is trained, or the first and some others. */
       steps: count.max(16).default(1),
       /** Probability that one more click follows. */
       goOn: share.default(0.6),

@@ -22,7 +22,8 @@ describe('readRecipe', () => {
       warmup: 1500,
       weightDecay: 0.05,
       clip: 0,
-      clicks: { most: 20, steps: 1, goOn: 0.6, refine: 0 },
+      layerDecay: 0.9,
+      clicks: { most: 21, steps: 1, goOn: 0.6, refine: 0 },
     });
   });
 
@@ -43,6 +44,8 @@ describe('readRecipe', () => {
     ],
     ['an odd size', { size: 100 }, 'size:'],
     ['a share above 1', { augment: { flip: 2 } }, 'augment.flip:'],
+    ['scenes of no size', { scenes: { share: 1, sides: [-5, -1] } }, 'scenes.sides.0:'],
+    ['scenes upside down', { scenes: { share: 1, sides: [96, 64] } }, 'scenes.sides: the smaller one first'],
     ['no steps', { steps: 0 }, 'steps:'],
     ['words for numbers', { batch: 'two' }, 'batch:'],
     ['a precision there is not', { dtype: 'f16' }, 'dtype:'],
