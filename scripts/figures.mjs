@@ -1,5 +1,5 @@
-// Writes the README's tables and their picture from bench/results/*.json, which scripts/measure.sh makes; a device without
-// results has none.
+// Writes the tables of docs/figures.md, the README's among them and their picture from bench/results/*.json, which
+// scripts/measure.sh makes; a device without results has none.
 //
 //   npm run figures
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -9,8 +9,9 @@ import { chart } from './figures/chart.mjs';
 import { tables, withTables } from './figures/tables.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-export const README = join(root, 'README.md');
-export const CHART = join(root, 'docs/figures.svg');
+const README = join(root, 'README.md');
+const FIGURES = join(root, 'docs/figures.md');
+const CHART = join(root, 'docs/figures.svg');
 const RESULTS = join(root, 'bench/results');
 
 function results() {
@@ -20,14 +21,17 @@ function results() {
   );
 }
 
-/** The README as it is to be. */
-export const generatedReadme = () => withTables(readFileSync(README, 'utf8'), tables(results()));
-
-/** Its picture; undefined where nothing was compared. */
-export const generatedChart = () => chart(results());
-
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  writeFileSync(README, generatedReadme());
-  const picture = generatedChart();
-  if (picture) writeFileSync(CHART, picture);
+/** What is made of the results, by path; a chart only where something was compared. */
+export function generated() {
+  const documents = results();
+  const text = (path, sizes) => withTables(readFileSync(path, 'utf8'), tables(documents, sizes), path);
+  const picture = chart(documents);
+  return {
+    [README]: text(README, ['1024 x 1024']),
+    [FIGURES]: text(FIGURES),
+    ...(picture && { [CHART]: picture }),
+  };
 }
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href)
+  for (const [path, content] of Object.entries(generated())) writeFileSync(path, content);

@@ -1,4 +1,4 @@
-// Documents of `hrsam bench --json` and of bench/rivals as the README's tables.
+// Documents of `hrsam bench --json` and of bench/rivals as tables.
 
 /** Rows that explain others rather than stand for themselves. */
 const LEFT_OUT = /two products|R = 1$|literal|training step/;
@@ -7,7 +7,7 @@ export const isEncoder = ({ what }) => what.endsWith(ENCODER);
 /** What is measured of a model besides its encoder: a cell of the encoder's row. */
 const BESIDE = [' click to mask', ' event loop, p99'];
 const COMMON = ['size', 'batch', 'type'];
-const RIVAL = ['PyTorch, fastest', ''];
+const RIVAL = ['PyTorch, fastest', 'times as fast'];
 const MEASURED = ['median', 'p99', 'rate', 'of the ceiling'];
 const MODELS = ['encoder', ...COMMON, ...MEASURED, 'click', 'event loop, p99', ...RIVAL];
 const OPS = ['', ...COMMON, ...MEASURED, ...RIVAL];
@@ -47,14 +47,17 @@ function cells(row, rivals, name, beside) {
   ];
 }
 
-function table(header, rows) {
-  if (rows.length === 0) return undefined;
+/** Columns in which nothing stands are left out. */
+function table(titles, lines) {
+  if (lines.length === 0) return undefined;
+  const filled = titles.map((_, i) => lines.some((line) => line[i] !== ''));
+  const [header, ...rows] = [titles, ...lines].map((line) => line.filter((_, i) => filled[i]));
   const rule = header.map((name, i) => (i === 0 || TEXTS.has(name) ? '---' : '--:'));
   return [header, rule, ...rows].map((line) => `| ${line.join(' | ')} |`).join('\n');
 }
 
-function modelTable(rows, rivals) {
-  const encoders = rows.filter(isEncoder);
+function modelTable(rows, rivals, sizes) {
+  const encoders = rows.filter((row) => isEncoder(row) && (!sizes || sizes.includes(row.size)));
   const lines = encoders.map((row) => {
     const model = row.what.slice(0, -ENCODER.length);
     const beside = BESIDE.map((end) => rows.find((each) => same(each, { ...row, what: model + end })));
@@ -82,7 +85,7 @@ export const shown = ({ what, device, dtype }) =>
 
 const onCpu = ({ rows }) => rows[0]?.device === 'cpu';
 
-function section(ours, rivals) {
+function section(ours, rivals, sizes) {
   const { device, commit, date, node, threads, by } = ours;
   const facts = [
     `**${device.name}**: ${device.detail}`,
@@ -95,9 +98,8 @@ function section(ours, rivals) {
   ];
   const rows = ours.rows.filter(shown);
   const others = rivals?.rows ?? [];
-  return [`${facts.filter(Boolean).join('; ')}.`, modelTable(rows, others), opTable(rows, others)]
-    .filter(Boolean)
-    .join('\n\n');
+  const made = [modelTable(rows, others, sizes), sizes ? undefined : opTable(rows, others)];
+  return [`${facts.filter(Boolean).join('; ')}.`, ...made].filter(Boolean).join('\n\n');
 }
 
 /** Whether two documents are of the same run on the same device, a processor's with as many threads. */
@@ -122,19 +124,22 @@ export function runs(documents) {
     });
 }
 
-/** The tables of all results; empty where there is none. */
-export const tables = (documents) =>
+/**
+ * The tables of all results; empty where there is none.
+ * @param sizes of pictures, as rows have them: these alone, and no table of ops
+ */
+export const tables = (documents, sizes) =>
   runs(documents)
-    .map(({ ours, rivals }) => section(ours, rivals))
+    .map(({ ours, rivals }) => section(ours, rivals, sizes))
     .join('\n\n');
 
 const BEGIN = '<!-- figures: npm run figures -->';
 const END = '<!-- end of figures -->';
 
 /** The text with what stands between its markers replaced. @throws where it has no markers */
-export function withTables(text, made) {
+export function withTables(text, made, name = 'README.md') {
   const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`README.md: expected ${BEGIN} and, after it, ${END}`);
+  if (begin < 0 || end < begin) throw new Error(`${name}: expected ${BEGIN} and, after it, ${END}`);
   const between = made === '' ? '\n' : `\n\n${made}\n\n`;
   return `${text.slice(0, begin + BEGIN.length)}${between}${text.slice(end)}`;
 }

@@ -15,7 +15,7 @@ import { describe, expect, test } from 'vitest';
 import { root } from '../support/child.js';
 
 const script = (path: string) => import(new URL(`../../scripts/${path}`, import.meta.url).href);
-const { CHART, README, generatedChart, generatedReadme } = await script('figures.mjs');
+const { generated } = await script('figures.mjs');
 const { chart } = await script('figures/chart.mjs');
 const { tables, withTables } = await script('figures/tables.mjs');
 
@@ -63,12 +63,10 @@ const rivals = {
   ],
 };
 
-test('the README has the tables of the results that are there: npm run figures', () => {
-  expect(readFileSync(README, 'utf8')).toBe(generatedReadme());
-});
-
-test('and the picture of them', () => {
-  expect(readFileSync(CHART, 'utf8')).toBe(generatedChart());
+test('README, docs/figures.md and the picture are of the results that are there: npm run figures', () => {
+  const made = Object.entries(generated());
+  expect(made.length).toBeGreaterThan(1);
+  for (const [path, content] of made) expect(readFileSync(path, 'utf8')).toBe(content);
 });
 
 describe('chart', () => {
@@ -106,15 +104,25 @@ describe('tables', () => {
     expect(lines).toEqual([
       '**GPU A**: driver 1; hrsam 1.2.3, commit 0123456789ab+; Node 20.1.0; PyTorch 9; 2026-01-02.',
       '',
-      '| encoder | size | batch | type | median | p99 | rate | of the ceiling | click | event loop, p99 | PyTorch, fastest |  |',
+      '| encoder | size | batch | type | median | p99 | rate | of the ceiling | click | event loop, p99 | PyTorch, fastest | times as fast |',
       '| --- | --- | --: | --- | --: | --: | --: | --: | --: | --: | --- | --: |',
       '| m | 1024 x 1024 | 16 | bf16 | 32.0 ms | 33.3 ms | 500 images/s | 51 % |  |  | 64.0 ms (fast) | 2.00 × |',
       '| m | 1024 x 1024 | 1 | bf16 | 4.00 ms |  | 250 images/s |  | 0.80 ms | 1.25 ms | 1.00 ms (another batch) | 0.25 × |',
       '',
-      '|  | size | batch | type | median | p99 | rate | of the ceiling | PyTorch, fastest |  |',
-      '| --- | --- | --: | --- | --: | --: | --: | --: | --- | --: |',
-      '| linear | 1024 x 1024 | 16 | bf16 | 0.25 ms |  | 640 TFLOP/s | 80 % |  |  |',
-      '| LayerNorm | 1024 x 1024 | 16 | bf16 | 0.50 ms |  | 4210 GB/s | 91 % |  |  |',
+      '|  | size | batch | type | median | rate | of the ceiling |',
+      '| --- | --- | --: | --- | --: | --: | --: |',
+      '| linear | 1024 x 1024 | 16 | bf16 | 0.25 ms | 640 TFLOP/s | 80 % |',
+      '| LayerNorm | 1024 x 1024 | 16 | bf16 | 0.50 ms | 4210 GB/s | 91 % |',
+    ]);
+  });
+
+  test('of some sizes are of encoders alone', () => {
+    const more = { ...ours, rows: [...ours.rows, row('m encoder', 8, { size: '512 x 512' })] };
+    const made = tables({ 'a.json': more }, ['512 x 512']);
+    expect(made.split('\n').slice(2)).toEqual([
+      '| encoder | size | batch | type | median | rate |',
+      '| --- | --- | --: | --- | --: | --: |',
+      '| m | 512 x 512 | 16 | bf16 | 8.00 ms | 2000 images/s |',
     ]);
   });
 

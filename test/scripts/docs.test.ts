@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 
 const files = ['.', 'weights', 'docs', 'bench', 'bench/results'].flatMap((folder) =>
@@ -38,5 +39,39 @@ describe("the included model's card", () => {
       const { sets } = JSON.parse(readFileSync(join('recipes/hrsam-s', recipe), 'utf8'));
       for (const set of Object.keys(sets)) expect(rows).toMatch(new RegExp(`^\\| ${names[set]}`, 'm'));
     }
+  });
+});
+
+describe('TypeScript in the README', () => {
+  const blocks = [...readFileSync('README.md', 'utf8').matchAll(/```ts\n([^`]*)```/g)].map(
+    ([, code]) => code!,
+  );
+  // Those without imports go on where the first one ends.
+  const [first, ...rest] = blocks as [string, ...string[]];
+  const onItsOwn = (code: string) => code.includes('import ');
+  const followed = [first, ...rest.filter((code) => !onItsOwn(code)).map((code) => `{\n${code}}\n`)].join('');
+  const sources = new Map(
+    [followed, ...rest.filter(onItsOwn)].map((code, i) => [resolve(`readme-${i}.ts`), code]),
+  );
+
+  it('compiles', { timeout: 120_000 }, () => {
+    expect(blocks.length).toBeGreaterThan(3);
+    const json = ts.readConfigFile('tsconfig.json', ts.sys.readFile).config;
+    const { options } = ts.parseJsonConfigFileContent(json, ts.sys, resolve('.'));
+    // As strict as users are.
+    const usual = { noUnusedLocals: false, noUncheckedIndexedAccess: false };
+    const settings = { ...options, ...usual, paths: { hrsam: [resolve('lib/index.ts')] } };
+    const host = ts.createCompilerHost(settings);
+    const { fileExists, getSourceFile } = host;
+    host.fileExists = (name) => sources.has(name) || fileExists(name);
+    host.getSourceFile = (name, language, ...more) =>
+      sources.has(name)
+        ? ts.createSourceFile(name, sources.get(name)!, language)
+        : getSourceFile(name, language, ...more);
+    const program = ts.createProgram([...sources.keys()], settings, host);
+    const found = [...sources.keys()].flatMap((name) =>
+      ts.getPreEmitDiagnostics(program, program.getSourceFile(name)),
+    );
+    expect(ts.formatDiagnostics(found, host)).toBe('');
   });
 });
