@@ -75,6 +75,7 @@ writeJson('manifest.json', {
   ...manifest,
   configs: Object.fromEntries(Object.entries(configs).filter(([name]) => /^(tiny|grad)-/.test(name))),
 });
+copy('sam/manifest.json');
 
 for (const file of ['clicks.json', 'masks.safetensors', 'resize.safetensors']) copy(`clicks/${file}`);
 

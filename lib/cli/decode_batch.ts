@@ -43,11 +43,9 @@ export async function decodeBatch(
 ): Promise<Decoded> {
   const where = `${promptsPath}: prompt '${prompt.name}'`;
   const logits = await maskLogits(prompt, earlier, where, dirname(promptsPath));
-  const count = prompt.points?.length ?? prompt.boxes?.length ?? logits?.shape[0];
   const batch = embedding.shape[0]!;
-  if (count === undefined) {
-    throw new HrsamError('ERR_PROMPT', 'empty', { where, expected: 'points, boxes or mask_logits' });
-  }
+  // Nothing at all is a prompt to SAM's decoder too: one for each embedding.
+  const count = prompt.points?.length ?? prompt.boxes?.length ?? logits?.shape[0] ?? batch;
   if (batch !== 1 && batch !== count) {
     throw new HrsamError('ERR_PROMPT', 'as many prompts as embeddings, unless there is one embedding', {
       where,

@@ -66,6 +66,28 @@ describe('embed', () => {
   });
 });
 
+test('decode answers a prompt with nothing in it, as SAM does', async () => {
+  writeFileSync(path('nothing.json'), JSON.stringify([{ name: 'p' }]));
+  const prompts = ['--prompts', path('nothing.json')];
+  const result = await hrsam([
+    'decode',
+    path('e.safetensors'),
+    ...TINY,
+    ...prompts,
+    '-o',
+    path('m.safetensors'),
+  ]);
+  expect([result.stderr, result.code]).toEqual(['', 0]);
+  await using file = await SafetensorsFile.open(path('m.safetensors'));
+  const shapes = [...file.tensors.values()].map(({ shape }) => shape);
+  expect(shapes).toEqual(
+    expect.arrayContaining([
+      [1, 4, 32, 32],
+      [1, 4],
+    ]),
+  );
+});
+
 describe('decode refuses', () => {
   const point = { name: 'p', points: [[[8, 8]]], labels: [[1]] };
   test.each<[string, unknown, string]>([
@@ -76,7 +98,6 @@ describe('decode refuses', () => {
       [{ name: 'p', points: [[[8, 8]]] }],
       "prompt 'p': labels; expected one per point",
     ],
-    ['nothing', [{ name: 'p' }], "prompt 'p': empty; expected points, boxes or mask_logits"],
     ['a name twice', [point, point], 'two prompts have this name'],
     [
       'batches that differ',

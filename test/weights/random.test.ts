@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { fillTensor, initialTensor } from '../../lib/weights/random.js';
+import { readJson } from '../support/reference.js';
 
 const sha = (values: Float32Array) =>
   createHash('sha256').update(new Uint8Array(values.buffer)).digest('hex').slice(0, 16);
@@ -45,19 +45,16 @@ describe('initialTensor', () => {
     expect([...initialTensor('backbone.rope.freqs', [4])]).toEqual([1, 0.1, 0.01, 0.001].map(Math.fround));
   });
 
-  const sam = new URL('../../../shared/reference/sam/manifest.json', import.meta.url);
-  const hrsam = new URL('../../../shared/reference/manifest.json', import.meta.url);
-
-  it.skipIf(!existsSync(sam))('fills as the reference generator does: hashes of the SAM manifest', () => {
-    const { tensors } = JSON.parse(readFileSync(sam, 'utf8')).configs['encoder/tiny-224-w7'];
+  it('fills as the reference generator does: hashes of the SAM manifest', () => {
+    const { tensors } = readJson('sam/manifest.json').configs['encoder/tiny-224-w7'];
     for (const { name, shape, offset, scale, sha256 } of tensors) {
       const out = new Float32Array(shape.reduce((a: number, b: number) => a * b, 1));
       expect(sha(fillTensor(name, { offset, scale }, out)), name).toBe(sha256);
     }
   });
 
-  it.skipIf(!existsSync(hrsam))('takes the ranges of the HRSAM manifest', () => {
-    const { configs } = JSON.parse(readFileSync(hrsam, 'utf8'));
+  it('takes the ranges of the HRSAM manifest', () => {
+    const { configs } = readJson('manifest.json');
     for (const config of ['tiny-hrsam-w16', 'tiny-hrsampp-rect']) {
       for (const { name, shape, rule, theta, dim, offset, scale, offset_table } of configs[config].tensors) {
         const out = new Float32Array(shape.reduce((a: number, b: number) => a * b, 1));
