@@ -16,7 +16,8 @@ export {
   encodeRle,
   type Rle,
 } from './image/rle.js';
-export type { EverythingOptions, FoundMask } from './predictor/everything.js';
+export type { FoundMask } from './predictor/everything.js';
+export { EVERYTHING, type EverythingOptions } from './predictor/everything_options.js';
 export { type EncodeOptions, HRSAM, type LoadOptions } from './predictor/hrsam.js';
 export { EncodedImage, type SegmentOptions, type SegmentRequest } from './predictor/image.js';
 export { Mask } from './predictor/mask.js';

@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import type { Pixels } from '../image/pixels.js';
+import { EVERYTHING } from '../predictor/everything_options.js';
 import type { EncodedImage } from '../predictor/image.js';
 import { interruption } from './interrupt.js';
 import { describeModel, loadModel, Stopwatch } from './model.js';
@@ -33,14 +34,20 @@ Examples:
   $ hrsam everything photo.jpg -w sam_vit_h.pth --points 64 -o masks --rle masks.json
   $ hrsam everything photo.jpg --min-score 0.7 --min-stability 0.9 --json`;
 
+const usual = (setting: keyof typeof EVERYTHING): string => `(default: ${EVERYTHING[setting].usual})`;
+
 export function everythingCommand(): Command {
   const command = new Command('everything')
     .description('find all objects of a picture, without prompts')
     .argument('<picture>', 'JPEG, PNG, WebP, TIFF, GIF or AVIF')
-    .option('--points <n>', 'clicks in each direction of the grid (default: 32)', wholeNumber(1))
-    .option('--min-score <iou>', 'least IoU that the model predicts (default: 0.88)', share)
-    .option('--min-stability <share>', 'least stability against a moved threshold (default: 0.95)', share)
-    .option('--max-overlap <iou>', 'of boxes that overlap by more, one stays (default: 0.7)', share)
+    .option('--points <n>', `clicks in each direction of the grid ${usual('pointsPerSide')}`, wholeNumber(1))
+    .option('--min-score <iou>', `least IoU that the model predicts ${usual('minScore')}`, share)
+    .option(
+      '--min-stability <share>',
+      `least stability against a moved threshold ${usual('minStability')}`,
+      share,
+    )
+    .option('--max-overlap <iou>', `of boxes that overlap by more, one stays ${usual('maxOverlap')}`, share)
     .addOption(sizeOption())
     .option('-o, --output <folder>', 'where the masks go, as 0.png, 1.png, …')
     .option(

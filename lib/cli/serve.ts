@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { HrsamError } from '../errors.js';
+import { SERVER_DEFAULTS } from '../server/options.js';
 import { interruption } from './interrupt.js';
 import { loadModel } from './model.js';
 import { addModelOptions, type ModelOptions, wholeNumber } from './options.js';
@@ -31,13 +32,14 @@ Examples:
   $ curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' localhost:8080/images`;
 
 export function serveCommand(): Command {
+  const { memory, maxSize, requests } = SERVER_DEFAULTS;
   const command = new Command('serve')
     .description('answer prompts over HTTP, and show a page to click on pictures')
     .option('--host <address>', 'where to listen', '127.0.0.1')
     .option('--port <n>', '0: any that is free', wholeNumber(0), 8080)
-    .option('--memory <MB>', 'encoded pictures that are kept', wholeNumber(1), 1000)
-    .option('--max-size <pixels>', 'the largest size that may be asked for', wholeNumber(1), 4096)
-    .option('--requests <n>', 'that may wait; further ones get 503', wholeNumber(1), 64);
+    .option('--memory <MB>', 'encoded pictures that are kept', wholeNumber(1), memory / 1e6)
+    .option('--max-size <pixels>', 'the largest size that may be asked for', wholeNumber(1), maxSize)
+    .option('--requests <n>', 'that may wait; further ones get 503', wholeNumber(1), requests);
   return addModelOptions(command).addHelpText('after', HELP).action(serve);
 }
 

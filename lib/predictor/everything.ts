@@ -2,23 +2,9 @@ import { HrsamError } from '../errors.js';
 import type { Size } from '../image/resize.js';
 import { Owned } from '../runtime/owned.js';
 import { type DecoderInput, decodePrompts, promptsPerRun } from './decode.js';
+import { EVERYTHING, type EverythingOptions } from './everything_options.js';
 import type { Mask } from './mask.js';
 import type { Network } from './network.js';
-
-/** Where `everything` looks and what it keeps. The defaults are those of SAM's automatic masks. */
-export interface EverythingOptions {
-  /** Clicks in each direction of the grid, 1 to 256. Default 32. */
-  pointsPerSide?: number;
-  /** Least predicted IoU, 0 to 1. Default 0.88. */
-  minScore?: number;
-  /** Least stability, 0 to 1: see `stabilityScore`. Default 0.95. */
-  minStability?: number;
-  /** Of two masks whose boxes have more than this IoU, 0 to 1, the one with the better score stays. Default 0.7. */
-  maxOverlap?: number;
-  signal?: AbortSignal;
-  /** Called after each run of the decoder: clicks done, clicks in all. */
-  onProgress?: (done: number, total: number) => void;
-}
 
 export interface FoundMask {
   mask: Mask;
@@ -82,16 +68,9 @@ export async function findCandidates(
   return withoutOverlaps(found, maxOverlap);
 }
 
-const RANGES = {
-  pointsPerSide: { least: 1, most: 256, usual: 32 },
-  minScore: { least: 0, most: 1, usual: 0.88 },
-  minStability: { least: 0, most: 1, usual: 0.95 },
-  maxOverlap: { least: 0, most: 1, usual: 0.7 },
-} as const;
-
-function checked(options: EverythingOptions): Record<keyof typeof RANGES, number> {
-  const entries = Object.entries(RANGES).map(([name, { least, most, usual }]) => {
-    const value: unknown = options[name as keyof typeof RANGES] ?? usual;
+function checked(options: EverythingOptions): Record<keyof typeof EVERYTHING, number> {
+  const entries = Object.entries(EVERYTHING).map(([name, { least, most, usual }]) => {
+    const value: unknown = options[name as keyof typeof EVERYTHING] ?? usual;
     const whole = name !== 'pointsPerSide' || Number.isInteger(value);
     if (typeof value !== 'number' || !whole || !(value >= least && value <= most)) {
       const expected = `a ${name === 'pointsPerSide' ? 'whole ' : ''}number from ${least} to ${most}`;

@@ -6,18 +6,8 @@ import type { HRSAM } from '../predictor/hrsam.js';
 import type { Mask } from '../predictor/mask.js';
 import { packageRoot } from '../runtime/addon.js';
 import { type HeldImage, HeldImages } from './images.js';
+import { SERVER_DEFAULTS, type ServerOptions } from './options.js';
 import { encodeQuery, everythingBody, segmentBody } from './requests.js';
-
-export interface ServerOptions {
-  /** Bytes of encoded pictures that are kept. Default 1 GB. */
-  memory?: number;
-  /** Bytes of a picture's file. Default 64 MB. */
-  pictureBytes?: number;
-  /** The largest `size` that a picture may be encoded at. Default 4096. */
-  maxSize?: number;
-  /** Requests that compute or wait for it; further ones are turned away with 503. Default 64. */
-  requests?: number;
-}
 
 /** What an error of ours is in HTTP; anything else is 500. */
 const STATUS: Partial<Record<ErrorCode, number>> = {
@@ -46,7 +36,12 @@ const PAGE: Record<string, { file: string; type: string }> = {
  * listens and closes; the model stays the caller's.
  */
 export function createServer(model: HRSAM, options: ServerOptions = {}): FastifyInstance {
-  const { memory = 1e9, pictureBytes = 64e6, maxSize = 4096, requests = 64 } = options;
+  const {
+    memory = SERVER_DEFAULTS.memory,
+    pictureBytes = SERVER_DEFAULTS.pictureBytes,
+    maxSize = SERVER_DEFAULTS.maxSize,
+    requests = SERVER_DEFAULTS.requests,
+  } = options;
   const app = Fastify({ requestTimeout: REQUEST_TIMEOUT, forceCloseConnections: 'idle' });
   const images = new HeldImages(memory);
   let working = 0;

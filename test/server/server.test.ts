@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { decodeImage } from '../../lib/image/decode.js';
 import { decompressRle } from '../../lib/image/rle.js';
 import type { HRSAM } from '../../lib/predictor/hrsam.js';
-import { createServer, type ServerOptions } from '../../lib/server/server.js';
+import type { ServerOptions } from '../../lib/server/options.js';
+import { createServer } from '../../lib/server/server.js';
 import { picture, randomModel } from '../predictor/support/models.js';
 
 const [HEIGHT, WIDTH] = [90, 150];
