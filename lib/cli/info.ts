@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { HrsamError } from '../errors.js';
 import type { ModelConfig } from '../weights/config.js';
+import { randomPreset } from '../weights/random_name.js';
 import { addWeightsOptions, heightAndWidth, type ModelOptions, readConfig, wholeNumber } from './options.js';
 import { formatBytes, print, printJson, table } from './output.js';
 import { usageError } from './usage.js';
@@ -33,8 +34,9 @@ export function infoCommand(): Command {
 async function info(argument: string | undefined, options: InfoOptions): Promise<void> {
   if (argument !== undefined && options.weights !== undefined)
     usageError('give the weights once: as argument or with -w');
-  const name = (argument ?? options.weights)?.replace(/^random:/, '');
-  if (name === undefined) return listPresets(options.json ?? false);
+  const weights = argument ?? options.weights;
+  if (weights === undefined) return listPresets(options.json ?? false);
+  const name = randomPreset(weights) ?? weights;
   const { describe } = await import('./info_model.js');
   const found = await describe(name, readConfig(options)).catch(async (error) => {
     if (!(error instanceof HrsamError) || error.code !== 'ERR_FILE' || /[\\/.]/.test(name)) throw error;

@@ -1,4 +1,5 @@
 import type { HRSAM } from '../predictor/hrsam.js';
+import { randomPreset } from '../weights/random_name.js';
 import { type ModelOptions, readConfig } from './options.js';
 import { progressBar } from './progress.js';
 
@@ -15,10 +16,13 @@ export async function loadModel(options: ModelOptions): Promise<HRSAM> {
   }
 }
 
+export const isUntrained = (weights?: string): boolean =>
+  weights !== undefined && randomPreset(weights) !== undefined;
+
 /** What results say about the model that made them. */
 export const describeModel = (model: HRSAM, options: ModelOptions) => ({
   weights: options.weights ?? 'included',
-  trained: !options.weights?.startsWith('random:'),
+  trained: !isUntrained(options.weights),
   family: model.config.family,
   device: model.device.name,
   dtype: options.dtype,

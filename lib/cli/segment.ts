@@ -4,7 +4,7 @@ import type { Size } from '../image/resize.js';
 import type { Mask } from '../predictor/mask.js';
 import type { Prompt } from '../predictor/prompts.js';
 import { interruption } from './interrupt.js';
-import { describeModel, loadModel, Stopwatch } from './model.js';
+import { describeModel, isUntrained, loadModel, Stopwatch } from './model.js';
 import {
   addMaskOptions,
   addModelOptions,
@@ -171,8 +171,7 @@ async function segment(picture: string, options: SegmentCommandOptions): Promise
 }
 
 function warnUntrained({ weights }: SegmentCommandOptions): void {
-  if (weights?.startsWith('random:'))
-    process.stderr.write(`hrsam: ${weights} is untrained: its masks mean nothing\n`);
+  if (isUntrained(weights)) process.stderr.write(`hrsam: ${weights} is untrained: its masks mean nothing\n`);
 }
 
 /** Writes masks and overlay; returns the masks' files. */

@@ -5,6 +5,7 @@ import { type Checkpoint, openWeights, randomWeights } from '../weights/checkpoi
 import type { ModelConfig } from '../weights/config.js';
 import { expectedTensors } from '../weights/expected.js';
 import { toInternalName } from '../weights/names.js';
+import { randomPreset } from '../weights/random_name.js';
 import { WeightStore } from '../weights/store.js';
 import { Network } from './network.js';
 
@@ -12,8 +13,6 @@ export interface NetworkOptions {
   config?: unknown;
   onProgress?: (done: number, total: number) => void;
 }
-
-const RANDOM = 'random:';
 
 /** @throws HrsamError ERR_CONFIG for settings beside a preset, which has its own */
 export function refuseConfig(config: unknown, preset: string): void {
@@ -23,9 +22,10 @@ export function refuseConfig(config: unknown, preset: string): void {
 
 /** Opens weights by path, or `random:<preset>`. The caller closes the checkpoint. */
 export function openModel(weights: string, config?: unknown): Promise<Checkpoint & { config: ModelConfig }> {
-  if (!weights.startsWith(RANDOM)) return openWeights(weights, { config });
+  const preset = randomPreset(weights);
+  if (preset === undefined) return openWeights(weights, { config });
   refuseConfig(config, weights);
-  return randomWeights(weights.slice(RANDOM.length));
+  return randomWeights(preset);
 }
 
 /**

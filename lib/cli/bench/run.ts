@@ -6,6 +6,7 @@ import { HrsamError } from '../../errors.js';
 import { openModel } from '../../predictor/load.js';
 import { Device } from '../../runtime/device.js';
 import { configToMetadata } from '../../weights/config.js';
+import { randomName, randomPreset } from '../../weights/random_name.js';
 import { writeSafetensors } from '../../weights/safetensors_writer.js';
 import type { BenchOptions } from '../bench.js';
 import { interruption, throwIfInterrupted } from '../interrupt.js';
@@ -120,11 +121,11 @@ interface BenchModel {
 /** The models to measure. Random weights go into a file first: mapped as a user's, they cost the memory that those cost. */
 async function models(options: BenchOptions, folder: string): Promise<BenchModel[]> {
   const presets = options.full ? [...PRESETS, SAM] : PRESETS;
-  const named = options.weights ? [options.weights] : presets.map((preset) => `random:${preset}`);
+  const named = options.weights ? [options.weights] : presets.map(randomName);
   const config = readConfig(options);
   const made: BenchModel[] = [];
   for (const weights of named) {
-    const preset = /^random:(.*)$/.exec(weights)?.[1];
+    const preset = randomPreset(weights);
     if (preset === undefined) {
       made.push({ name: basename(weights), weights, config });
       continue;
