@@ -1,5 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import { lstat, open, readlink, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import {
+  type FileHandle,
+  lstat,
+  open,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { HrsamError } from './errors.js';
 
@@ -47,8 +58,32 @@ export async function writeWhole(path: string, content: Uint8Array | string): Pr
   }
 }
 
+const cannotRead = (path: string, cause: unknown): HrsamError => {
+  if (cause instanceof HrsamError) return cause;
+  const code = (cause as NodeJS.ErrnoException).code ?? String(cause);
+  const why = code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`;
+  return new HrsamError('ERR_FILE', why, { where: path, cause });
+};
+
+/** Opens a regular file; what waits for ever, a pipe or a device, is refused. @throws HrsamError ERR_FILE */
+export async function openRegular(path: string): Promise<{ file: FileHandle; size: number }> {
+  const sizeOf = (status: Stats): number => {
+    if (status.isFile()) return status.size;
+    throw new HrsamError('ERR_FILE', 'is not a regular file', { where: path });
+  };
+  let file: FileHandle | undefined;
+  try {
+    sizeOf(await stat(path)); // asked before opening: to open a pipe could wait for ever
+    file = await open(path);
+    return { file, size: sizeOf(await file.stat()) };
+  } catch (cause) {
+    await file?.close();
+    throw cannotRead(path, cause);
+  }
+}
+
 /**
- * The bytes of a regular file; what waits for ever, a pipe or a device, is refused.
+ * The bytes of a regular file.
  * @throws HrsamError ERR_FILE when it cannot be read, `tooLarge` when it has more than `maxBytes`
  */
 export async function readRegular(
@@ -56,30 +91,19 @@ export async function readRegular(
   maxBytes: number,
   tooLarge: 'ERR_FILE' | 'ERR_IMAGE' = 'ERR_FILE',
 ): Promise<Buffer> {
-  const regular = (status: { isFile(): boolean }) => {
-    if (!status.isFile()) throw new HrsamError('ERR_FILE', 'not a regular file', { where: path });
-  };
+  const { file, size } = await openRegular(path);
   try {
-    regular(await stat(path)); // asked before opening: to open a pipe could wait for ever
-    const file = await open(path);
-    try {
-      const status = await file.stat();
-      regular(status);
-      if (status.size > maxBytes) {
-        throw new HrsamError(tooLarge, 'the file is too large', {
-          where: path,
-          expected: `at most ${maxBytes} bytes`,
-          actual: `${status.size}`,
-        });
-      }
-      return await file.readFile();
-    } finally {
-      await file.close();
+    if (size > maxBytes) {
+      throw new HrsamError(tooLarge, 'the file is too large', {
+        where: path,
+        expected: `at most ${maxBytes} bytes`,
+        actual: `${size}`,
+      });
     }
+    return await file.readFile();
   } catch (cause) {
-    if (cause instanceof HrsamError) throw cause;
-    const reason = (cause as NodeJS.ErrnoException).code ?? String(cause);
-    const why = reason === 'ENOENT' ? 'there is no such file' : `cannot be read (${reason})`;
-    throw new HrsamError('ERR_FILE', why, { where: path, cause });
+    throw cannotRead(path, cause);
+  } finally {
+    await file.close();
   }
 }

@@ -40,7 +40,7 @@ async function decode(path: string, options: DecodeOptions): Promise<void> {
   const { checkEmbedding, decodeBatch } = await import('./decode_batch.js');
   const { readEmbedding } = await import('../predictor/embedding_file.js');
   const { writeSafetensors } = await import('../weights/safetensors_writer.js');
-  const prompts = readPrompts(options.prompts);
+  const prompts = await readPrompts(options.prompts);
   const watch = new Stopwatch();
   using model = await watch.time('load', () => loadModel(options));
   const { embedding } = await readEmbedding(path, model.device);

@@ -53,7 +53,7 @@ export async function embedFolder(input: string, options: EmbedFolderOptions): P
 }
 
 async function openStore(options: EmbedFolderOptions): Promise<EmbeddingStore> {
-  const checkpoint = await openModel(options.weights ?? shippedWeights(), readConfig(options));
+  const checkpoint = await openModel(options.weights ?? shippedWeights(), await readConfig(options));
   try {
     return await EmbeddingStore.create(
       options.output,

@@ -38,7 +38,7 @@ async function info(argument: string | undefined, options: InfoOptions): Promise
   if (weights === undefined) return listPresets(options.json ?? false);
   const name = randomPreset(weights) ?? weights;
   const { describe } = await import('./info_model.js');
-  const found = await describe(name, readConfig(options)).catch(async (error) => {
+  const found = await describe(name, await readConfig(options)).catch(async (error) => {
     if (!(error instanceof HrsamError) || error.code !== 'ERR_FILE' || /[\\/.]/.test(name)) throw error;
     const { PRESET_NAMES } = await import('../weights/presets.js');
     throw new HrsamError('ERR_FILE', 'neither a file nor a preset', {

@@ -6,7 +6,7 @@ import { progressBar } from './progress.js';
 /** The model that the common options name, its weights read with a progress bar. */
 export async function loadModel(options: ModelOptions): Promise<HRSAM> {
   const { weights, device, dtype, threads } = options;
-  const config = readConfig(options);
+  const config = await readConfig(options);
   const { HRSAM } = await import('../predictor/hrsam.js');
   const bar = await progressBar('reading weights');
   try {

@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { HrsamError } from '../errors.js';
+import { readJson } from '../data/files.js';
 import { PRECISIONS, type Precision } from '../model/layers.js';
 
 /** Options of every command that runs a model. */
@@ -108,21 +107,5 @@ export const addMaskOptions = (command: Command): Command =>
 export const addModelOptions = (command: Command): Command =>
   addDeviceOptions(addWeightsOptions(command), 'f32');
 
-/** Parsed JSON of a file. @throws HrsamError ERR_FILE, or `code` for what is no JSON */
-export function readJson(path: string, code: 'ERR_CONFIG' | 'ERR_PROMPT'): unknown {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    const reason = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : 'cannot be read';
-    throw new HrsamError('ERR_FILE', reason, { where: path, cause });
-  }
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new HrsamError(code, `is no JSON: ${(cause as Error).message}`, { where: path, cause });
-  }
-}
-
-export const readConfig = ({ config }: Pick<ModelOptions, 'config'>): unknown =>
+export const readConfig = async ({ config }: Pick<ModelOptions, 'config'>): Promise<unknown> =>
   config === undefined ? undefined : readJson(config, 'ERR_CONFIG');

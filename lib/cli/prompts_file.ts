@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { z } from 'zod';
+import { readJson } from '../data/files.js';
 import { HrsamError } from '../errors.js';
 import { describeIssues } from '../weights/config.js';
 import { fillTensor } from '../weights/random.js';
 import { SafetensorsFile } from '../weights/safetensors.js';
-import { readJson } from './options.js';
 
 const coordinate = z.number();
 const list = <T extends z.ZodType>(item: T) => z.array(item).nullish();
@@ -45,8 +45,11 @@ const fail = (where: string, summary: string, expected?: unknown, actual?: unkno
 };
 
 /** Reads a list of prompts. @throws HrsamError ERR_FILE, ERR_PROMPT */
-export function readPrompts(path: string): TensorPrompt[] {
-  const result = z.array(promptSchema).min(1).safeParse(readJson(path, 'ERR_PROMPT'));
+export async function readPrompts(path: string): Promise<TensorPrompt[]> {
+  const result = z
+    .array(promptSchema)
+    .min(1)
+    .safeParse(await readJson(path, 'ERR_PROMPT'));
   if (!result.success) return fail(path, describeIssues(result.error));
   const names = new Set<string>();
   for (const prompt of result.data) {

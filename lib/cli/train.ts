@@ -1,8 +1,9 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { readJson } from '../data/files.js';
 import type { Recipe } from '../train/recipe.js';
 import type { StepReport } from '../train/run.js';
 import { interruption } from './interrupt.js';
-import { readJson, wholeNumber } from './options.js';
+import { wholeNumber } from './options.js';
 import { print } from './output.js';
 import { usageError } from './usage.js';
 
@@ -103,8 +104,10 @@ async function train(task: Recipe['task'], options: TrainOptions): Promise<void>
   };
   try {
     if (resume) await resumeTraining(devices, common);
-    else
-      await beginTraining(devices, readRecipe(readJson(config!, 'ERR_CONFIG'), config), { ...common, init });
+    else {
+      const recipe = readRecipe(await readJson(config!, 'ERR_CONFIG'), config);
+      await beginTraining(devices, recipe, { ...common, init });
+    }
   } finally {
     show.end();
   }

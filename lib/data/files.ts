@@ -2,7 +2,7 @@ import { constants } from 'node:buffer';
 import type { Dirent } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { isAbsolute, join, relative } from 'node:path';
-import { HrsamError } from '../errors.js';
+import { type ErrorCode, HrsamError } from '../errors.js';
 import { readRegular } from '../files.js';
 
 export const PICTURES = /\.(jpe?g|png|webp|tiff?|gif|avif|bmp)$/i;
@@ -55,13 +55,13 @@ export async function walkFiles(
   return [...(await listFiles(folder, pattern)), ...below.flat()];
 }
 
-/** @throws HrsamError ERR_FILE, for more than the longest text that there can be as well */
-export async function readJson(path: string): Promise<unknown> {
+/** @throws HrsamError ERR_FILE, for more than the longest text that there can be as well; `code` for what is no JSON */
+export async function readJson(path: string, code: ErrorCode = 'ERR_FILE'): Promise<unknown> {
   const bytes = await readRegular(path, constants.MAX_STRING_LENGTH);
   try {
     return JSON.parse(bytes.toString());
   } catch (cause) {
-    throw new HrsamError('ERR_FILE', `is no JSON: ${(cause as Error).message}`, { where: path, cause });
+    throw new HrsamError(code, `is no JSON: ${(cause as Error).message}`, { where: path, cause });
   }
 }
 

@@ -1,5 +1,6 @@
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { HrsamError } from '../errors.js';
+import { openRegular } from '../files.js';
 
 /** Random access to the bytes of a weights file, on disk or in memory. Nothing is read before it is asked for. */
 export interface ByteSource {
@@ -94,15 +95,6 @@ class MemorySource implements ByteSource {
  */
 export const openSource = async (input: string | Uint8Array): Promise<ByteSource> => {
   if (typeof input !== 'string') return new MemorySource(input);
-  const fail = (cause: unknown): never => {
-    const reason = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : 'cannot be opened';
-    throw new HrsamError('ERR_FILE', reason, { where: input, cause });
-  };
-  // asked before opening: to open a pipe could wait for ever
-  const { size, isFile } = await stat(input).then(
-    (info) => ({ size: info.size, isFile: info.isFile() }),
-    fail,
-  );
-  if (!isFile) throw new HrsamError('ERR_FILE', 'is not a regular file', { where: input });
-  return new FileSource(input, size, await open(input, 'r').catch(fail));
+  const { file, size } = await openRegular(input);
+  return new FileSource(input, size, file);
 };

@@ -236,7 +236,7 @@ describe('segment refuses', () => {
     writeFileSync(config, '{}');
     execFileSync('mkfifo', [pipe]);
     const cases: [string[], string][] = [
-      [[path('none.png'), '-p', '1,1'], 'there is no such file'],
+      [[path('none.png'), '-p', '1,1'], 'none.png: does not exist'],
       [[path('not.png'), '-p', '1,1'], 'not a readable picture'],
       [[photograph, '-p', '900,1'], 'not a place in the picture; expected 0 ≤ x ≤ 807'],
       [[photograph, '-b', '9,9,1,1'], 'its corners are swapped'],
@@ -254,6 +254,7 @@ describe('segment refuses', () => {
         'a preset has its own settings',
       ],
       [[pipe, '-p', '1,1'], 'not a regular file'],
+      [[photograph, '-p', '1,1', '--config', pipe], 'pipe: is not a regular file'],
     ];
     for (const [args, message] of cases) {
       const { code, stdout, stderr } = await hrsam(['segment', ...MODEL, ...args]);

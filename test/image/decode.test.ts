@@ -146,7 +146,7 @@ describe('what is no picture', () => {
   });
 
   it.each([
-    ['missing', () => join(folder, 'missing.png'), 'no such file'],
+    ['missing', () => join(folder, 'missing.png'), 'does not exist'],
     ['a folder', () => folder, 'not a regular file'],
     ['a device', () => '/dev/zero', 'not a regular file'],
   ])('a file that is %s', async (_, path, text) => {

@@ -122,7 +122,7 @@ interface BenchModel {
 async function models(options: BenchOptions, folder: string): Promise<BenchModel[]> {
   const presets = options.full ? [...PRESETS, SAM] : PRESETS;
   const named = options.weights ? [options.weights] : presets.map(randomName);
-  const config = readConfig(options);
+  const config = await readConfig(options);
   const made: BenchModel[] = [];
   for (const weights of named) {
     const preset = randomPreset(weights);
