@@ -3,6 +3,7 @@ import type { Stats } from 'node:fs';
 import {
   type FileHandle,
   lstat,
+  mkdir,
   open,
   readlink,
   realpath,
@@ -56,6 +57,13 @@ export async function writeWhole(path: string, content: Uint8Array | string): Pr
       cause,
     });
   }
+}
+
+/** Makes a folder and those above it, where they are not there yet. @throws HrsamError ERR_FILE */
+export async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
+    throw new HrsamError('ERR_FILE', `cannot be made (${cause.code})`, { where: path, cause });
+  });
 }
 
 const cannotRead = (path: string, cause: unknown): HrsamError => {

@@ -1,7 +1,8 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { makeFolder } from '../files.js';
 import type { Pixels } from '../image/pixels.js';
+import type { FoundMask } from '../predictor/everything.js';
 import { EVERYTHING } from '../predictor/everything_options.js';
 import type { EncodedImage } from '../predictor/image.js';
 import { interruption } from './interrupt.js';
@@ -61,6 +62,7 @@ async function everything(picture: string, options: EverythingCommandOptions): P
   const { output, rle, json } = options;
   const overlay = options.overlay ?? (output || rle || json ? undefined : 'everything.png');
   const format = overlay === undefined ? undefined : pictureFormat(overlay);
+  if (output) await makeFolder(output);
   await checkOutputs(overlay, rle);
   const signal = interruption();
   const watch = new Stopwatch();
@@ -81,11 +83,7 @@ async function everything(picture: string, options: EverythingCommandOptions): P
   }));
   await watch.time('write', async () => {
     if (rle) await writeOutput(rle, `${JSON.stringify(results)}\n`);
-    if (output) {
-      await mkdir(output, { recursive: true });
-      for (const [i, { mask }] of found.entries())
-        await writeOutput(join(output, `${i}.png`), await mask.toPng());
-    }
+    if (output) await writeMasks(output, found);
     if (overlay) await writeOutput(overlay, await draw(pixels, found, format!));
   });
   if (json) {
@@ -120,10 +118,15 @@ async function find(image: EncodedImage, options: EverythingCommandOptions, sign
   }
 }
 
+async function writeMasks(folder: string, found: readonly FoundMask[]): Promise<void> {
+  for (const [i, { mask }] of found.entries())
+    await writeOutput(join(folder, `${i}.png`), await mask.toPng());
+}
+
 /** The largest masks below, so that none is hidden. */
 async function draw(
   picture: Pixels,
-  found: Awaited<ReturnType<EncodedImage['everything']>>,
+  found: readonly FoundMask[],
   format: 'png' | 'jpeg' | 'webp',
 ): Promise<Buffer> {
   const { renderOverlay } = await import('../image/overlay.js');

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { exists, pathInside } from '../data/files.js';
 import { HrsamError } from '../errors.js';
+import { makeFolder } from '../files.js';
 import type { Device } from '../runtime/device.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { type Checkpoint, openCheckpoint } from '../weights/checkpoint.js';
@@ -142,12 +142,6 @@ export class EmbeddingStore {
 const decoderPath = (folder: string): string => join(folder, 'decoder.safetensors');
 
 const decoderTensors = (config: ModelConfig) => expectedTensors(config, ['prompt', 'decoder']);
-
-async function makeFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true }).catch((cause) => {
-    throw new HrsamError('ERR_FILE', 'cannot be made', { where: path, cause });
-  });
-}
 
 async function fingerprint({ config, tensors }: ModelWeights): Promise<string> {
   const hash = createHash('sha256').update(JSON.stringify(config));

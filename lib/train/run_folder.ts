@@ -1,7 +1,7 @@
-import { appendFile, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { appendFile, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HrsamError } from '../errors.js';
-import { writeWhole } from '../files.js';
+import { makeFolder, writeWhole } from '../files.js';
 import { configToMetadata } from '../weights/config.js';
 import { toOfficialName } from '../weights/names.js';
 import { writeSafetensors } from '../weights/safetensors_writer.js';
@@ -39,9 +39,7 @@ export class RunFolder {
 
   /** Makes the folder for a new training. @throws HrsamError ERR_FILE when there is one in it already */
   async create(): Promise<void> {
-    await mkdir(this.path, { recursive: true }).catch((cause) => {
-      throw new HrsamError('ERR_FILE', 'cannot be made', { where: this.path, cause });
-    });
+    await makeFolder(this.path);
     for (const path of [this.checkpoint, this.#log]) {
       if (!(await stat(path).catch(() => undefined))) continue;
       throw new HrsamError('ERR_FILE', 'there is a training in it already', {

@@ -1,4 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { decodeImage } from '../../lib/image/decode.js';
 import { decompressRle, rleArea, rleBox } from '../../lib/image/rle.js';
@@ -49,6 +50,9 @@ describe('everything', () => {
     [['--points', '300'], 1, /pointsPerSide.*256/],
     [['--overlay', 'all.gif'], 2, /not \.gif/],
     [['--rle', 'no/such/folder.json'], 1, /no such folder/],
+    [['-o', join(photograph, 'masks')], 1, /image\.jpg\/masks: cannot be made \(ENOTDIR\)/],
+    [['-o', photograph], 1, /image\.jpg: cannot be made \(EEXIST\)/],
+    [['-o', path('one.png'), '--overlay', path('one.png')], 1, /one\.png: cannot be written: it is a folder/],
   ])('refuses %j', async (args, code, message) => {
     const result = await hrsam(['everything', photograph, ...QUICK, '--json', ...args]);
     expect(result).toMatchObject({ code, stdout: '' });
