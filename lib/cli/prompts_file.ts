@@ -3,7 +3,7 @@ import { isAbsolute, join } from 'node:path';
 import { z } from 'zod';
 import { readJson } from '../data/files.js';
 import { HrsamError } from '../errors.js';
-import { describeIssues } from '../weights/config.js';
+import { describeIssues } from '../issues.js';
 import { fillTensor } from '../weights/random.js';
 import { SafetensorsFile } from '../weights/safetensors.js';
 

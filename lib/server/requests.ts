@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { HrsamError } from '../errors.js';
+import { describeIssues } from '../issues.js';
 
 const point = z.tuple([z.number(), z.number()]);
 const box = z.tuple([z.number(), z.number(), z.number(), z.number()]);
@@ -12,6 +13,7 @@ const SEGMENT = z.strictObject({
   boxes: z.array(box).optional(),
   /** The id of an earlier answer, to be refined. */
   mask: z.string().optional(),
+  refinements: z.number().optional(),
   multimask: z.union([z.boolean(), z.enum(['best', 'auto'])]).optional(),
   /** Whether answers have outlines, too. */
   polygons: z.boolean().optional(),
@@ -34,9 +36,7 @@ const ENCODE = z.strictObject({ size: z.coerce.number().optional() });
 function parse<T>(schema: z.ZodType<T>, value: unknown, where: string): T {
   const { success, data, error } = schema.safeParse(value ?? {});
   if (success) return data;
-  const [issue] = error.issues;
-  const path = [where, ...issue!.path].join('.');
-  throw new HrsamError('ERR_ARGUMENT', issue!.message, { where: path });
+  throw new HrsamError('ERR_ARGUMENT', describeIssues(error, where));
 }
 
 export const segmentBody = (body: unknown): SegmentBody => parse(SEGMENT, body, 'body');

@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { HrsamError } from '../errors.js';
+import { describeIssues } from '../issues.js';
 import {
   ATTENTION_KINDS,
   type AttentionKind,
   alternatingAttention,
-  describeIssues,
   IMAGE_MEAN,
   IMAGE_STD,
   type ModelConfig,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { HrsamError } from '../errors.js';
+import { describeIssues } from '../issues.js';
 
 /**
  * What a checkpoint's tensors alone do not say: the settings a model is built from. Every field is present; defaults are
@@ -189,14 +190,8 @@ export type ModelConfig = HrsamConfig | SamConfig;
 /** Metadata key of safetensors files under which `configToMetadata` stores a configuration. */
 export const CONFIG_KEY = 'hrsam.config';
 
-const MAX_ISSUES = 8;
-
-/** Lines like `encoder.depth: …` for what a schema found wrong. */
-export const describeIssues = (error: z.ZodError): string => {
-  const lines = error.issues.map(({ path, message }) => `${path.length ? path.join('.') : 'it'}: ${message}`);
-  const more = lines.length > MAX_ISSUES ? `; and ${lines.length - MAX_ISSUES} more` : '';
-  return lines.slice(0, MAX_ISSUES).join('; ') + more;
-};
+// Recipes of trainings take it from here.
+export { describeIssues };
 
 /**
  * Checks a configuration of unknown origin.

@@ -111,6 +111,17 @@ describe('masks', () => {
     expect(second.score).toBe(expected.score);
   });
 
+  it('are refined before they are given, as often as is asked for', async () => {
+    const id = await sent(app);
+    using image = await model.encode(png);
+    const prompt = { points: [[70, 40]] as [number, number][], refinements: 2 };
+    const [mask] = (await ask(id, prompt)).json().masks;
+    const [expected] = await image.segment(prompt);
+    const [plain] = await image.segment({ ...prompt, refinements: 0 });
+    expect([mask.score, decompressRle(mask.rle)]).toEqual([expected!.score, expected!.rle]);
+    expect(mask.score).not.toBe(plain!.score);
+  });
+
   it('have outlines on request, and are pictures for those who accept only these', async () => {
     const id = await sent(app);
     const prompt = { box: [10, 10, 100, 80] };
@@ -154,6 +165,8 @@ describe('what is wrong', () => {
     [{ points: [[1, 1]], labels: [1, 1] }, /one label per point/],
     [{ points: [[1, 1]], mask: 'none' }, /no such answer/],
     [{ multimask: 'most', points: [[1, 1]] }, /body\.multimask/],
+    [{ refinements: 9, points: [[1, 1]] }, /refinements; expected a whole number from 0 to 8; got 9/],
+    [{ polygons: 1, labels: 1 }, /body\.labels: [^;]*; body\.polygons: /],
     [{}, /empty/],
   ])('in a prompt is said: %j', async (body, message) => {
     const { statusCode, code, message: said } = await refused(ask(await sent(app), body));
