@@ -74,18 +74,6 @@ const bytesOf = async (tensor: TensorToWrite): Promise<Uint8Array> => {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 };
 
-/** The bytes of a safetensors file. For files that need not fit into memory there is `writeSafetensors`. */
-export const encodeSafetensors = async (
-  tensors: Iterable<TensorToWrite>,
-  { metadata = [] }: Pick<WriteOptions, 'metadata'> = {},
-): Promise<Uint8Array> => {
-  const sorted = inOrder(tensors);
-  const header = encodeHeader(sorted, metadata);
-  const parts = [header];
-  for (const tensor of sorted) parts.push(await bytesOf(tensor));
-  return new Uint8Array(Buffer.concat(parts));
-};
-
 /**
  * Writes a safetensors file, one tensor in memory at a time. The file appears under its name only when complete;
  * on failure nothing is left behind.

@@ -1,6 +1,5 @@
 // What SAM's ONNX wrapper adds to the decoder: its choice of a mask, scores, areas, and its own size rule.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { onnxLongestSide } from '../../lib/image/resize.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
 import type { EncodedImage } from '../../lib/predictor/image.js';
 import type { Mask } from '../../lib/predictor/mask.js';
@@ -12,6 +11,7 @@ import { randomWeights } from '../../lib/weights/checkpoint.js';
 import { writeSafetensors } from '../../lib/weights/safetensors_writer.js';
 import { expectClose } from '../support/compare.js';
 import { strided } from '../support/layout.js';
+import { onnxLongestSide } from '../support/onnx_size.js';
 import { generate, HostTensors, readJson, samNoise, type TensorRule } from '../support/reference.js';
 import { device, host } from '../support/run.js';
 import { expectScores, fullLogits, temporaryFolder, writeCheckpoint } from './support/models.js';

@@ -4,14 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { noAugmentation } from '../../lib/train/samples/augment.js';
 import { FolderSource } from '../../lib/train/samples/folder_source.js';
 import { Mixture } from '../../lib/train/samples/mixture.js';
 import { prefetch } from '../../lib/train/samples/prefetch.js';
 import { SceneSource } from '../../lib/train/samples/scene_source.js';
 import { type LabelledObject, measure, type SampleSource } from '../../lib/train/samples/source.js';
 import { codeOf } from '../support/errors.js';
-import { sampleDigest } from '../support/samples.js';
+import { noAugmentation, sampleDigest } from '../support/samples.js';
 import { BLUE, discSet, GREEN, RED } from '../support/sets.js';
 
 let root: string;

@@ -9,11 +9,8 @@ import { fromFloat32, toFloat32 } from '../../lib/weights/dtypes.js';
 import { expectedTensors } from '../../lib/weights/expected.js';
 import { presetConfig } from '../../lib/weights/presets.js';
 import { initialTensor } from '../../lib/weights/random.js';
-import {
-  encodeSafetensors,
-  type TensorToWrite,
-  writeSafetensors,
-} from '../../lib/weights/safetensors_writer.js';
+import { type TensorToWrite, writeSafetensors } from '../../lib/weights/safetensors_writer.js';
+import { encodeSafetensors } from '../support/safetensors.js';
 import { rejection } from './support/expect.js';
 import { Pickler } from './support/pickle_writer.js';
 import { pickleStateDict, torchArchive } from './support/torch_writer.js';

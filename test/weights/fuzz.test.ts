@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { HrsamError } from '../../lib/errors.js';
 import { openCheckpoint } from '../../lib/weights/checkpoint.js';
 import { readPickle } from '../../lib/weights/pickle.js';
-import { encodeSafetensors } from '../../lib/weights/safetensors_writer.js';
+import { encodeSafetensors } from '../support/safetensors.js';
 import { fuzzRuns } from './support/expect.js';
 import { Pickler } from './support/pickle_writer.js';
 import { floatBytes, pickleStateDict, smallCheckpoint, torchArchive } from './support/torch_writer.js';

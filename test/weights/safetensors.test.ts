@@ -6,11 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HrsamError } from '../../lib/errors.js';
 import { elementBytes, FILE_DTYPES } from '../../lib/weights/dtypes.js';
 import { SafetensorsFile } from '../../lib/weights/safetensors.js';
-import {
-  encodeSafetensors,
-  type TensorToWrite,
-  writeSafetensors,
-} from '../../lib/weights/safetensors_writer.js';
+import { type TensorToWrite, writeSafetensors } from '../../lib/weights/safetensors_writer.js';
+import { encodeSafetensors } from '../support/safetensors.js';
 import { fuzzRuns, rejection } from './support/expect.js';
 
 /** A file with this header text and this many bytes of data. */
@@ -272,7 +269,7 @@ describe('writing', () => {
     );
   });
 
-  it('makes the same file on disk as in memory, reading data when their turn comes', async () => {
+  it('puts larger elements first, reading data when their turn comes', async () => {
     const path = join(folder, 'out.safetensors');
     const tensors: TensorToWrite[] = [
       { name: 'half', dtype: 'F16', shape: [2], data: async () => Uint16Array.of(1, 2) },
@@ -281,7 +278,7 @@ describe('writing', () => {
     const seen: [string, number, number][] = [];
     await writeSafetensors(path, tensors, { onProgress: (p) => seen.push([p.name, p.bytes, p.totalBytes]) });
     const bytes = await readFile(path);
-    expect(new Uint8Array(bytes)).toEqual(await encodeSafetensors(tensors));
+    expect([...bytes.subarray(-8)]).toEqual([0, 0, 0x40, 0x40, 1, 0, 2, 0]);
     expect(seen).toEqual([
       ['full', bytes.length - 4, bytes.length],
       ['half', bytes.length, bytes.length],

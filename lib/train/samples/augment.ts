@@ -43,20 +43,6 @@ export const augmentation: Augmentation = {
   paste: 0.2,
 };
 
-/** Pictures as they are, resized by the protocol. */
-export const noAugmentation: Augmentation = {
-  ...augmentation,
-  crop: 0,
-  flip: 0,
-  turn: 0,
-  stretch: 0,
-  colour: 0,
-  grey: 0,
-  blur: 0,
-  noise: 0,
-  paste: 0,
-};
-
 /** Smaller crops than a third of the sample's side would only be blurred. */
 const SMALLEST_CROP = 1 / 3;
 
