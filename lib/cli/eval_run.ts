@@ -4,13 +4,14 @@ import type { DataSet } from '../eval/data/dataset.js';
 import { type EvaluatedObject, evaluateClicks } from '../eval/evaluate.js';
 import { type Method, ModelMethod } from '../eval/method.js';
 import { cocoPredictions, objectRow, type Summary, summarise } from '../eval/summary.js';
+import { writeWhole } from '../files.js';
 import { totalFlops } from '../graph/cost.js';
 import { clickFlops, encoderGraph } from '../predictor/flops.js';
 import type { HRSAM } from '../predictor/hrsam.js';
 import type { EvalOptions } from './eval.js';
 import { interruption } from './interrupt.js';
 import type { describeModel } from './model.js';
-import { formatMs, numbered, print, table, writeOutput } from './output.js';
+import { formatMs, numbered, print, table } from './output.js';
 
 type Figures = Summary & {
   data: string;
@@ -97,16 +98,16 @@ export async function writeResults(
 ): Promise<void> {
   if (output) {
     const content = runs.map(({ figures, objects }) => ({ ...figures, objects: objects.map(objectRow) }));
-    await writeOutput(output, `${JSON.stringify(runs.length === 1 ? content[0] : content)}\n`);
+    await writeWhole(output, `${JSON.stringify(runs.length === 1 ? content[0] : content)}\n`);
   }
   for (const [i, { objects }] of runs.entries()) {
     if (predictions) {
       const content = JSON.stringify(cocoPredictions(objects));
-      await writeOutput(numbered(predictions, i, runs.length), `${content}\n`);
+      await writeWhole(numbered(predictions, i, runs.length), `${content}\n`);
     }
     if (sheet && objects.length > 0) {
       const { renderSheet } = await import('../eval/sheet.js');
-      await writeOutput(numbered(sheet, i, runs.length), await renderSheet(objects, data));
+      await writeWhole(numbered(sheet, i, runs.length), await renderSheet(objects, data));
     }
   }
 }

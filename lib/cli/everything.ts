@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { makeFolder } from '../files.js';
+import { makeFolder, writeWhole } from '../files.js';
 import type { Pixels } from '../image/pixels.js';
 import type { FoundMask } from '../predictor/everything.js';
 import { EVERYTHING } from '../predictor/everything_options.js';
@@ -15,7 +15,7 @@ import {
   sizeOption,
   wholeNumber,
 } from './options.js';
-import { checkOutputs, formatMs, print, printJson, table, writeOutput } from './output.js';
+import { checkOutputs, formatMs, print, printJson, table } from './output.js';
 import { pictureFormat } from './picture_format.js';
 import { progressBar, withSpinner } from './progress.js';
 
@@ -82,9 +82,9 @@ async function everything(picture: string, options: EverythingCommandOptions): P
     rle: mask.compressedRle(),
   }));
   await watch.time('write', async () => {
-    if (rle) await writeOutput(rle, `${JSON.stringify(results)}\n`);
+    if (rle) await writeWhole(rle, `${JSON.stringify(results)}\n`);
     if (output) await writeMasks(output, found);
-    if (overlay) await writeOutput(overlay, await draw(pixels, found, format!));
+    if (overlay) await writeWhole(overlay, await draw(pixels, found, format!));
   });
   if (json) {
     const { original, input } = image;
@@ -119,8 +119,7 @@ async function find(image: EncodedImage, options: EverythingCommandOptions, sign
 }
 
 async function writeMasks(folder: string, found: readonly FoundMask[]): Promise<void> {
-  for (const [i, { mask }] of found.entries())
-    await writeOutput(join(folder, `${i}.png`), await mask.toPng());
+  for (const [i, { mask }] of found.entries()) await writeWhole(join(folder, `${i}.png`), await mask.toPng());
 }
 
 /** The largest masks below, so that none is hidden. */

@@ -2,7 +2,7 @@ import { HrsamError } from '../errors.js';
 import { evaluate } from '../graph/evaluate.js';
 import { preprocess } from '../graph/ops/preprocess.js';
 import { decodeImage } from '../image/decode.js';
-import { brightest, inside } from '../image/mask_picture.js';
+import { brightest, inside, white } from '../image/mask_picture.js';
 import type { Size } from '../image/resize.js';
 import type { MaskLogits } from '../predictor/prompts.js';
 import type { Device } from '../runtime/device.js';
@@ -25,8 +25,9 @@ export interface MaskPixels extends Size {
  * A black and white picture, brightest channel alone.
  * @throws HrsamError ERR_FILE, ERR_IMAGE; ERR_PROMPT when it has another size than the picture or nothing white
  */
-export async function readMask(path: string, original: Size): Promise<MaskPixels> {
-  const { data, width, height, channels } = await decodeImage(path);
+export async function readMaskPicture(path: string, original: Size): Promise<MaskPixels> {
+  const picture = await decodeImage(path);
+  const { width, height } = picture;
   if (width !== original.width || height !== original.height) {
     throw new HrsamError('ERR_PROMPT', 'the mask does not have the size of the picture', {
       where: path,
@@ -34,10 +35,10 @@ export async function readMask(path: string, original: Size): Promise<MaskPixels
       actual: `${width} x ${height}`,
     });
   }
-  const [value, test] = [brightest({ data, channels }), inside({ data, channels })];
-  const white = data.some((v) => v > 1) ? 1 : 255;
+  const [value, test] = [brightest(picture), inside(picture)];
+  const scale = 255 / white(picture);
   const brightness = new Uint8Array(width * height);
-  for (let i = 0; i < brightness.length; i++) brightness[i] = white * value(i);
+  for (let i = 0; i < brightness.length; i++) brightness[i] = scale * value(i);
   if (!brightness.some(test)) {
     throw new HrsamError('ERR_PROMPT', 'the mask is empty', {
       where: path,

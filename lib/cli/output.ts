@@ -2,8 +2,6 @@ import { dirname, extname, resolve } from 'node:path';
 import { isFolder } from '../data/files.js';
 import { HrsamError } from '../errors.js';
 
-export { writeWhole as writeOutput } from '../files.js';
-
 // Names and metadata come from files of anyone: none of them moves a terminal's cursor.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
 const CONTROL = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;

@@ -1,5 +1,6 @@
 import { extname } from 'node:path';
 import { Command } from 'commander';
+import { writeWhole } from '../files.js';
 import type { Size } from '../image/resize.js';
 import type { Mask } from '../predictor/mask.js';
 import type { Prompt } from '../predictor/prompts.js';
@@ -16,7 +17,7 @@ import {
   refineOption,
   sizeOption,
 } from './options.js';
-import { checkOutputs, formatMs, numbered, print, printJson, table, writeOutput } from './output.js';
+import { checkOutputs, formatMs, numbered, print, printJson, table } from './output.js';
 import { pictureFormat } from './picture_format.js';
 import { withSpinner } from './progress.js';
 import { usageError } from './usage.js';
@@ -84,7 +85,7 @@ function checkPrompts({ point, box = [], mask }: SegmentCommandOptions): void {
 /** What was asked, checked before the work begins; the mask follows once the model's input is known. */
 async function prompts({ point, box = [], mask }: SegmentCommandOptions, picture: Size) {
   const { checkPrompt } = await import('../predictor/prompts.js');
-  const { readMask } = await import('./mask_prompt.js');
+  const { readMaskPicture } = await import('./mask_prompt.js');
   const list: Prompt[] =
     box.length > 1
       ? box.map((corners) => ({ box: corners }))
@@ -95,7 +96,7 @@ async function prompts({ point, box = [], mask }: SegmentCommandOptions, picture
             box: box[0],
           },
         ];
-  const pixels = mask === undefined ? undefined : await readMask(mask, picture);
+  const pixels = mask === undefined ? undefined : await readMaskPicture(mask, picture);
   const isMaskAlone = !point && box.length === 0;
   if (!isMaskAlone) for (const prompt of list) checkPrompt(prompt, picture, 'command line');
   return { list, pixels };
@@ -141,7 +142,7 @@ async function segment(picture: string, options: SegmentCommandOptions): Promise
     file: files[i],
   }));
   if (options.rle)
-    await writeOutput(options.rle, `${JSON.stringify(results.map(({ file, ...rest }) => rest))}\n`);
+    await writeWhole(options.rle, `${JSON.stringify(results.map(({ file, ...rest }) => rest))}\n`);
   if (options.json) {
     const { original, input } = image;
     printJson({
@@ -185,13 +186,13 @@ async function write(
   if (target !== undefined) {
     for (const [i, mask] of masks.entries()) {
       files.push(numbered(target, i, masks.length));
-      await writeOutput(files[i]!, await mask.toPng());
+      await writeWhole(files[i]!, await mask.toPng());
     }
   }
   if (overlay !== undefined) {
     const { renderOverlay } = await import('../image/overlay.js');
     const drawn = { masks: masks.map((mask) => mask.pixels()), points: point, boxes: box };
-    await writeOutput(overlay, await renderOverlay(picture, { ...drawn, format: pictureFormat(overlay) }));
+    await writeWhole(overlay, await renderOverlay(picture, { ...drawn, format: pictureFormat(overlay) }));
   }
   return files;
 }

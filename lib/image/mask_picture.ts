@@ -14,7 +14,11 @@ export const brightest = ({ data, channels }: MaskPicture): ((i: number) => numb
         return most;
       };
 
-/** What counts as inside a mask: from half of white on, or from 1 where nothing is brighter than 1. */
-export function inside({ data }: MaskPicture): (value: number) => boolean {
-  return data.some((value) => value > 1) ? (value) => value > 127 : (value) => value > 0;
+/** What is white in a mask: 255, or 1 where nothing is brighter than 1. */
+export const white = ({ data }: MaskPicture): 1 | 255 => (data.some((value) => value > 1) ? 255 : 1);
+
+/** What counts as inside a mask: from half of white on. */
+export function inside(picture: MaskPicture): (value: number) => boolean {
+  const half = white(picture) / 2;
+  return (value) => value > half;
 }

@@ -2,6 +2,7 @@ import { HrsamError } from '../errors.js';
 import { checkMask, checkPixels, type Pixels } from './pixels.js';
 import { maskToPolygons, type Polygon, simplifyPolygons } from './polygons.js';
 import { loadSharp } from './sharp.js';
+import { STEPS } from './simplify.js';
 
 export type Rgb = readonly [number, number, number];
 
@@ -107,8 +108,7 @@ function marker(x: number, y: number, positive: boolean, radius: number, line: n
 
 function outlines(mask: Uint8Array, height: number, width: number): string {
   const exact = maskToPolygons(mask, height, width);
-  // The steps of a slanted outline are 0.71 pixels deep: with this they become a line.
-  let polygons = simplifyPolygons(exact, { tolerance: 0.75 });
+  let polygons = simplifyPolygons(exact, { tolerance: STEPS });
   for (let tolerance = 2; countCorners(polygons) > MAX_CORNERS; tolerance *= 2) {
     polygons = simplifyPolygons(exact, { tolerance, minArea: tolerance * tolerance });
   }

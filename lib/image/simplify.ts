@@ -1,6 +1,9 @@
 /** A closed line of corners [x, y]; the last is joined to the first. */
 export type Ring = [number, number][];
 
+/** The steps of a slanted outline are 0.71 pixels deep: with this tolerance they become a line. */
+export const STEPS = 0.75;
+
 /**
  * A ring of some of the corners, from which no other corner is further than `tolerance` (Douglas and Peucker 1973).
  * The first corner and the one furthest from it stay. What is left may have fewer than three corners, when the whole

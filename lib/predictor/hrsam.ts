@@ -63,7 +63,7 @@ export class HRSAM {
   static async load(weights: string = shippedWeights(), options: LoadOptions = {}): Promise<HRSAM> {
     const { device: wanted = 'auto', dtype = 'f32', threads } = options;
     if (!PRECISIONS.includes(dtype)) {
-      throw new HrsamError('ERR_ARGUMENT', 'dtype', { expected: 'f32, bf16 or fp8', actual: dtype });
+      throw new HrsamError('ERR_ARGUMENT', 'dtype', { expected: PRECISIONS.join(', '), actual: dtype });
     }
     if (typeof weights !== 'string') {
       throw new HrsamError('ERR_ARGUMENT', 'weights', {

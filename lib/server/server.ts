@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { type ErrorCode, HrsamError } from '../errors.js';
+import { STEPS } from '../image/simplify.js';
 import type { HRSAM } from '../predictor/hrsam.js';
 import type { Mask } from '../predictor/mask.js';
 import { packageRoot } from '../runtime/addon.js';
@@ -188,7 +189,7 @@ const answer = (mask: Mask, polygons: boolean) => ({
   area: mask.area,
   bbox: mask.bbox,
   rle: mask.compressedRle(),
-  ...(polygons && { polygons: mask.polygons({ tolerance: 0.75 }) }),
+  ...(polygons && { polygons: mask.polygons({ tolerance: STEPS }) }),
 });
 
 const errorBody = (code: string, message: string) => ({ error: { code, message } });

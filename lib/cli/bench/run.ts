@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { HrsamError } from '../../errors.js';
+import { writeWhole } from '../../files.js';
 import { openModel } from '../../predictor/load.js';
 import { Device } from '../../runtime/device.js';
 import { configToMetadata } from '../../weights/config.js';
@@ -11,7 +12,7 @@ import { writeSafetensors } from '../../weights/safetensors_writer.js';
 import type { BenchOptions } from '../bench.js';
 import { interruption, throwIfInterrupted } from '../interrupt.js';
 import { readConfig } from '../options.js';
-import { checkOutputs, formatBytes, formatMs, print, printJson, table, writeOutput } from '../output.js';
+import { checkOutputs, formatBytes, formatMs, print, printJson, table } from '../output.js';
 import { progressBar } from '../progress.js';
 import { type BenchDocument, benchDocument, processor } from './document.js';
 import type { BenchRow } from './measure.js';
@@ -70,7 +71,7 @@ export async function runBench(options: BenchOptions): Promise<void> {
         rows = [...rows.filter((row) => !measured.some((other) => same(row, other))), ...measured];
         if (output !== undefined) {
           const document = benchDocument(device, rows, options.threads);
-          await writeOutput(output, `${JSON.stringify(document, null, 2)}\n`);
+          await writeWhole(output, `${JSON.stringify(document, null, 2)}\n`);
         }
       } catch (error) {
         throwIfInterrupted();
