@@ -2,7 +2,10 @@ import { extname } from 'node:path';
 import { Command } from 'commander';
 import { writeWhole } from '../files.js';
 import type { Size } from '../image/resize.js';
+import type { HRSAM } from '../predictor/hrsam.js';
+import type { EncodedImage } from '../predictor/image.js';
 import type { Mask } from '../predictor/mask.js';
+import { maskJson } from '../predictor/mask_json.js';
 import type { Prompt } from '../predictor/prompts.js';
 import { interruption } from './interrupt.js';
 import { describeModel, isUntrained, loadModel, Stopwatch } from './model.js';
@@ -116,59 +119,59 @@ async function segment(picture: string, options: SegmentCommandOptions): Promise
   using image = await watch.time('encode', () =>
     withSpinner('encoding', () => model.encode(pixels, { size: options.size, signal })),
   );
-  const found = await watch.time('segment', () =>
-    withSpinner('segmenting', async () => {
-      const { maskPrompt } = await import('./mask_prompt.js');
-      const mask = asked.pixels && (await maskPrompt(asked.pixels, image, model.device));
-      const list = asked.list.map((prompt) => ({ ...prompt, mask }));
-      return image.segment(list, { multimask: options.multimask, refinements: options.refine, signal });
-    }),
+  const masks = await watch.time('segment', () =>
+    withSpinner('segmenting', () => find(model, image, asked, options, signal)),
   );
-  const masks = found.flatMap((list, prompt) => list.map((mask) => ({ prompt, mask })));
-  const files = await watch.time('write', () =>
-    write(
-      masks.map(({ mask }) => mask),
-      pixels,
-      options,
-    ),
-  );
-  const results = masks.map(({ prompt, mask }, i) => ({
-    prompt,
-    index: mask.index,
-    score: mask.score,
-    area: mask.area,
-    bbox: mask.bbox,
-    rle: mask.compressedRle(),
-    file: files[i],
-  }));
-  if (options.rle)
-    await writeWhole(options.rle, `${JSON.stringify(results.map(({ file, ...rest }) => rest))}\n`);
-  if (options.json) {
-    const { original, input } = image;
+  const files = await watch.time('write', () => write(masks, pixels, options));
+  const results = masks.map(({ prompt, mask }, i) => ({ prompt, ...maskJson(mask), file: files[i] }));
+  const { rle, overlay, json } = options;
+  if (rle) await writeWhole(rle, `${JSON.stringify(results.map(({ file, ...rest }) => rest))}\n`);
+  const { original, input } = image;
+  if (json) {
+    const described = describeModel(model, options);
     printJson({
       picture,
       size: original,
       input,
-      model: describeModel(model, options),
+      model: described,
       masks: results,
-      overlay: options.overlay,
-      rle: options.rle,
+      overlay,
+      rle,
       ms: watch.ms,
     });
     return;
   }
-  const rows = results.map(({ score, area, bbox, file }, i) => [
+  printMasks(results);
+  for (const path of [overlay, rle]) if (path) print(path);
+  print(
+    `${original.width} x ${original.height} at ${input.width} x ${input.height} on ${model.device.name}: ` +
+      `encoded in ${formatMs(watch.ms.encode!)}, masks in ${formatMs(watch.ms.segment!)}`,
+  );
+}
+
+function printMasks(masks: readonly (ReturnType<typeof maskJson> & { file?: string })[]): void {
+  const rows = masks.map(({ score, area, bbox, file }, i) => [
     file ?? `mask ${i}`,
     score.toFixed(3),
     String(area),
     bbox.join(','),
   ]);
   print(table(['mask', 'score', 'pixels', 'box'], rows));
-  for (const path of [options.overlay, options.rle]) if (path) print(path);
-  print(
-    `${image.original.width} x ${image.original.height} at ${image.input.width} x ${image.input.height} on ` +
-      `${model.device.name}: encoded in ${formatMs(watch.ms.encode!)}, masks in ${formatMs(watch.ms.segment!)}`,
-  );
+}
+
+/** The masks of all prompts, each with its prompt's place among them. */
+async function find(
+  model: HRSAM,
+  image: EncodedImage,
+  { list, pixels }: Awaited<ReturnType<typeof prompts>>,
+  { multimask, refine }: SegmentCommandOptions,
+  signal: AbortSignal,
+): Promise<{ prompt: number; mask: Mask }[]> {
+  const { maskPrompt } = await import('./mask_prompt.js');
+  const mask = pixels && (await maskPrompt(pixels, image, model.device));
+  const asked = list.map((prompt) => ({ ...prompt, mask }));
+  const found = await image.segment(asked, { multimask, refinements: refine, signal });
+  return found.flatMap((masks, prompt) => masks.map((each) => ({ prompt, mask: each })));
 }
 
 function warnUntrained({ weights }: SegmentCommandOptions): void {
@@ -177,21 +180,21 @@ function warnUntrained({ weights }: SegmentCommandOptions): void {
 
 /** Writes masks and overlay; returns the masks' files. */
 async function write(
-  masks: readonly Mask[],
+  masks: readonly { mask: Mask }[],
   picture: Parameters<typeof import('../image/overlay.js').renderOverlay>[0],
   { output, overlay, rle, json, point, box }: SegmentCommandOptions,
 ): Promise<string[]> {
   const target = output ?? (json || rle || overlay ? undefined : 'mask.png');
   const files: string[] = [];
   if (target !== undefined) {
-    for (const [i, mask] of masks.entries()) {
+    for (const [i, { mask }] of masks.entries()) {
       files.push(numbered(target, i, masks.length));
       await writeWhole(files[i]!, await mask.toPng());
     }
   }
   if (overlay !== undefined) {
     const { renderOverlay } = await import('../image/overlay.js');
-    const drawn = { masks: masks.map((mask) => mask.pixels()), points: point, boxes: box };
+    const drawn = { masks: masks.map(({ mask }) => mask.pixels()), points: point, boxes: box };
     await writeWhole(overlay, await renderOverlay(picture, { ...drawn, format: pictureFormat(overlay) }));
   }
   return files;

@@ -1,0 +1,103 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { HrsamError } from '../errors.js';
+import { STEPS } from '../image/simplify.js';
+import type { HRSAM } from '../predictor/hrsam.js';
+import type { Mask } from '../predictor/mask.js';
+import { maskJson } from '../predictor/mask_json.js';
+import type { Gate, Handler } from './gate.js';
+import type { HeldImage, HeldImages } from './images.js';
+import { encodeQuery, everythingBody, segmentBody } from './requests.js';
+
+/** Pictures are sent, prompted by their id and forgotten. */
+export function serveImages(
+  app: FastifyInstance,
+  { model, images, gate, maxSize }: { model: HRSAM; images: HeldImages; gate: Gate; maxSize: number },
+): void {
+  app.post('/images', gate.computing(encode(model, images, maxSize)));
+  app.post('/images/:id/masks', gate.computing(segment(images)));
+  app.post('/images/:id/everything', gate.computing(everything(images)));
+  app.delete('/images/:id', async (request, reply) => {
+    held(images, request);
+    images.delete(idOf(request));
+    return reply.code(204).send();
+  });
+}
+
+const encode =
+  (model: HRSAM, images: HeldImages, maxSize: number): Handler =>
+  async (request, reply, signal) => {
+    const { size } = encodeQuery(request.query);
+    if (size !== undefined && size > maxSize)
+      throw new HrsamError('ERR_ARGUMENT', 'query.size', { expected: `at most ${maxSize}`, actual: size });
+    if (!Buffer.isBuffer(request.body)) {
+      throw new HrsamError('ERR_IMAGE', 'no picture', {
+        where: 'body',
+        expected: 'the bytes of a JPEG, PNG, WebP, TIFF, GIF or AVIF',
+      });
+    }
+    const begin = performance.now();
+    const image = await model.encode(request.body, { size, signal });
+    const id = images.add(image);
+    reply.code(201).header('location', `/images/${id}`);
+    return { id, ...image.original, input: image.input, ms: since(begin) };
+  };
+
+const segment =
+  (images: HeldImages): Handler =>
+  async (request, reply, signal) => {
+    const picture = held(images, request);
+    const { mask: earlier, polygons = false, ...prompt } = segmentBody(request.body);
+    const mask = earlier === undefined ? undefined : earlierLogits(picture, earlier);
+    const begin = performance.now();
+    const masks = await picture.image.segment({ ...prompt, mask, signal });
+    if (request.headers.accept === 'image/png') {
+      reply.type('image/png').header('x-score', String(masks[0]!.score));
+      return masks[0]!.toPng();
+    }
+    const ms = since(begin);
+    return { masks: masks.map((one) => ({ id: picture.keep(one), ...answer(one, polygons) })), ms };
+  };
+
+const everything =
+  (images: HeldImages): Handler =>
+  async (request, _, signal) => {
+    const picture = held(images, request);
+    const { polygons = false, ...bounds } = everythingBody(request.body);
+    const begin = performance.now();
+    const found = await picture.image.everything({ ...bounds, signal });
+    const masks = found.map(({ mask, stability, point }) => ({
+      ...answer(mask, polygons),
+      stability,
+      point,
+    }));
+    return { masks, ms: since(begin) };
+  };
+
+const idOf = ({ params }: FastifyRequest): string => (params as { id: string }).id;
+
+function held(images: HeldImages, request: FastifyRequest): HeldImage {
+  const id = idOf(request);
+  const found = images.get(id);
+  if (found) return found;
+  throw new HrsamError('ERR_DISPOSED', 'no such picture', {
+    where: id,
+    expected: 'one that was sent, and not too long ago',
+  });
+}
+
+function earlierLogits(picture: HeldImage, id: string) {
+  const logits = picture.logits(id);
+  if (logits) return logits;
+  throw new HrsamError('ERR_PROMPT', 'no such answer', {
+    where: 'body.mask',
+    expected: 'the id of one of the last answers about this picture',
+    actual: id,
+  });
+}
+
+const since = (begin: number): number => Math.round((performance.now() - begin) * 100) / 100;
+
+const answer = (mask: Mask, polygons: boolean) => ({
+  ...maskJson(mask),
+  ...(polygons && { polygons: mask.polygons({ tolerance: STEPS }) }),
+});
