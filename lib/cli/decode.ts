@@ -35,7 +35,7 @@ export function decodeCommand(): Command {
 }
 
 async function decode(path: string, options: DecodeOptions): Promise<void> {
-  await checkOutputs(options.output);
+  await checkOutputs([options.output]);
   const { readPrompts } = await import('./prompts_file.js');
   const { checkEmbedding, decodeBatch } = await import('./decode_batch.js');
   const { readEmbedding } = await import('../predictor/embedding_file.js');

@@ -88,7 +88,7 @@ async function evaluate(weights: string | undefined, options: EvalOptions): Prom
   const { baseline, size, refine, json } = options;
   if (baseline && (weights || size || refine !== undefined))
     usageError('a baseline takes neither weights nor --size nor --refine');
-  await checkOutputs(options.output, options.sheet, options.predictions);
+  await checkOutputs([options.output, options.sheet, options.predictions]);
   const { judge, printRuns, writeResults } = await import('./eval_run.js');
   const { openDataSet } = await import('../eval/data/open.js');
   const data = await openDataSet(options.data, options.format, { split: options.split });

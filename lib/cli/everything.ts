@@ -63,7 +63,7 @@ async function everything(picture: string, options: EverythingCommandOptions): P
   const overlay = options.overlay ?? (output || rle || json ? undefined : 'everything.png');
   const format = overlay === undefined ? undefined : pictureFormat(overlay);
   if (output) await makeFolder(output);
-  await checkOutputs(overlay, rle);
+  await checkOutputs([overlay, rle], picture);
   const signal = interruption();
   const watch = new Stopwatch();
   const { decodeImage } = await import('../image/decode.js');

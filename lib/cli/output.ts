@@ -18,10 +18,13 @@ export const printJson = (value: unknown): void => print(JSON.stringify(value, n
 /**
  * Ends with ERR_FILE before the work rather than after it when an output cannot be written.
  * @param paths those that the user gave
+ * @param picture that is read and must stay as it is
  */
-export async function checkOutputs(...paths: (string | undefined)[]): Promise<void> {
+export async function checkOutputs(paths: readonly (string | undefined)[], picture?: string): Promise<void> {
   const given = paths.filter((path) => path !== undefined);
   for (const [i, path] of given.entries()) {
+    if (picture !== undefined && resolve(path) === resolve(picture))
+      throw new HrsamError('ERR_FILE', 'would overwrite the picture', { where: path });
     const same = given.slice(0, i).some((other) => resolve(other) === resolve(path));
     if (same) throw new HrsamError('ERR_FILE', 'two outputs have one name', { where: path });
     const folder = dirname(path);

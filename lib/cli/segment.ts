@@ -108,7 +108,7 @@ async function prompts({ point, box = [], mask }: SegmentCommandOptions, picture
 async function segment(picture: string, options: SegmentCommandOptions): Promise<void> {
   checkPrompts(options);
   checkExtensions(options);
-  await checkOutputs(options.output, options.overlay, options.rle);
+  await checkOutputs([options.output, options.overlay, options.rle], picture);
   const signal = interruption();
   const watch = new Stopwatch();
   const { decodeImage } = await import('../image/decode.js');

@@ -1,3 +1,4 @@
+import { HrsamError } from '../errors.js';
 import { checkMask } from './pixels.js';
 import { type Ring, simplifyRing } from './simplify.js';
 
@@ -44,6 +45,9 @@ export function maskToPolygons(
 /** Polygons with fewer corners; those that vanish are left out. Areas stay those of the exact outlines. */
 export function simplifyPolygons(polygons: Polygon[], options: PolygonOptions): Polygon[] {
   const { tolerance = 0, minArea = 0 } = options;
+  for (const [name, value] of Object.entries({ tolerance, minArea }))
+    if (typeof value !== 'number' || !(value >= 0))
+      throw new HrsamError('ERR_ARGUMENT', name, { expected: 'a number from 0', actual: value });
   const large = minArea > 0 ? (ring: Ring) => ringArea(ring) >= minArea : () => true;
   const kept = minArea > 0 ? polygons.filter(({ area }) => area >= minArea) : polygons;
   const simple = tolerance > 0 ? (ring: Ring) => simplifyRing(ring, tolerance) : (ring: Ring) => ring;

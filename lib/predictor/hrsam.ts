@@ -154,7 +154,10 @@ export class HRSAM {
     );
   }
 
-  /** Frees weights and programs once work under way has ended; encoded pictures cannot be prompted any more. */
+  /**
+   * Frees weights and programs once no work uses them. What has begun and needs more steps ends with ERR_DISPOSED, and
+   * encoded pictures cannot be prompted any more.
+   */
   dispose(): void {
     this.network.dispose();
   }

@@ -1,4 +1,6 @@
+import accepts from 'accepts';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import fastq from 'fastq';
 import { HrsamError } from '../errors.js';
 import { STEPS } from '../image/simplify.js';
 import type { HRSAM } from '../predictor/hrsam.js';
@@ -8,14 +10,36 @@ import type { Gate, Handler } from './gate.js';
 import type { HeldImage, HeldImages } from './images.js';
 import { encodeQuery, everythingBody, segmentBody } from './requests.js';
 
+/** Pictures that are decoded and encoded at a time: pixels take many times the memory of a file. */
+const ENCODING = 2;
+
+export interface ImageService {
+  model: HRSAM;
+  images: HeldImages;
+  gate: Gate;
+  maxSize: number;
+  /** Of a picture's file. */
+  pictureBytes: number;
+}
+
 /** Pictures are sent, prompted by their id and forgotten. */
-export function serveImages(
-  app: FastifyInstance,
-  { model, images, gate, maxSize }: { model: HRSAM; images: HeldImages; gate: Gate; maxSize: number },
-): void {
-  app.post('/images', gate.computing(encode(model, images, maxSize)));
-  app.post('/images/:id/masks', gate.computing(segment(images)));
-  app.post('/images/:id/everything', gate.computing(everything(images)));
+export function serveImages(app: FastifyInstance, service: ImageService): void {
+  const { images, gate, pictureBytes } = service;
+  app.register(async (pictures) => {
+    pictures.addContentTypeParser(
+      /^(image\/|application\/octet-stream)/,
+      { parseAs: 'buffer', bodyLimit: pictureBytes },
+      (_, body, done) => done(null, body),
+    );
+    pictures.post('/images', {
+      bodyLimit: pictureBytes,
+      config: { takes: "a picture's bytes as image/… or application/octet-stream" },
+      ...gate.computing(encode(service)),
+    });
+  });
+  const config = { takes: 'application/json' };
+  app.post('/images/:id/masks', { config, ...gate.computing(segment(images)) });
+  app.post('/images/:id/everything', { config, ...gate.computing(everything(images)) });
   app.delete('/images/:id', async (request, reply) => {
     held(images, request);
     images.delete(idOf(request));
@@ -23,9 +47,13 @@ export function serveImages(
   });
 }
 
-const encode =
-  (model: HRSAM, images: HeldImages, maxSize: number): Handler =>
-  async (request, reply, signal) => {
+function encode({ model, images, maxSize }: ImageService): Handler {
+  type Work = { bytes: Buffer; size?: number; signal: AbortSignal };
+  const queue = fastq.promise(
+    ({ bytes, size, signal }: Work) => model.encode(bytes, { size, signal }),
+    ENCODING,
+  );
+  return async (request, reply, signal) => {
     const { size } = encodeQuery(request.query);
     if (size !== undefined && size > maxSize)
       throw new HrsamError('ERR_ARGUMENT', 'query.size', { expected: `at most ${maxSize}`, actual: size });
@@ -36,11 +64,12 @@ const encode =
       });
     }
     const begin = performance.now();
-    const image = await model.encode(request.body, { size, signal });
+    const image = await queue.push({ bytes: request.body, size, signal });
     const id = images.add(image);
     reply.code(201).header('location', `/images/${id}`);
     return { id, ...image.original, input: image.input, ms: since(begin) };
   };
+}
 
 const segment =
   (images: HeldImages): Handler =>
@@ -50,7 +79,7 @@ const segment =
     const mask = earlier === undefined ? undefined : earlierLogits(picture, earlier);
     const begin = performance.now();
     const masks = await picture.image.segment({ ...prompt, mask, signal });
-    if (request.headers.accept === 'image/png') {
+    if (accepts(request.raw).type(['json', 'png']) === 'png') {
       reply.type('image/png').header('x-score', String(masks[0]!.score));
       return masks[0]!.toPng();
     }

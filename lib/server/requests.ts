@@ -5,12 +5,15 @@ import { describeIssues } from '../issues.js';
 const point = z.tuple([z.number(), z.number()]);
 const box = z.tuple([z.number(), z.number(), z.number(), z.number()]);
 
+/** Of a request: each one's logits are kept until all are answered. */
+const MOST_BOXES = 256;
+
 /** What is asked about a picture; where things are is checked with the picture at hand. */
 const SEGMENT = z.strictObject({
   points: z.array(point).optional(),
   labels: z.array(z.number()).optional(),
   box: box.optional(),
-  boxes: z.array(box).optional(),
+  boxes: z.array(box).max(MOST_BOXES).optional(),
   /** The id of an earlier answer, to be refined. */
   mask: z.string().optional(),
   refinements: z.number().optional(),
@@ -30,7 +33,8 @@ const EVERYTHING = z.strictObject({
 });
 export type EverythingBody = z.infer<typeof EVERYTHING>;
 
-const ENCODE = z.strictObject({ size: z.coerce.number().optional() });
+const digits = z.string('once, as a whole number').regex(/^\d{1,9}$/, 'a whole number');
+const ENCODE = z.strictObject({ size: digits.transform(Number).optional() });
 
 /** @throws HrsamError ERR_ARGUMENT */
 function parse<T>(schema: z.ZodType<T>, value: unknown, where: string): T {

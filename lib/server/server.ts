@@ -9,6 +9,8 @@ import { servePage } from './page.js';
 
 /** A client that sends a request slower than this is let go, ms. */
 const REQUEST_TIMEOUT = 60_000;
+/** Of the largest pictures so many may be on their way at a time, of smaller ones more. */
+const BODIES = 4;
 
 /**
  * A model behind HTTP: pictures are encoded once, kept within a budget of memory, and prompted by their id. The caller
@@ -23,19 +25,14 @@ export function createServer(model: HRSAM, options: ServerOptions = {}): Fastify
   } = options;
   const app = Fastify({ requestTimeout: REQUEST_TIMEOUT, forceCloseConnections: 'idle' });
   const images = new HeldImages(memory);
-  const gate = new Gate(requests);
-  app.addContentTypeParser(
-    /^(image\/|application\/octet-stream)/,
-    { parseAs: 'buffer', bodyLimit: pictureBytes },
-    (_, body, done) => done(null, body),
-  );
+  const gate = new Gate(requests, BODIES * pictureBytes);
   app.addHook('onClose', async () => images.clear());
   app.addHook('onSend', async (_, reply) => {
     reply.header('x-content-type-options', 'nosniff');
   });
   answerErrors(app);
   servePage(app);
-  serveImages(app, { model, images, gate, maxSize });
+  serveImages(app, { model, images, gate, maxSize, pictureBytes });
   app.get('/health', async () => ({
     status: 'ok',
     family: model.config.family,

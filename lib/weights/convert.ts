@@ -1,7 +1,7 @@
 import { HrsamError } from '../errors.js';
 import { type ModelCheckpoint, openWeights, type TensorEntry } from './checkpoint.js';
 import { configToMetadata, type ImageConfig, type ModelConfig } from './config.js';
-import { type FileDType, fromFloat32 } from './dtypes.js';
+import { fromFloat32 } from './dtypes.js';
 import { expectedTensors } from './expected.js';
 import { toInternalName } from './names.js';
 import { writeSafetensors } from './safetensors_writer.js';
@@ -34,24 +34,22 @@ const FILE_TYPE = { f32: 'F32', bf16: 'BF16', f16: 'F16' } as const;
 const isReducible = ({ name, shape }: TensorEntry): boolean =>
   shape.length >= 2 && name.endsWith('.weight') && !/_(embed|embeds\.\d+|tokens?)\.weight$/.test(name);
 
-const targetType = (entry: TensorEntry, dtype: ConvertOptions['dtype']): FileDType => {
+const targetType = (entry: TensorEntry, dtype: ConvertOptions['dtype']): 'F32' | 'BF16' | 'F16' => {
   if (dtype && isReducible(entry)) return FILE_TYPE[dtype];
   // f32 asks for f32 throughout; no model computes in f64
-  return dtype === 'f32' || entry.dtype === 'F64' ? 'F32' : entry.dtype;
+  return dtype === 'f32' || entry.dtype === 'F64' ? 'F32' : (entry.dtype as 'F32' | 'BF16' | 'F16');
 };
 
-const readAs = async (entry: TensorEntry, dtype: FileDType): Promise<Uint8Array> =>
-  dtype === entry.dtype
-    ? entry.readBytes()
-    : fromFloat32(await entry.read(), dtype as 'F32' | 'BF16' | 'F16');
-
-/** The mean of a tensor and of the one of that name in other weights. */
-const readMean = async (entry: TensorEntry, other: TensorEntry, dtype: FileDType): Promise<Uint8Array> => {
-  const [values, others] = [await entry.read(), await other.read()];
-  return fromFloat32(
-    values.map((value, i) => (value + others[i]!) / 2),
-    dtype as 'F32' | 'BF16' | 'F16',
-  );
+/** @throws HrsamError ERR_WEIGHTS for values that no model computes with */
+const readFinite = async (entry: TensorEntry, where: string): Promise<Float32Array> => {
+  const values = await entry.read();
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at < 0) return values;
+  throw new HrsamError('ERR_WEIGHTS', entry.officialName, {
+    where,
+    expected: 'finite values',
+    actual: `${values[at]} at ${at}`,
+  });
 };
 
 /** `encoder.depth` and the like, to their values as JSON. */
@@ -113,7 +111,11 @@ export const convert = async (
     const toWrite = entries.map((entry) => {
       const type = targetType(entry, dtype);
       const partner = other?.tensors.get(toInternalName(entry.officialName));
-      const data = () => (partner ? readMean(entry, partner, type) : readAs(entry, type));
+      const data = async () => {
+        const values = await readFinite(entry, checkpoint.name);
+        const others = partner && (await readFinite(partner, other!.name));
+        return fromFloat32(others ? values.map((value, i) => (value + others[i]!) / 2) : values, type);
+      };
       return { name: entry.officialName, dtype: type, shape: entry.shape, data };
     });
     await writeSafetensors(output, toWrite, {

@@ -31,6 +31,9 @@ export const FILE_DTYPES = Object.keys(ELEMENTS) as readonly FileDType[];
 
 export const isFileDType = (name: string): name is FileDType => Object.hasOwn(ELEMENTS, name);
 
+/** Those that weights may be of. */
+export const isWeightType = (dtype: FileDType): boolean => ['F64', 'F32', 'F16', 'BF16'].includes(dtype);
+
 export const elementBytes = (dtype: FileDType): number => ELEMENTS[dtype].bytes;
 
 /** The elements of `bytes`, without conversion. Copies only when the bytes are not aligned. */

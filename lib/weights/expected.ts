@@ -1,5 +1,6 @@
 import { HrsamError } from '../errors.js';
 import type { DecoderConfig, HrsamConfig, ModelConfig, PromptConfig, SamConfig } from './config.js';
+import { type FileDType, isWeightType } from './dtypes.js';
 import { toInternalName } from './names.js';
 
 /** A tensor that a model of some configuration has, under its official name. */
@@ -212,15 +213,16 @@ const list = (names: readonly string[]): string =>
 /**
  * Compares tensors (by the model's names) with a configuration.
  * @returns the names of tensors that the configuration does not know
- * @throws HrsamError ERR_CONFIG that lists up to 8 missing tensors and up to 8 of another shape
+ * @throws HrsamError ERR_CONFIG that lists up to 8 each of missing tensors, of those of another shape, of those of no type to compute with
  */
 export const checkTensors = (
   config: ModelConfig,
-  tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+  tensors: ReadonlyMap<string, { readonly shape: readonly number[]; readonly dtype?: FileDType }>,
   { parts, skipped, where = 'weights' }: CheckOptions = {},
 ): { unexpected: string[] } => {
   const missing: string[] = [];
   const misshapen: string[] = [];
+  const mistyped: string[] = [];
   const known = new Set<string>();
   for (const { name, shape, optional } of expectedTensors(config, parts)) {
     const internal = toInternalName(name);
@@ -230,11 +232,12 @@ export const checkTensors = (
     if (!tensor && !optional) missing.push(instead ? `${name} (${instead})` : name);
     else if (tensor && tensor.shape.join() !== shape.join()) {
       misshapen.push(`${name} is [${tensor.shape}], not [${shape}]`);
-    }
+    } else if (tensor?.dtype && !isWeightType(tensor.dtype)) mistyped.push(`${name} is ${tensor.dtype}`);
   }
   const problems = [
     ...(missing.length ? [`${missing.length} missing: ${list(missing)}`] : []),
     ...(misshapen.length ? [`${misshapen.length} of another shape: ${list(misshapen)}`] : []),
+    ...(mistyped.length ? [`${mistyped.length} not F32, F16, BF16 or F64: ${list(mistyped)}`] : []),
   ];
   if (problems.length) {
     throw new HrsamError('ERR_CONFIG', `the tensors do not fit the configuration: ${problems.join('; ')}`, {

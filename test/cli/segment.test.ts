@@ -249,6 +249,7 @@ describe('segment refuses', () => {
         [photograph, '-p', '1,1', '-o', path('a.png'), '--overlay', path('a.png')],
         'two outputs have one name',
       ],
+      [[path('not.png'), '-p', '1,1', '--overlay', path('not.png')], 'would overwrite the picture'],
       [
         [photograph, '-p', '1,1', '-w', 'random:hrsam-tiny', '--config', config],
         'a preset has its own settings',

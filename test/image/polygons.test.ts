@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { maskToPolygons, type Polygon } from '../../lib/image/polygons.js';
+import { maskToPolygons, type Polygon, type PolygonOptions } from '../../lib/image/polygons.js';
 import { type Ring, simplifyRing } from '../../lib/image/simplify.js';
 
 const maskOf = (rows: string[]) => Uint8Array.from(rows.join(''), (pixel) => (pixel === '#' ? 1 : 0));
@@ -138,6 +138,15 @@ describe('simplified outlines', () => {
     expect(simple!.area).toBe(exact!.area);
     expect(Math.abs(signedArea(simple!.outer) / exact!.area - 1)).toBeLessThan(0.05);
   });
+
+  it.each([{ tolerance: -1 }, { tolerance: Number.NaN }, { minArea: '1' }])(
+    'are refused with %j',
+    (options) => {
+      expect(() => maskToPolygons(maskOf(['#']), 1, 1, options as PolygonOptions)).toThrow(
+        /expected a number from 0/,
+      );
+    },
+  );
 
   it('of what is thinner than the tolerance vanish', () => {
     expect(maskToPolygons(maskOf(['#']), 1, 1, { tolerance: 3 })).toEqual([]);

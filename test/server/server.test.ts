@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -127,9 +128,12 @@ describe('masks', () => {
     const prompt = { box: [10, 10, 100, 80] };
     const [mask] = (await ask(id, { ...prompt, polygons: true })).json().masks;
     expect(mask.polygons.length).toBeGreaterThan(0);
-    const accept = { accept: 'image/png' };
     const url = `/images/${id}/masks`;
-    const response = await app.inject({ method: 'POST', url, headers: accept, body: prompt });
+    const asked = (accept: string) => app.inject({ method: 'POST', url, headers: { accept }, body: prompt });
+    for (const accept of ['*/*', 'application/json, image/png', 'text/html'])
+      expect((await asked(accept)).headers['content-type']).toContain('application/json');
+    expect((await asked('image/*;q=0.8')).headers['content-type']).toBe('image/png');
+    const response = await asked('image/png');
     expect(response.headers).toMatchObject({ 'content-type': 'image/png', 'x-score': `${mask.score}` });
     const { data, height, width, channels } = await decodeImage(response.rawPayload);
     expect([height, width]).toEqual([HEIGHT, WIDTH]);
@@ -182,6 +186,8 @@ describe('what is wrong', () => {
     });
     expect(await refused(send(app, png, '?size=100'))).toMatchObject({ statusCode: 400 });
     expect(await refused(send(app, png, '?size=8192'))).toMatchObject({ statusCode: 400 });
+    expect(await refused(send(app, png, '?size='))).toMatchObject({ statusCode: 400 });
+    expect((await send(app, png, '?size=128&size=64')).json().error.message).toContain('query.size: once');
     expect(await refused(send(app, png, '?sise=128'))).toMatchObject({ statusCode: 400 });
     expect(await refused(app.inject({ method: 'POST', url: '/images', body: {} }))).toMatchObject({
       statusCode: 422,
@@ -201,6 +207,25 @@ describe('what is wrong', () => {
       statusCode: 415,
     });
     expect(await refused(app.inject('/nothing'))).toMatchObject({ statusCode: 404 });
+  });
+
+  it('in the kind of a body is said before anything of it is looked at', async () => {
+    const id = await sent(app);
+    for (const what of ['masks', 'everything']) {
+      const request = { method: 'POST', url: `/images/${id}/${what}`, headers: IMAGE, body: png } as const;
+      const response = await app.inject(request);
+      expect(response.statusCode).toBe(415);
+      expect(response.json().error.message).toMatch(/; expected application\/json$/);
+    }
+    const headers = { 'content-type': 'application/json' };
+    const response = await app.inject({ method: 'POST', url: '/images', headers, body: '{}' });
+    expect(response.json().error).toMatchObject({ code: 'ERR_IMAGE' });
+  });
+
+  it('in many boxes at once is said', async () => {
+    const boxes = Array.from({ length: 257 }, () => [0, 0, 9, 9]);
+    const { statusCode, body } = await ask(await sent(app), { boxes });
+    expect([statusCode, body]).toEqual([400, expect.stringContaining('boxes')]);
   });
 
   it('with the server is said without its insides, and goes to stderr', async () => {
@@ -223,6 +248,46 @@ describe('what is wrong', () => {
     expect(away.headers['retry-after']).toBe('1');
     expect(away.json().error.code).toBe('ERR_BUSY');
     expect((await send(busy)).statusCode).toBe(201);
+  });
+
+  it('is bounded in what is decoded at a time', async () => {
+    const original = model.encode.bind(model);
+    const encode = vi.spyOn(model, 'encode');
+    let [now, most] = [0, 0];
+    encode.mockImplementation(async (...given) => {
+      most = Math.max(most, ++now);
+      try {
+        return await original(...given);
+      } finally {
+        now--;
+      }
+    });
+    const answers = await Promise.all(Array.from({ length: 6 }, () => send(app)));
+    encode.mockRestore();
+    expect(answers.map(({ statusCode }) => statusCode)).toEqual(Array(6).fill(201));
+    expect(most).toBe(2);
+  });
+
+  it('counts bodies that are still on their way, and forgets them with their client', async () => {
+    const server = serve({ pictureBytes: 1000, requests: 9 });
+    const { port } = new URL(await server.listen({ port: 0 }));
+    const health = async () => (await server.inject('/health')).json().requests;
+    const sockets = [1, 2, 3, 4].map(() => {
+      const socket = connect(Number(port), 'localhost').on('error', () => {});
+      socket.write(
+        'POST /images HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nab',
+      );
+      return socket;
+    });
+    await vi.waitFor(async () => expect(await health()).toBe(4), 10_000);
+    // Of the largest pictures four, of small ones more.
+    const body = Buffer.alloc(900);
+    expect((await send(server, body)).json().error).toMatchObject({ code: 'ERR_BUSY' });
+    for (const socket of sockets) socket.destroy();
+    await vi.waitFor(async () => expect(await health()).toBe(0), 10_000);
+    expect((await send(server, body)).json().error).toMatchObject({ code: 'ERR_IMAGE' });
+    expect((await send(server, Buffer.alloc(1001))).statusCode).toBe(413);
+    expect(await health()).toBe(0);
   });
 
   it('does not keep a client waiting that went away', async () => {

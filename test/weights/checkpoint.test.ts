@@ -308,6 +308,19 @@ describe('convert', () => {
     expect([error.code, error.message]).toEqual(['ERR_ARGUMENT', expect.stringContaining(message)]);
   });
 
+  it('refuses values that are not finite, and says where', async () => {
+    const tensors = tensorsOf(sam);
+    const { name } = tensors[3]!;
+    (tensors[3]!.data as Float32Array)[2] = Number.NaN;
+    await writeSafetensors(at('nan.safetensors'), tensors);
+    const error = await rejection(convert(at('nan.safetensors'), at('never.safetensors')));
+    expect([error.code, error.message]).toEqual([
+      'ERR_WEIGHTS',
+      expect.stringMatching(/nan\.safetensors: .*; expected finite values; got NaN at 2$/),
+    ]);
+    expect(error.message).toContain(name);
+  });
+
   it('leaves no output when the input is wrong', async () => {
     await rejection(convert(at('tiny.pth'), at('never.safetensors')));
     expect((await rejection(openCheckpoint(at('never.safetensors')))).code).toBe('ERR_FILE');

@@ -7,6 +7,7 @@ import {
   type ModelConfig,
   validateConfig,
 } from '../../lib/weights/config.js';
+import type { FileDType } from '../../lib/weights/dtypes.js';
 import { checkTensors, expectedTensors, MODEL_PARTS, type ModelPart } from '../../lib/weights/expected.js';
 import { inferConfig } from '../../lib/weights/infer.js';
 import { toInternalName } from '../../lib/weights/names.js';
@@ -290,6 +291,16 @@ describe('checkTensors', () => {
     expect(errorOf(() => checkTensors(config, tensors)).message).toMatch(
       /2 of another shape: .*qkv\.weight is \[96,288\], not \[288,96\], neck\.no_mask_embed\.weight is \[64\], not \[1,64\]/,
     );
+  });
+
+  it.each(['I32', 'U8', 'BOOL', 'F8_E4M3'] as const)('refuses weights that are %s', (dtype) => {
+    const name = 'backbone.blocks.0.norm1.weight';
+    const tensors = new Map<string, { shape: readonly number[]; dtype?: FileDType }>(internalShapes(config));
+    tensors.set(name, { ...tensors.get(name)!, dtype });
+    expect(errorOf(() => checkTensors(config, tensors)).message).toContain(
+      `1 not F32, F16, BF16 or F64: ${name} is ${dtype}`,
+    );
+    expect(checkTensors(config, tensors.set(name, { ...tensors.get(name)!, dtype: 'F16' }))).toBeDefined();
   });
 });
 

@@ -39,7 +39,7 @@ export async function runBench(options: BenchOptions): Promise<void> {
   if (options.dtype === 'fp8' && !options.only.includes('encoder'))
     throw new HrsamError('ERR_ARGUMENT', 'fp8', { expected: '--only encoder', actual: options.only });
   const { output } = options;
-  await checkOutputs(output);
+  await checkOutputs([output]);
   const folder = await mkdtemp(join(tmpdir(), 'hrsam-bench-'));
   let rows: BenchRow[] = output === undefined ? [] : await earlierRows(output);
   let failure: unknown;
