@@ -9,7 +9,8 @@ const MAX_ISSUES = 8;
 export const describeIssues = (error: z.ZodError, root?: string): string => {
   const lines = error.issues.map(({ path, message }) => {
     const at = root === undefined ? path : [root, ...path];
-    return `${at.length ? at.join('.') : 'it'}: ${message}`;
+    const what = message.endsWith('received undefined') ? 'is missing' : message;
+    return `${at.length ? at.join('.') : 'it'}: ${what}`;
   });
   const more = lines.length > MAX_ISSUES ? `; and ${lines.length - MAX_ISSUES} more` : '';
   return lines.slice(0, MAX_ISSUES).join('; ') + more;

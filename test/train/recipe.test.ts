@@ -47,6 +47,8 @@ describe('readRecipe', () => {
     ['scenes of no size', { scenes: { share: 1, sides: [-5, -1] } }, 'scenes.sides.0:'],
     ['scenes upside down', { scenes: { share: 1, sides: [96, 64] } }, 'scenes.sides: the smaller one first'],
     ['no steps', { steps: 0 }, 'steps:'],
+    ['none at all', { steps: undefined }, 'steps: is missing'],
+    ['no model', { model: undefined }, 'model: is no JSON object'],
     ['words for numbers', { batch: 'two' }, 'batch:'],
     ['a precision there is not', { dtype: 'f16' }, 'dtype:'],
     ['a model without keywords', { model: { layers: 3 } }, 'my.json: model: describes neither'],
