@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "../../plan/guarded.h"
+#include "../../plan/thread_count.h"
 #include "device.h"
 #include "memory.h"
 #include "program.h"
@@ -67,8 +68,7 @@ void device_close(hrsam_device* device) { delete device; }
 
 int device_set_threads(hrsam_device* device, int32_t threads, hrsam_error* error) {
   return guarded(error, [&] {
-    if (threads < 1 || threads > 1024)
-      hrsam::plan::fail("ERR_ARGUMENT", "threads: expected 1 to 1024, got %d", threads);
+    hrsam::plan::check_threads(threads);
     device->pool.resize(threads);
     return 0;
   });

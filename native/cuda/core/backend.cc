@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "../../plan/guarded.h"
+#include "../../plan/thread_count.h"
 #include "hrsam_backend.h"
 #include "mask_runs.h"
 #include "peak.h"
@@ -55,8 +56,7 @@ void device_close(hrsam_device* device) { delete device; }
 
 int device_set_threads(hrsam_device*, int32_t threads, hrsam_error* error) {
   return guarded(error, [&] {
-    if (threads < 1 || threads > 1024)
-      fail("ERR_ARGUMENT", "threads: expected 1 to 1024, got %d", threads);
+    hrsam::plan::check_threads(threads);
     return 0;  // a GPU has its own
   });
 }
