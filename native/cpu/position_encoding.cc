@@ -2,8 +2,10 @@
 //
 // The angle is a sum of a part of the row and one of the column, so sines and cosines are taken of
 // the parts alone and joined by the addition theorems.
+#include <math.h>
+
 #include "../plan/forward_checks.h"
-#include "position_code.h"
+#include "../plan/position_code.h"
 #include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {

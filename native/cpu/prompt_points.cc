@@ -1,7 +1,9 @@
 // Points and box corners as SAM's sparse prompt embeddings: the position code of the pixel's centre
 // plus what the label stands for.
+#include <math.h>
+
 #include "../plan/forward_checks.h"
-#include "position_code.h"
+#include "../plan/position_code.h"
 #include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {

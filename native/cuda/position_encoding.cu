@@ -1,7 +1,8 @@
 // The dense position code of a grid: SAM's code of the centre of every cell. Computed once per
 // program, in double precision.
 #include "../plan/forward_checks.h"
-#include "position_code.h"
+#include "../plan/position_code.h"
+#include "core/kernel.h"
 
 namespace hrsam::cuda {
 

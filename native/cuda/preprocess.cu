@@ -26,7 +26,7 @@ struct PlainPicture {
       out[i] = 0;
       return;
     }
-    const int64_t channel = s.channels == 1 ? 0 : s.swap ? 2 - plane : plane;
+    const int64_t channel = s.channel(plane);
     const uint8_t* top = pixels + rows[y] * s.width * s.channels + channel;
     const uint8_t* bottom = pixels + rows[s.size[0] + y] * s.width * s.channels + channel;
     const float wy = reinterpret_cast<const float*>(rows)[2 * s.size[0] + y];
@@ -82,9 +82,8 @@ struct WeighRows {
       out[i] = 0;
       return;
     }
-    const int64_t colours = s.channels == 1 ? 1 : 3, line = s.size[1] * colours;
-    const int64_t channel = s.channels == 1 ? 0 : s.swap ? 2 - plane : plane;
-    const uint8_t* from = resized + rows.begin(y) * line + x * colours + channel;
+    const int64_t colours = s.colours(), line = s.size[1] * colours;
+    const uint8_t* from = resized + rows.begin(y) * line + x * colours + s.channel(plane);
     const uint8_t value = weigh(from, line, rows.coefficients(y), rows.count(y));
     out[i] = (static_cast<float>(value) - s.mean[plane]) / s.deviation[plane];
   }

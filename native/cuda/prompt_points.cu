@@ -1,7 +1,8 @@
 // Points and box corners as SAM's sparse prompt embeddings: the position code of the pixel's centre
 // plus what the label stands for. A few hundred numbers.
 #include "../plan/forward_checks.h"
-#include "position_code.h"
+#include "../plan/position_code.h"
+#include "core/kernel.h"
 
 namespace hrsam::cuda {
 

@@ -62,8 +62,10 @@ struct PictureShape {
   float mean[3], deviation[3];
   bool swap;
   // The picture's channel for a plane of the result.
-  int64_t channel(int64_t plane) const { return channels == 1 ? 0 : swap ? 2 - plane : plane; }
-  int64_t colours() const { return channels == 1 ? 1 : 3; }
+  HRSAM_BOTH int64_t channel(int64_t plane) const {
+    return channels == 1 ? 0 : swap ? 2 - plane : plane;
+  }
+  HRSAM_BOTH int64_t colours() const { return channels == 1 ? 1 : 3; }
 };
 
 inline PictureShape read_preprocess(const Node& node) {
