@@ -3,12 +3,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cinttypes>
 #include <cstring>
 #include <utility>
 
-#include "../../plan/check_value.h"
 #include "denormals.h"
 
 namespace hrsam::cpu {
@@ -41,78 +39,25 @@ class ProgramBuilder {
     program_ = std::make_unique<hrsam_program>();
     program_->device = device_;
     program_->arena_bytes = plan_.arena_bytes;
-    add_values();
+    std::vector<plan::PlanBuffer> buffers;
+    for (int i = 0; i < plan_.buffer_count; ++i)
+      buffers.push_back({static_cast<char*>(plan_.buffers[i]->data()), plan_.buffers[i]->bytes});
+    program_->add_values(plan_, buffers);
     for (int i = 0; i < plan_.node_count; ++i) add_node(plan_.nodes[i]);
     for (int i = 0; i < plan_.buffer_count; ++i) drop_pages(*plan_.buffers[i]);
     return std::move(program_);
   }
 
  private:
-  void add_values() {
-    program_->input_bytes.assign(static_cast<size_t>(plan_.input_count), 0);
-    program_->output_bytes.assign(static_cast<size_t>(plan_.output_count), 0);
-    for (int i = 0; i < plan_.value_count; ++i) {
-      const hrsam_value& from = plan_.values[i];
-      plan::check_value(plan_, from, i, buffer_bytes(from));
-      Value value;
-      value.dtype = static_cast<DType>(from.dtype);
-      value.rank = from.rank;
-      std::copy(from.dims, from.dims + from.rank, value.dims);
-      void* data = nullptr;
-      if (from.storage == HRSAM_CONSTANT)
-        data = static_cast<char*>(plan_.buffers[from.slot]->data()) + from.offset;
-      value.data = data;
-      const auto bytes = from.offset + static_cast<uint64_t>(value.bytes());
-      if (from.storage == HRSAM_INPUT)
-        grow(program_->input_bytes[static_cast<size_t>(from.slot)], bytes);
-      if (from.storage == HRSAM_OUTPUT)
-        grow(program_->output_bytes[static_cast<size_t>(from.slot)], bytes);
-      program_->placement.push_back(from);
-      program_->values.push_back(value);
-      program_->constants.push_back(data);
-    }
-  }
-
-  uint64_t buffer_bytes(const hrsam_value& value) const {
-    const bool known =
-        value.storage == HRSAM_CONSTANT && value.slot >= 0 && value.slot < plan_.buffer_count;
-    return known ? plan_.buffers[value.slot]->bytes : 0;
-  }
-
-  static void grow(uint64_t& size, uint64_t bytes) { size = std::max(size, bytes); }
-
-  void check_index(int32_t value, const hrsam_node& node) const {
-    if (value < 0 || value >= plan_.value_count)
-      fail("ERR_INTERNAL", "%s (%s): value index", node.layer, node.op);
-  }
-
-  hrsam_storage storage_of(int32_t value) const {
-    return static_cast<hrsam_storage>(program_->placement[static_cast<size_t>(value)].storage);
-  }
-
   void add_node(const hrsam_node& from) {
-    check_index(from.result, from);
-    const hrsam_storage storage = storage_of(from.result);
-    if (storage == HRSAM_INPUT || storage == HRSAM_CONSTANT)
-      fail("ERR_INTERNAL", "%s (%s): writes an input or a constant", from.layer, from.op);
-    for (int i = 0; i < from.operand_count; ++i) {
-      const int32_t value = from.operands[i].value;
-      check_index(value, from);
-      if (storage_of(value) == HRSAM_FOLDED &&
-          program_->constants[static_cast<size_t>(value)] == nullptr)
-        fail("ERR_INTERNAL", "%s (%s): reads a folded value before it is there", from.layer,
-             from.op);
-    }
+    hrsam_program::Step step;
+    step.operands = program_->operands_of(from);
+    step.result = from.result;
     const CompileFunction compile = device_->isa.find_op(from.op);
     if (compile == nullptr)
       fail("ERR_INTERNAL", "%s: the CPU backend has no op '%s'", from.layer, from.op);
-    const Node node(&from, program_->values.data());
-
-    hrsam_program::Step step;
-    step.op.reset(compile(node, compiler_));
-    for (int i = 0; i < from.operand_count; ++i) step.operands.push_back(from.operands[i].value);
-    step.result = from.result;
-    if (storage == HRSAM_FOLDED) {
+    step.op.reset(compile(Node(&from, program_->values.data()), compiler_));
+    if (program_->is_folded(from.result)) {
       fold(step, from);
       return;
     }
@@ -121,31 +66,13 @@ class ProgramBuilder {
   }
 
   void fold(const hrsam_program::Step& step, const hrsam_node& node) {
+    Block block(static_cast<size_t>(program_->values[static_cast<size_t>(step.result)].bytes()));
+    program_->place_folded(node, block.as<char>());
     std::vector<void*> operands;
-    for (const int32_t i : step.operands) {
-      void* data = program_->constants[static_cast<size_t>(i)];
-      if (data == nullptr)
-        fail("ERR_INTERNAL", "%s (%s): folded, but reads a value that is not", node.layer, node.op);
-      operands.push_back(data);
-    }
-    Value& value = program_->values[static_cast<size_t>(step.result)];
-    Block block(static_cast<size_t>(value.bytes()));
+    for (const int32_t i : step.operands)
+      operands.push_back(program_->constants[static_cast<size_t>(i)]);
     const DenormalsAreZero denormals;
     step.op->run(Run{device_->pool, operands.data(), block.as<void>()});
-    value.data = block.as<void>();
-    program_->constants[static_cast<size_t>(step.result)] = block.as<void>();
-    // Reshapes of it share its memory: the plan gives them the same slot.
-    const int32_t slot = program_->placement[static_cast<size_t>(step.result)].slot;
-    for (size_t i = 0; i < program_->values.size(); ++i) {
-      if (program_->placement[i].storage != HRSAM_FOLDED || program_->placement[i].slot != slot)
-        continue;
-      if (static_cast<uint64_t>(program_->values[i].bytes()) + program_->placement[i].offset >
-          static_cast<uint64_t>(value.bytes()))
-        fail("ERR_INTERNAL", "%s (%s): a view of it is larger", node.layer, node.op);
-      void* data = block.as<char>() + program_->placement[i].offset;
-      program_->values[i].data = data;
-      program_->constants[i] = data;
-    }
     device_->ledger.add(device_->ledger.packed, block.bytes());
     program_->folded.push_back(std::move(block));
   }

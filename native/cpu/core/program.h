@@ -4,10 +4,11 @@
 #include <memory>
 #include <vector>
 
+#include "../../plan/program_values.h"
 #include "device.h"
 #include "profile.h"
 
-struct hrsam_program {
+struct hrsam_program : hrsam::plan::ProgramValues {
   ~hrsam_program();
   struct Step {
     std::unique_ptr<hrsam::cpu::Op> op;
@@ -15,12 +16,8 @@ struct hrsam_program {
     int32_t result;
   };
   hrsam_device* device = nullptr;
-  std::vector<hrsam_value> placement;
-  std::vector<hrsam::cpu::Value> values;
   std::vector<hrsam::cpu::Block> folded;
-  std::vector<void*> constants;  // by value; null where not constant
   std::vector<Step> steps;
-  std::vector<uint64_t> input_bytes, output_bytes;
   uint64_t arena_bytes = 0;
   hrsam::cpu::Profile profile;
 };

@@ -6,8 +6,6 @@
 #include <cstring>
 #include <thread>
 
-#include "../../plan/check_value.h"
-
 namespace hrsam::cuda {
 
 using plan::fail;
@@ -51,7 +49,10 @@ class ProgramBuilder {
   std::unique_ptr<hrsam_program> build() {
     program_ = std::make_unique<hrsam_program>();
     program_->device = device_;
-    add_values();
+    std::vector<plan::PlanBuffer> buffers;
+    for (int i = 0; i < plan_.buffer_count; ++i)
+      buffers.push_back({plan_.buffers[i]->data(), plan_.buffers[i]->bytes});
+    program_->add_values(plan_, buffers);
     for (int i = 0; i < plan_.node_count; ++i) add_node(plan_.nodes[i]);
     uint64_t workspace = 0;
     for (const auto& step : program_->steps)
@@ -63,85 +64,24 @@ class ProgramBuilder {
   }
 
  private:
-  void add_values() {
-    program_->input_bytes.assign(static_cast<size_t>(plan_.input_count), 0);
-    program_->output_bytes.assign(static_cast<size_t>(plan_.output_count), 0);
-    for (int i = 0; i < plan_.value_count; ++i) {
-      const hrsam_value& from = plan_.values[i];
-      const bool constant = from.storage == HRSAM_CONSTANT;
-      const bool known = constant && from.slot >= 0 && from.slot < plan_.buffer_count;
-      plan::check_value(plan_, from, i, known ? plan_.buffers[from.slot]->bytes : 0);
-      Value value;
-      value.dtype = static_cast<DType>(from.dtype);
-      value.rank = from.rank;
-      std::copy(from.dims, from.dims + from.rank, value.dims);
-      void* data = constant ? plan_.buffers[from.slot]->data() + from.offset : nullptr;
-      value.data = data;
-      const auto end = from.offset + static_cast<uint64_t>(value.bytes());
-      if (from.storage == HRSAM_INPUT) grow(program_->input_bytes, from.slot, end);
-      if (from.storage == HRSAM_OUTPUT) grow(program_->output_bytes, from.slot, end);
-      program_->placement.push_back(from);
-      program_->values.push_back(value);
-      program_->constants.push_back(data);
-    }
-  }
-
-  static void grow(std::vector<uint64_t>& sizes, int32_t slot, uint64_t bytes) {
-    uint64_t& size = sizes[static_cast<size_t>(slot)];
-    size = std::max(size, bytes);
-  }
-
-  void check_index(int32_t value, const hrsam_node& node) const {
-    if (value < 0 || value >= plan_.value_count)
-      fail("ERR_INTERNAL", "%s (%s): value index", node.layer, node.op);
-  }
-
-  int storage_of(int32_t value) const {
-    return program_->placement[static_cast<size_t>(value)].storage;
-  }
-
   void add_node(const hrsam_node& from) {
-    check_index(from.result, from);
-    const int storage = storage_of(from.result);
-    if (storage == HRSAM_INPUT || storage == HRSAM_CONSTANT)
-      fail("ERR_INTERNAL", "%s (%s): writes an input or a constant", from.layer, from.op);
-    for (int i = 0; i < from.operand_count; ++i) {
-      const int32_t value = from.operands[i].value;
-      check_index(value, from);
-      if (storage_of(value) == HRSAM_FOLDED &&
-          program_->constants[static_cast<size_t>(value)] == nullptr)
-        fail("ERR_INTERNAL", "%s (%s): reads a folded value before it is there", from.layer,
-             from.op);
-    }
+    hrsam_program::Step step;
+    step.operands = program_->operands_of(from);
+    step.result = from.result;
     const CompileFunction compile = find_op(from.op);
     if (compile == nullptr)
       fail("ERR_INTERNAL", "%s: the CUDA backend has no op '%s'", from.layer, from.op);
-    hrsam_program::Step step;
     step.op.reset(compile(Node(&from, program_->values.data()), compiler_));
-    for (int i = 0; i < from.operand_count; ++i) step.operands.push_back(from.operands[i].value);
-    step.result = from.result;
-    if (storage == HRSAM_FOLDED)
+    if (program_->is_folded(from.result))
       fold(step, from);
     else
       program_->steps.push_back(std::move(step));
   }
 
   void fold(const hrsam_program::Step& step, const hrsam_node& node) {
-    for (const int32_t i : step.operands)
-      if (program_->constants[static_cast<size_t>(i)] == nullptr)
-        fail("ERR_INTERNAL", "%s (%s): folded, but reads a value that is not", node.layer, node.op);
-    const auto bytes =
-        static_cast<uint64_t>(program_->values[static_cast<size_t>(step.result)].bytes());
-    DeviceBlock block(device_, MemoryKind::packed, bytes);
-    // Reshapes of it share its memory: the plan gives them the same slot.
-    const int32_t slot = program_->placement[static_cast<size_t>(step.result)].slot;
-    for (size_t i = 0; i < program_->values.size(); ++i) {
-      const hrsam_value& place = program_->placement[i];
-      if (place.storage != HRSAM_FOLDED || place.slot != slot) continue;
-      if (static_cast<uint64_t>(program_->values[i].bytes()) + place.offset > bytes)
-        fail("ERR_INTERNAL", "%s (%s): a view of it is larger", node.layer, node.op);
-      program_->values[i].data = program_->constants[i] = block.as<char>() + place.offset;
-    }
+    const Value& value = program_->values[static_cast<size_t>(step.result)];
+    DeviceBlock block(device_, MemoryKind::packed, static_cast<size_t>(value.bytes()));
+    program_->place_folded(node, block.as<char>());
     DeviceBlock workspace;
     if (step.op->workspace > 0)
       workspace = DeviceBlock(device_, MemoryKind::cached, step.op->workspace);

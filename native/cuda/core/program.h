@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "../../plan/program_values.h"
 #include "device.h"
 
 namespace hrsam::cuda {
@@ -17,19 +18,15 @@ struct Recording {
 
 }  // namespace hrsam::cuda
 
-struct hrsam_program {
+struct hrsam_program : hrsam::plan::ProgramValues {
   struct Step {
     std::unique_ptr<hrsam::cuda::Op> op;
     std::vector<int32_t> operands;
     int32_t result;
   };
   hrsam_device* device = nullptr;
-  std::vector<hrsam_value> placement;
-  std::vector<hrsam::cuda::Value> values;
   std::vector<hrsam::cuda::DeviceBlock> folded;
-  std::vector<void*> constants;  // by value; null where not constant
   std::vector<Step> steps;
-  std::vector<uint64_t> input_bytes, output_bytes;
   uint64_t arena_bytes = 0;                        // with the ops' workspace at its end
   uint64_t workspace_begin = 0;                    // in the arena
   std::vector<hrsam::cuda::Recording> recordings;  // the one used last is the last
