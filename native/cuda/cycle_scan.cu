@@ -10,7 +10,7 @@
 // two per token, channel and state whatever R is: in bf16 by the unit for them, else by the
 // multiply-add units.
 #include "carver.h"
-#include "cycle_scan.h"
+#include "cycle_scan_call.h"
 
 namespace hrsam::cuda {
 
@@ -37,6 +37,36 @@ void scan(cudaStream_t stream, const ScanCall& call, int64_t batch) {
   (fast ? scan_as<kStates, kLanes, true> : scan_as<kStates, kLanes, false>)(stream, call, batch);
 }
 
+void scan_any(cudaStream_t stream, const ScanCall& call, int64_t batch) {
+  if (call.states <= 16) return scan<16, 1>(stream, call, batch);
+  if (call.states <= 32) return scan<32, 1>(stream, call, batch);
+  if (call.states <= 64) return scan<32, 2>(stream, call, batch);
+  if (call.states <= 128) return scan<32, 4>(stream, call, batch);
+  return scan<32, 8>(stream, call, batch);
+}
+
+void scan_literally(cudaStream_t stream, const LiteralScan& scan, int64_t batch) {
+  const int64_t n = batch * scan.call.segment_count * scan.call.channels;
+  const dim3 blocks(static_cast<unsigned>(divide_up(n, kScanThreads)));
+  launch({blocks, dim3(kScanThreads), 0, stream}, literal_scan_kernel<LiteralScan>, scan, n);
+}
+
+// The op's own memory.
+struct ScanMemory {
+  float* states;  // of chunks' ends, and ΣΔ
+  float* sums;    // of readings: the literal scan's
+};
+
+ScanMemory plan_scan(const ScanCall& call, int64_t batch, bool literal, void* memory,
+                     size_t* bytes) {
+  Carver carver(memory);
+  ScanMemory m{};
+  m.states = carver.take<float>(batch * call.chunk_count * (call.states + 1) * call.channels);
+  m.sums = carver.take<float>(literal ? batch * call.tokens * call.channels : 0);
+  if (bytes != nullptr) *bytes = carver.bytes();
+  return m;
+}
+
 }  // namespace
 
 Op* compile_cycle_scan(const Node& node, Compiler& compiler) {
@@ -44,63 +74,27 @@ Op* compile_cycle_scan(const Node& node, Compiler& compiler) {
   expect_floats(node, node.result(), "result");
   expect(node, same_shape(node.result(), node.value("u")), "result: not of u's shape");
   const bool literal = node.flag("literal");
-  ScanCall call{};
-  call.u_is_bf16 = node.value("u").dtype == DType::bf16;
-  call.ssm_is_bf16 = node.value("ssm").dtype == DType::bf16;
-  call.out_is_bf16 = node.result().dtype == DType::bf16;
-  call.tokens = shape.tokens;
-  call.channels = shape.channels;
-  call.states = shape.states;
-  call.readings = shape.readings;
-  call.softplus = shape.softplus;
-  call.segment_count = shape.segment_count;
-
   // Longer chunks where a grid could not hold so many.
   const int64_t length =
       literal ? larger(1, shape.longest) : larger(kChunkTokens, divide_up(shape.tokens, 32768));
   const ChunkLists lists(shape, length);
-  const int64_t count = lists.count;
-  if (count > 65535 || shape.batch > 65535) node.fail("ERR_SHAPE", "segments: too many");
-  call.chunk_count = lists.count;
-
   const int64_t batch = shape.batch;
-  const auto plan = [=](void* memory, size_t* bytes) {
-    Carver carver(memory);
-    float* states = carver.take<float>(batch * count * (call.states + 1) * call.channels);
-    float* sums = carver.take<float>(literal ? batch * call.tokens * call.channels : 0);
-    if (bytes != nullptr) *bytes = carver.bytes();
-    return std::make_pair(states, sums);
-  };
+  if (lists.count > 65535 || batch > 65535) node.fail("ERR_SHAPE", "segments: too many");
+  ScanCall call = scan_call(node, shape, lists);
+  call.out_is_bf16 = node.result().dtype == DType::bf16;
+
   size_t workspace = 0;
-  plan(nullptr, &workspace);
-  return make_op(workspace, [=, u = node.operand("u"), ssm = node.operand("ssm"),
-                             a_log = node.operand("a_log"), dt_bias = node.operand_or("dt_bias"),
-                             d = node.operand_or("d"), gamma = node.operand_or("gamma"),
-                             chunk_list = compiler.upload(lists.chunks),
-                             start_list = compiler.upload(lists.starts)](const Run& run) {
-    const auto [states, sums] = plan(run.workspace, nullptr);
+  plan_scan(call, batch, literal, nullptr, &workspace);
+  return make_op(workspace, [=, operands = ScanOperands(node, compiler, lists)](const Run& run) {
+    const ScanMemory memory = plan_scan(call, batch, literal, run.workspace, nullptr);
     ScanCall made = call;
-    made.u = run.in(u);
-    made.ssm = run.in(ssm);
-    made.a_log = run.in<float>(a_log);
-    made.dt_bias = run.in<float>(dt_bias);
-    made.d = run.in<float>(d);
-    made.gamma = run.in<float>(gamma);
+    operands.put(run, made);
     made.out = run.out();
-    made.chunks = chunk_list->as<ScanChunk>();
-    made.segment_chunks = start_list->as<int32_t>();
-    made.ends = states;
-    if (literal) {
-      const int64_t n = batch * made.segment_count * made.channels;
-      const dim3 blocks(static_cast<unsigned>(divide_up(n, kScanThreads)));
-      return launch({blocks, dim3(kScanThreads), 0, run.stream}, literal_scan_kernel<LiteralScan>,
-                    LiteralScan{made, states, sums}, n);
-    }
-    if (made.states <= 16) return scan<16, 1>(run.stream, made, batch);
-    if (made.states <= 32) return scan<32, 1>(run.stream, made, batch);
-    if (made.states <= 64) return scan<32, 2>(run.stream, made, batch);
-    if (made.states <= 128) return scan<32, 4>(run.stream, made, batch);
-    return scan<32, 8>(run.stream, made, batch);
+    made.ends = memory.states;
+    if (literal)
+      scan_literally(run.stream, {made, memory.states, memory.sums}, batch);
+    else
+      scan_any(run.stream, made, batch);
   });
 }
 

@@ -11,6 +11,7 @@
 // pass; what is summed over channels (B, C) or tokens (the parameters) leaves each block as a part.
 #include "carver.h"
 #include "column_sums.h"
+#include "cycle_scan_call.h"
 #include "cycle_scan_gradient.h"
 
 namespace hrsam::cuda {
@@ -100,101 +101,112 @@ int lanes_of(int states) {
   return needed <= 1 ? 1 : needed <= 4 ? 4 : needed <= 8 ? 8 : 32;
 }
 
+void differentiate_any(int lanes, cudaStream_t stream, const ScanGradientCall& call,
+                       int64_t batch) {
+  switch (lanes) {
+    case 1:
+      return differentiate<1>(stream, call, batch);
+    case 4:
+      return differentiate<4>(stream, call, batch);
+    case 8:
+      return differentiate<8>(stream, call, batch);
+    default:
+      return differentiate<32>(stream, call, batch);
+  }
+}
+
+struct Sizes {
+  Sizes(const ScanShape& shape, const ChunkLists& lists, int lanes)
+      : batch(shape.batch),
+        channels(shape.channels),
+        states(shape.states),
+        rows(batch * shape.tokens),
+        chunks(batch * lists.count),
+        places(batch * shape.segment_count),
+        columns((states + kChunkSums) * channels),
+        blocks(static_cast<int>(divide_up(channels, kScanThreads / lanes))) {}
+  int64_t batch, channels, states;
+  int64_t rows, chunks, places;  // of all items: tokens, chunks, segments
+  int64_t columns;               // of a chunk's sums
+  int blocks;                    // of channels
+};
+
+// The op's own memory.
+struct Memory {
+  ScanGradientCall call;
+  float* readings;
+  void* column_sums;
+};
+
+Memory plan_scan_gradient(const ScanCall& scan, const Sizes& s, void* memory, size_t* bytes) {
+  Carver carver(memory);
+  Memory m{};
+  m.call.scan = scan;
+  m.call.scan.ends = carver.take<float>(s.chunks * (s.states + 1) * s.channels);
+  m.call.right = carver.take<float>(s.chunks * s.states * s.channels);
+  m.call.finals = carver.take<float>(s.places * (2 * s.states + 1) * s.channels);
+  m.call.joint = carver.take<float>(s.places * 3 * s.states * s.channels);
+  m.call.shared = carver.take<float>(s.blocks * s.rows * 2 * s.states);
+  m.call.sums = carver.take<float>(s.chunks * s.columns);
+  m.readings = carver.take<float>(s.channels);
+  m.column_sums = carver.take<char>(static_cast<int64_t>(sum_workspace(s.chunks, s.columns)));
+  if (bytes != nullptr) *bytes = carver.bytes();
+  return m;
+}
+
+// The parts of the result; those of absent operands are null, and there is no room for them.
+struct Gradients {
+  Gradients(float* result, const Sizes& s, const ScanCall& scan) : next_(result) {
+    u = take(true, s.rows * s.channels);
+    ssm = take(true, s.rows * (s.channels + 2 * s.states));
+    a_log = take(true, s.channels * s.states);
+    dt_bias = take(scan.dt_bias != nullptr, s.channels);
+    d = take(scan.d != nullptr, s.channels);
+    gamma = take(scan.gamma != nullptr, s.channels * scan.readings);
+  }
+  float *u, *ssm, *a_log, *dt_bias, *d, *gamma;
+
+ private:
+  float* take(bool there, int64_t count) {
+    float* at = there ? next_ : nullptr;
+    next_ += there ? count : 0;
+    return at;
+  }
+  float* next_;
+};
+
 }  // namespace
 
 Op* compile_cycle_scan_gradient(const Node& node, Compiler& compiler) {
   const ScanShape shape = read_scan_gradient(node);
-  ScanCall scan{};
-  scan.u_is_bf16 = node.value("u").dtype == DType::bf16;
-  scan.ssm_is_bf16 = node.value("ssm").dtype == DType::bf16;
-  scan.tokens = shape.tokens;
-  scan.channels = shape.channels;
-  scan.states = shape.states;
-  scan.readings = shape.readings;
-  scan.softplus = shape.softplus;
-  scan.segment_count = shape.segment_count;
   const int lanes = lanes_of(shape.states);
   const ChunkLists lists(shape, gradient_tokens(lanes));
   if (lists.count > 65535 || shape.batch > 65535) node.fail("ERR_SHAPE", "segments: too long");
-  scan.chunk_count = lists.count;
+  const ScanCall scan = scan_call(node, shape, lists);
+  const Sizes s(shape, lists, lanes);
 
-  const int64_t batch = shape.batch, channels = shape.channels, states = shape.states;
-  const int64_t rows = batch * shape.tokens, chunks = batch * lists.count;
-  const int64_t places = batch * shape.segment_count;
-  const int blocks = static_cast<int>(divide_up(channels, kScanThreads / lanes));
-  const int64_t columns = (states + kChunkSums) * channels;
-  struct Memory {
-    ScanGradientCall call;
-    float* readings;
-    void* column_sums;
-  };
-  const auto plan = [=](void* memory, size_t* bytes) {
-    Carver carver(memory);
-    Memory m{};
-    m.call.scan = scan;
-    m.call.scan.ends = carver.take<float>(chunks * (states + 1) * channels);
-    m.call.right = carver.take<float>(chunks * states * channels);
-    m.call.finals = carver.take<float>(places * (2 * states + 1) * channels);
-    m.call.joint = carver.take<float>(places * 3 * states * channels);
-    m.call.shared = carver.take<float>(blocks * rows * 2 * states);
-    m.call.sums = carver.take<float>(chunks * columns);
-    m.readings = carver.take<float>(channels);
-    m.column_sums = carver.take<char>(static_cast<int64_t>(sum_workspace(chunks, columns)));
-    if (bytes != nullptr) *bytes = carver.bytes();
-    return m;
-  };
   size_t workspace = 0;
-  plan(nullptr, &workspace);
-  return make_op(workspace, [=, u = node.operand("u"), ssm = node.operand("ssm"),
-                             a_log = node.operand("a_log"), dy = node.operand("dy"),
-                             dy_type = node.value("dy").dtype, dt_bias = node.operand_or("dt_bias"),
-                             d = node.operand_or("d"), gamma = node.operand_or("gamma"),
-                             chunk_list = compiler.upload(lists.chunks),
-                             start_list = compiler.upload(lists.starts),
-                             segment_list = compiler.upload(lists.segment_of)](const Run& run) {
-    Memory m = plan(run.workspace, nullptr);
-    ScanCall& made = m.call.scan;
-    made.u = run.in(u);
-    made.ssm = run.in(ssm);
-    made.a_log = run.in<float>(a_log);
-    made.dt_bias = run.in<float>(dt_bias);
-    made.d = run.in<float>(d);
-    made.gamma = run.in<float>(gamma);
-    made.chunks = chunk_list->as<ScanChunk>();
-    made.segment_chunks = start_list->as<int32_t>();
-    m.call.segment_of = segment_list->as<int32_t>();
-    m.call.dy = numbers_of(run.in(dy), dy_type);
-    float* next = run.out<float>();
-    const auto take = [&](bool there, int64_t count) {
-      float* at = there ? next : nullptr;
-      next += there ? count : 0;
-      return at;
-    };
-    m.call.du = take(true, rows * channels);
-    m.call.dssm = take(true, rows * (channels + 2 * states));
-    ParameterSums parameters{m.call, take(true, channels * states), nullptr, nullptr, m.readings};
-    parameters.dt_bias = take(dt_bias >= 0, channels);
-    parameters.d = take(d >= 0, channels);
-    float* gammas = take(gamma >= 0, channels * made.readings);
-    switch (lanes) {
-      case 1:
-        differentiate<1>(run.stream, m.call, batch);
-        break;
-      case 4:
-        differentiate<4>(run.stream, m.call, batch);
-        break;
-      case 8:
-        differentiate<8>(run.stream, m.call, batch);
-        break;
-      default:
-        differentiate<32>(run.stream, m.call, batch);
-    }
-    each(run.stream, rows * 2 * states,
-         AddShared{m.call.shared, m.call.dssm, rows, states, channels, blocks});
-    sum_columns(run.stream, chunks, columns, m.column_sums, parameters);
-    if (gammas != nullptr)
-      each(run.stream, channels * made.readings, GammaGradient{m.call, m.readings, gammas, places});
-  });
+  plan_scan_gradient(scan, s, nullptr, &workspace);
+  return make_op(workspace,
+                 [=, operands = ScanOperands(node, compiler, lists),
+                  segment_list = compiler.upload(lists.segment_of), dy = node.operand("dy"),
+                  dy_type = node.value("dy").dtype](const Run& run) {
+                   Memory m = plan_scan_gradient(scan, s, run.workspace, nullptr);
+                   operands.put(run, m.call.scan);
+                   m.call.segment_of = segment_list->as<int32_t>();
+                   m.call.dy = numbers_of(run.in(dy), dy_type);
+                   const Gradients to(run.out<float>(), s, m.call.scan);
+                   m.call.du = to.u;
+                   m.call.dssm = to.ssm;
+                   differentiate_any(lanes, run.stream, m.call, s.batch);
+                   each(run.stream, s.rows * 2 * s.states,
+                        AddShared{m.call.shared, to.ssm, s.rows, s.states, s.channels, s.blocks});
+                   sum_columns(run.stream, s.chunks, s.columns, m.column_sums,
+                               ParameterSums{m.call, to.a_log, to.dt_bias, to.d, m.readings});
+                   if (to.gamma != nullptr)
+                     each(run.stream, s.channels * scan.readings,
+                          GammaGradient{m.call, m.readings, to.gamma, s.places});
+                 });
 }
 
 }  // namespace hrsam::cuda
