@@ -74,7 +74,7 @@ export async function readCheckpoint(path: string): Promise<SavedTraining> {
 
 const stateTensor = (trained: readonly Parameter[]): Parameter => ({
   name: STATE,
-  shape: [4, new ParameterLayout(trained).size],
+  shape: new ParameterLayout(trained).stateShape,
 });
 
 const listed = (parameters: readonly Parameter[]) => parameters.map(({ name, shape }) => [name, shape]);

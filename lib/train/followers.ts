@@ -77,9 +77,9 @@ function sumProgram(device: Device, { size }: ParameterLayout): Promise<Program>
 }
 
 /** state (4, P) → parameters (1, P). */
-function parametersProgram(device: Device, { size }: ParameterLayout): Promise<Program> {
-  const port = { shape: [4, size], dtype: 'f32' } as const;
+function parametersProgram(device: Device, layout: ParameterLayout): Promise<Program> {
+  const port = { shape: layout.stateShape, dtype: 'f32' } as const;
   return program(device, { state: port }, (graph, { state }) => ({
-    parameters: graph.rows(state!, 0, 1),
+    parameters: layout.parametersOf(graph, state!),
   }));
 }

@@ -66,7 +66,7 @@ function gradientGraph(
   { dropPath, recompute }: TrainingGraphOptions,
 ): { graph: Graph; embedding?: Value } {
   const graph = new Graph({ differentiable: true, dropPath });
-  const state = graph.input('state', [4, layout.size]);
+  const state = graph.input('state', layout.stateShape);
   const accumulated = graph.input('accumulated', [layout.size]);
   const parameters = layout.bind(graph, state);
   const { loss, outputs = {}, embedding } = build(graph);
@@ -86,7 +86,7 @@ export async function forwardProgram(
   frozen: ConstantSource = { find: () => undefined },
 ): Promise<Program> {
   const graph = new Graph();
-  layout.bind(graph, graph.input('state', [4, layout.size]));
+  layout.bind(graph, graph.input('state', layout.stateShape));
   for (const [name, value] of Object.entries(build(graph))) graph.output(name, value);
   return compile(graph, device, frozen);
 }

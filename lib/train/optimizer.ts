@@ -48,7 +48,7 @@ export function updateProgram(
   options: AdamWOptions,
 ): Promise<Program> {
   const f32 = (...shape: number[]) => ({ shape, dtype: 'f32' }) as const;
-  const inputs = { state: f32(4, layout.size), gradient: f32(layout.size), step: f32(5) };
+  const inputs = { state: f32(...layout.stateShape), gradient: f32(layout.size), step: f32(5) };
   const divided = optimizer === 'muon' ? divideForMuon(layout, groups) : { groups, matrices: [] };
   return program(device, inputs, (graph, v) => {
     const state = adamw(graph, v.state!, v.gradient!, v.step!, divided.groups, options);

@@ -19,7 +19,7 @@ export type OnOutputs = (outputs: Tensors) => void | Promise<void>;
 
 /** The parameters on one device, and the gradient that is computed there. */
 export class Replica {
-  /** (4, P): parameters, first and second moments, moving average. */
+  /** (4, P), as in `ParameterLayout`. */
   readonly state: Tensor;
   /** (P) */
   readonly gradient: Tensor;
@@ -29,7 +29,7 @@ export class Replica {
     readonly layout: ParameterLayout,
     state: Float32Array,
   ) {
-    this.state = device.tensor([4, layout.size], 'f32', state);
+    this.state = device.tensor(layout.stateShape, 'f32', state);
     this.gradient = device.tensor([layout.size], 'f32');
   }
 

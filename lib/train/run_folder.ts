@@ -97,7 +97,7 @@ export class RunFolder {
     const { model } = recipe;
     const tensors = recipeTensors(recipe);
     const layout = new ParameterLayout(tensors.trained);
-    const average = state.subarray(3 * layout.size);
+    const average = layout.averageOf(state);
     const trained = tensors.trained.map(({ name, shape }, i) => {
       const end = layout.offsets[i + 1] ?? layout.size;
       return { name, shape, data: average.subarray(layout.offsets[i]!, end) };

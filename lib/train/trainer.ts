@@ -1,6 +1,7 @@
 import { HrsamError } from '../errors.js';
 import type { AdamWOptions, ParameterGroup } from '../graph/ops/adamw.js';
 import type { Device } from '../runtime/device.js';
+import { elementCount } from '../runtime/dtype.js';
 import { Owned } from '../runtime/owned.js';
 import type { Program } from '../runtime/program.js';
 import type { Tensor } from '../runtime/tensor.js';
@@ -67,11 +68,9 @@ export class Trainer {
     state: Float32Array,
     taken = 0,
   ): Promise<Trainer> {
-    if (state.length !== 4 * layout.size) {
-      throw new HrsamError('ERR_SHAPE', 'state of the trainer', {
-        expected: 4 * layout.size,
-        actual: state.length,
-      });
+    const expected = elementCount(layout.stateShape);
+    if (state.length !== expected) {
+      throw new HrsamError('ERR_SHAPE', 'state of the trainer', { expected, actual: state.length });
     }
     const [device, ...others] = [devices].flat() as [Device, ...Device[]];
     using owned = new Owned();
@@ -87,7 +86,7 @@ export class Trainer {
     return this.#taken;
   }
 
-  /** (4, P), as in `Replica`. */
+  /** (4, P), as in `ParameterLayout`. */
   get state(): Tensor {
     return this.replicas[0].state;
   }
@@ -149,11 +148,12 @@ export const diverged = (what: string, step: number): HrsamError =>
 
 /** (4, P) for parameters by name: no moments yet, the average being the parameters themselves. */
 export function initialState(layout: ParameterLayout, read: (name: string) => Float32Array): Float32Array {
-  const state = new Float32Array(4 * layout.size);
+  const state = new Float32Array(elementCount(layout.stateShape));
+  const average = layout.averageOf(state);
   layout.parameters.forEach(({ name }, i) => {
     const values = read(name);
     state.set(values, layout.offsets[i]!);
-    state.set(values, 3 * layout.size + layout.offsets[i]!);
+    average.set(values, layout.offsets[i]!);
   });
   return state;
 }

@@ -1,6 +1,9 @@
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
 
+/** What the rows of `state` are. */
+export const STATE_ROWS = ['parameters', 'firstMoments', 'secondMoments', 'average'] as const;
+
 export const adamwOp: OpDefinition = {
   name: 'adamw',
   operands: ['state', 'gradient', 'step'],
@@ -8,7 +11,8 @@ export const adamwOp: OpDefinition = {
   infer({ operands, attributes, fail }) {
     const { state, gradient, step } = operands as Record<string, Value>;
     const [size] = gradient!.shape;
-    if (gradient!.shape.length !== 1 || state!.shape.join() !== `4,${size}` || step!.shape.join() !== '5')
+    const expected = `${STATE_ROWS.length},${size}`;
+    if (gradient!.shape.length !== 1 || state!.shape.join() !== expected || step!.shape.join() !== '5')
       return fail('state (4, P), gradient (P), step (5)');
     const lengths = attributes.lengths as number[];
     const groups = [attributes.rates, attributes.decays].every(

@@ -1,5 +1,6 @@
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, Node, OpDefinition, Value } from '../graph.js';
+import { STATE_ROWS } from './adamw.js';
 
 export const muonOp: OpDefinition = {
   name: 'muon',
@@ -7,7 +8,7 @@ export const muonOp: OpDefinition = {
   inPlace: 'state',
   infer({ operands, attributes, fail }) {
     const { state, step } = operands as Record<string, Value>;
-    if (state!.shape.length !== 2 || state!.shape[0] !== 4 || step!.shape.join() !== '5')
+    if (state!.shape.length !== 2 || state!.shape[0] !== STATE_ROWS.length || step!.shape.join() !== '5')
       return fail('state (4, P), step (5)');
     let end = 0;
     for (const { offset, rows, columns } of matrices(attributes)) {
