@@ -1,5 +1,6 @@
 import type { ParameterGroup } from '../graph/ops/adamw.js';
 import { elementCount } from '../runtime/dtype.js';
+import { TABLE } from '../weights/names.js';
 
 export interface Parameter {
   /** The model's name. */
@@ -39,9 +40,6 @@ export function layerDecayGroups(parameters: readonly Parameter[], rules: GroupR
 export function uniformGroups(parameters: readonly Parameter[], weightDecay: number): ParameterGroup[] {
   return parameters.map(({ shape }) => ({ length: elementCount(shape), rate: 1, decay: weightDecay }));
 }
-
-/** Rows of a table that single ones are taken from, not a layer's matrix. */
-const TABLE = /(?:_tokens?|_embed|_embeds\.\d+)\.weight$/;
 
 /** Weights of linear layers: what Muon is made for. */
 export const isLayerMatrix = ({ name, shape }: Parameter): boolean =>

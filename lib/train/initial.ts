@@ -1,6 +1,8 @@
 import { HrsamError } from '../errors.js';
 import { elementCount } from '../runtime/dtype.js';
 import type { Checkpoint, TensorEntry } from '../weights/checkpoint.js';
+import { ROPE_THETA } from '../weights/config.js';
+import { TABLE } from '../weights/names.js';
 import { type FillRule, fillTensor } from '../weights/random.js';
 import type { Values } from './parameters.js';
 
@@ -12,8 +14,6 @@ const constant = (offset: number): FillRule => ({ offset, scale: 0 });
 const fanIn = (shape: readonly number[]): number => elementCount(shape.slice(1));
 
 type Rule = (shape: readonly number[]) => FillRule;
-
-const ROPE_THETA = 10000;
 
 /** A tensor's part in the model decides what training from nothing begins with; the first rule that knows the name applies. */
 const RULES: readonly [RegExp, Rule][] = [
@@ -40,7 +40,7 @@ const RULES: readonly [RegExp, Rule][] = [
   [/\.gamma$/, ([, readings]) => constant(1 / readings!)],
   [/\.pos_embed$|\.attn\.padding$|\.rel_pos_[hw]$/, () => spread(0.02)],
   [/_gaussian_matrix$/, () => spread(1)],
-  [/_embed\.weight$|_embeds\.\d+\.weight$|_tokens?\.weight$/, () => spread(1)],
+  [TABLE, () => spread(1)],
   [/\.bias$/, () => constant(0)],
   // What is added to the residual stream begins small.
   [/\.(attn\.proj|mlp\.fc2|out_proj)\.weight$/, () => spread(0.01)],

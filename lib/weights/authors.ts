@@ -8,6 +8,7 @@ import {
   IMAGE_MEAN,
   IMAGE_STD,
   type ModelConfig,
+  ROPE_THETA,
   validateConfig,
 } from './config.js';
 
@@ -176,7 +177,7 @@ const fromHrsam = ({
       outDim: b.final_embed_dim,
       downsampleSizes: b.downsample_sizes,
       attention,
-      rope: { theta: 10000, scale: b.pt_seq_len / b.ft_seq_len },
+      rope: { theta: ROPE_THETA, scale: b.pt_seq_len / b.ft_seq_len },
     },
     prompt: {
       embedDim: neck.embed_dim ?? b.final_embed_dim,

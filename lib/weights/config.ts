@@ -15,6 +15,8 @@ const width = z.number().int().min(1).max(65536);
 const count = z.number().int().min(1).max(256);
 const side = z.number().int().min(1).max(65536);
 const sizePair = z.tuple([side, side]);
+/** Base of the rotary embedding's frequencies in every model published. */
+export const ROPE_THETA = 10000;
 /** Of an answer before it is given. */
 export const MAX_REFINEMENTS = 8;
 const ratio = z.number().positive().max(64);

@@ -3,7 +3,7 @@ import { type ModelCheckpoint, openWeights, type TensorEntry } from './checkpoin
 import { configToMetadata, type ImageConfig, type ModelConfig } from './config.js';
 import { fromFloat32 } from './dtypes.js';
 import { expectedTensors } from './expected.js';
-import { toInternalName } from './names.js';
+import { TABLE, toInternalName } from './names.js';
 import { writeSafetensors } from './safetensors_writer.js';
 
 export interface ConvertOptions {
@@ -32,7 +32,7 @@ export interface Converted {
 const FILE_TYPE = { f32: 'F32', bf16: 'BF16', f16: 'F16' } as const;
 
 const isReducible = ({ name, shape }: TensorEntry): boolean =>
-  shape.length >= 2 && name.endsWith('.weight') && !/_(embed|embeds\.\d+|tokens?)\.weight$/.test(name);
+  shape.length >= 2 && name.endsWith('.weight') && !TABLE.test(name);
 
 const targetType = (entry: TensorEntry, dtype: ConvertOptions['dtype']): 'F32' | 'BF16' | 'F16' => {
   if (dtype && isReducible(entry)) return FILE_TYPE[dtype];

@@ -6,6 +6,7 @@ import {
   IMAGE_STD,
   type ModelConfig,
   type PromptConfig,
+  ROPE_THETA,
   validateConfig,
 } from './config.js';
 
@@ -167,7 +168,7 @@ const inferHrsam = (look: Lookup): unknown => {
       outDim,
       downsampleSizes: plusPlus ? [[512, 512]] : [],
       attention: alternatingAttention(depth),
-      rope: { theta: 10000, scale: 0.5 },
+      rope: { theta: ROPE_THETA, scale: 0.5 },
     },
     prompt: inferPrompt(look, 64, 1024, true),
     decoder,

@@ -31,6 +31,9 @@ const SAM_TO_HRSAM = [
   ['mask_decoder.', 'decode_head.'],
 ] as const;
 
+/** Names of tables, which single rows are taken from: no layer's matrix. SAM's `point_embeddings` are our `point_embeds`. */
+export const TABLE = /_(?:embed|embeds\.\d+|embeddings\.\d+|tokens?)\.weight$/;
+
 /** The model's name for an official one of either family. */
 export const toInternalName = (official: string): string => {
   const entry = SAM_TO_HRSAM.find(([sam]) => official.startsWith(sam));

@@ -1,3 +1,6 @@
+import { ROPE_THETA } from './config.js';
+import { TABLE } from './names.js';
+
 /**
  * Deterministic values for models without trained weights (benches, tests, the demo): a hash of the tensor's name and the
  * element's index, so that any tensor can be made alone and in any language.
@@ -85,10 +88,7 @@ const ROLES: readonly [RegExp, (shape: readonly number[]) => FillRule][] = [
   [/\.gamma$/, () => ({ offset: 0.5, scale: 0.5 })],
   [/\.pos_embed$|\.attn\.padding$/, () => ({ offset: 0, scale: 0.5 })],
   [/_gaussian_matrix$/, () => ({ offset: 0, scale: 1.7 })],
-  [
-    /_embed\.weight$|_embeds\.\d+\.weight$|_embeddings\.\d+\.weight$|_tokens?\.weight$/,
-    () => ({ offset: 0, scale: 1 }),
-  ],
+  [TABLE, () => ({ offset: 0, scale: 1 })],
   [/\.rel_pos_[hw]$/, ([, d]) => ({ offset: 0, scale: linearScale(d!) })],
   [/\.bias$/, () => ({ offset: 0, scale: 0.1 })],
   [/\.qkv\.weight$/, (shape) => ({ offset: 0, scale: 1.5 * linearScale(fanIn(shape)) })],
@@ -111,6 +111,6 @@ export const initialRule = (name: string, shape: readonly number[]): FillRule =>
  */
 export const initialTensor = (name: string, shape: readonly number[], seed = 0): Float32Array => {
   const out = new Float32Array(shape.reduce((product, size) => product * size, 1));
-  if (name.endsWith('rope.freqs')) return out.map((_, k) => 10000 ** (-k / out.length));
+  if (name.endsWith('rope.freqs')) return out.map((_, k) => ROPE_THETA ** (-k / out.length));
   return fillTensor(seed === 0 ? name : `${name}#${seed}`, initialRule(name, shape), out);
 };

@@ -8,6 +8,7 @@ import { windowAttention } from '../../graph/ops/window_attention.js';
 import type { Device } from '../../runtime/device.js';
 import { byteCount } from '../../runtime/dtype.js';
 import { Owned } from '../../runtime/owned.js';
+import { ROPE_THETA } from '../../weights/config.js';
 import { type BenchRow, measure } from './measure.js';
 import { type Compute, timeOps } from './repeat.js';
 
@@ -113,7 +114,7 @@ async function windowAttentionRows(device: Device, dtype: Compute, batch: number
           heads: HEADS,
           window: WINDOW,
           grids: [[side, side]],
-          rope: { theta: 10000, scale: 0.5 },
+          rope: { theta: ROPE_THETA, scale: 0.5 },
           before: shifted ? WINDOW / 2 : 0,
           pad,
         }),
