@@ -33,6 +33,10 @@ export class RunFolder {
     return join(this.path, 'model.safetensors');
   }
 
+  get #curves(): string {
+    return join(this.path, 'curves.png');
+  }
+
   get #log(): string {
     return join(this.path, 'log.jsonl');
   }
@@ -49,11 +53,16 @@ export class RunFolder {
     }
   }
 
+  /** Forgets a training that took no step: another may begin here. */
+  async discard(): Promise<void> {
+    for (const path of [this.checkpoint, this.model, this.#curves]) await rm(path, { force: true });
+  }
+
   /** Everything that going on needs, then what people look at. Each file appears complete or not at all. */
   async save(training: SavedTraining): Promise<void> {
     await writeCheckpoint(this.checkpoint, training);
     await this.#writeModel(training);
-    await writeWhole(join(this.path, 'curves.png'), await renderCurves(await this.log()));
+    await writeWhole(this.#curves, await renderCurves(await this.log()));
   }
 
   /**

@@ -150,7 +150,13 @@ async function train(
   };
   // Before the first step too: a run can be resumed wherever it is killed.
   if (start.step === 0) await save();
-  await follow(trainer, tasks, recipe, folder, save, options);
+  try {
+    await follow(trainer, tasks, recipe, folder, save, options);
+  } catch (error) {
+    // Most likely the recipe's fault or the data's: the one that mends it is not turned away.
+    if (trainer.taken === 0) await folder.discard();
+    throw error;
+  }
 }
 
 /** Takes the steps; log and checkpoints are kept up. */

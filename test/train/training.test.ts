@@ -226,6 +226,9 @@ describe('beginTraining', () => {
     const given = options('stuck', { data: [at('hopeless')] });
     expect(await codeOf(() => beginTraining(device, recipe(), given))).toBe('ERR_FILE');
     expect(await heldBytes()).toBe(before);
+    // What took no step is in nobody's way.
+    await beginTraining(device, recipe({ steps: 1 }), options('stuck'));
+    expect(readLog('stuck').at(-1)!.step).toBe(1);
   });
 });
 
