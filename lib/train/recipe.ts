@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { HrsamError } from '../errors.js';
+import { describeIssues } from '../issues.js';
 import { configFromAuthors } from '../weights/authors.js';
-import { describeIssues, type ModelConfig } from '../weights/config.js';
+import type { ModelConfig } from '../weights/config.js';
 import { isPreset, presetConfig } from '../weights/presets.js';
 import { OPTIMIZERS } from './optimizer.js';
 import { augmentation } from './samples/augment.js';

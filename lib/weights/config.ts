@@ -193,7 +193,6 @@ export type ModelConfig = HrsamConfig | SamConfig;
 export const CONFIG_KEY = 'hrsam.config';
 
 // Recipes of trainings take it from here.
-export { describeIssues };
 
 /**
  * Checks a configuration of unknown origin.
