@@ -1,4 +1,4 @@
-import { combine, joined } from '../image/overlap.js';
+import { combine, union } from '../image/overlap.js';
 import { renderOverlay } from '../image/overlay.js';
 import type { Pixels } from '../image/pixels.js';
 import { decodeRle, type Rle } from '../image/rle.js';
@@ -91,7 +91,7 @@ const legend = (y: number): string[] =>
 async function tile(object: EvaluatedObject, data: DataSet): Promise<Buffer> {
   const picture = await data.pictures.find(({ name }) => name === object.picture)!.read();
   const { mask, truth, clicks } = object;
-  const window = around(boxOf(joined(mask, truth)), picture);
+  const window = around(boxOf(union(mask, truth)), picture);
   const [x0, y0, x1, y1] = window;
   const scale = TILE / Math.max(x1 - x0, y1 - y0);
   const [width, height] = [x1 - x0, y1 - y0].map((side) => Math.max(1, Math.round(side * scale))) as [

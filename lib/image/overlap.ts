@@ -46,7 +46,7 @@ export function combine(a: Rle, b: Rle, keep: (inA: boolean, inB: boolean) => bo
 }
 
 export const difference = (a: Rle, b: Rle): Rle => combine(a, b, (inA, inB) => inA && !inB);
-export const joined = (a: Rle, b: Rle): Rle => combine(a, b, (inA, inB) => inA || inB);
+export const union = (a: Rle, b: Rle): Rle => combine(a, b, (inA, inB) => inA || inB);
 
 /** A mask without a pixel. */
 export const emptyMask = (height: number, width: number): Rle => ({

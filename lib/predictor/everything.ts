@@ -65,10 +65,20 @@ export async function findCandidates(
     });
     options.onProgress?.(first + clicks.length, points.length);
   }
-  return withoutOverlaps(found, maxOverlap);
+  return nonMaximumSuppression(found, maxOverlap);
 }
 
+/** Options besides numbers. */
+const OTHERS = ['signal', 'onProgress'];
+
 function checked(options: EverythingOptions): Record<keyof typeof EVERYTHING, number> {
+  const known = [...Object.keys(EVERYTHING), ...OTHERS];
+  const unknown = Object.keys(options ?? {}).find((name) => !known.includes(name));
+  if (typeof options !== 'object' || options === null || unknown !== undefined)
+    throw new HrsamError('ERR_ARGUMENT', 'options', {
+      expected: known.join(', '),
+      actual: unknown ?? options,
+    });
   const entries = Object.entries(EVERYTHING).map(([name, { least, most, usual }]) => {
     const value: unknown = options[name as keyof typeof EVERYTHING] ?? usual;
     const whole = name !== 'pointsPerSide' || Number.isInteger(value);
@@ -90,7 +100,7 @@ export function grid(n: number, { width, height }: Size): [number, number][] {
 }
 
 /** Greedy non-maximum suppression by boxes, the best score first; of equal ones the earlier. */
-export function withoutOverlaps(candidates: readonly Candidate[], most: number): Candidate[] {
+export function nonMaximumSuppression(candidates: readonly Candidate[], most: number): Candidate[] {
   const kept: Candidate[] = [];
   for (const candidate of candidates.toSorted((a, b) => b.score - a.score))
     if (kept.every(({ box }) => boxIou(box, candidate.box) <= most)) kept.push(candidate);

@@ -16,6 +16,8 @@ export interface Prompt {
   mask?: MaskLogits;
 }
 
+const PROMPT_FIELDS: ReadonlySet<string> = new Set<keyof Prompt>(['points', 'labels', 'box', 'mask']);
+
 /** Logits of a mask as the decoder gives them, at a quarter of the model's input. */
 export interface MaskLogits {
   /** height · width values, row-major. */
@@ -31,6 +33,8 @@ const fail = (where: string, summary: string, expected: unknown, actual: unknown
 /** @throws HrsamError ERR_PROMPT */
 export function checkPrompt(prompt: Prompt, { height, width }: Size, where = 'prompt'): void {
   if (!isObject(prompt)) fail(where, 'a prompt', '{ points, labels, box, mask }', prompt);
+  const unknown = Object.keys(prompt).find((name) => !PROMPT_FIELDS.has(name));
+  if (unknown !== undefined) fail(where, 'an unknown field', [...PROMPT_FIELDS].join(', '), unknown);
   const { points, labels, box, mask } = prompt;
   const inside = (name: string, x: unknown, y: unknown) => {
     const good =

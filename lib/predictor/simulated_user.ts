@@ -1,6 +1,6 @@
-import { Draws } from '../draws.js';
 import { HrsamError } from '../errors.js';
 import type { Rle } from '../image/rle.js';
+import { Rng } from '../rng.js';
 import { addon, pooled } from '../runtime/addon.js';
 import type { Click } from './session.js';
 
@@ -10,7 +10,7 @@ export interface ClickRule {
    * negative: the whole region.
    */
   innerK?: number;
-  /** Draws among the candidates. Without it the first one in row order is taken. */
+  /** Rng among the candidates. Without it the first one in row order is taken. */
   seed?: number;
 }
 
@@ -66,7 +66,7 @@ export async function errorRegions(
 
 /** A user who clicks where the prediction is most wrong. One per object: with a seed, its draws are its own. */
 export class SimulatedUser {
-  readonly #draws: Draws | undefined;
+  readonly #draws: Rng | undefined;
   readonly #innerK: number;
 
   constructor(
@@ -74,7 +74,7 @@ export class SimulatedUser {
     { innerK = 1, seed }: ClickRule = {},
   ) {
     this.#innerK = innerK;
-    this.#draws = seed === undefined ? undefined : new Draws(seed);
+    this.#draws = seed === undefined ? undefined : new Rng(seed);
   }
 
   /** The next click, on a pixel's own index as the published loop has it; undefined when nothing is wrong. */

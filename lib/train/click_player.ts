@@ -1,10 +1,10 @@
-import type { Draws } from '../draws.js';
 import { difference, emptyMask, overlap } from '../image/overlap.js';
 import type { Size } from '../image/resize.js';
 import { encodeRle, type Rle, rleBox } from '../image/rle.js';
 import { boxTokens, type PromptToken, promptTokens } from '../predictor/prompt_tokens.js';
 import type { Click } from '../predictor/session.js';
 import { SimulatedUser } from '../predictor/simulated_user.js';
+import type { Rng } from '../rng.js';
 
 export interface PlayerOptions {
   /** Share of the samples that are prompted with a box first. */
@@ -25,7 +25,7 @@ export class ClickPlayer {
   readonly #box?: readonly PromptToken[];
 
   /** @param mask as a sample's: 1 on the object, 255 in the padding */
-  constructor(mask: Uint8Array, { width, height }: Size, draws: Draws, { box, innerK }: PlayerOptions) {
+  constructor(mask: Uint8Array, { width, height }: Size, draws: Rng, { box, innerK }: PlayerOptions) {
     const where = (value: number) => encodeRle(mask, height, width, value);
     this.object = where(1);
     this.#padding = where(255);
@@ -66,7 +66,7 @@ export class ClickPlayer {
   }
 }
 
-function strayingBox(object: Rle, draws: Draws): PromptToken[] {
+function strayingBox(object: Rle, draws: Rng): PromptToken[] {
   const [x0, y0, x1, y1] = rleBox(object);
   const [height, width] = object.size;
   const stray = (at: number, side: number, limit: number) =>

@@ -1,4 +1,3 @@
-import { Draws } from '../draws.js';
 import type { ConstantSource } from '../graph/compile.js';
 import { maskThreshold } from '../graph/ops/mask_threshold.js';
 import { slice } from '../graph/ops/slice.js';
@@ -6,15 +5,16 @@ import type { Rle } from '../image/rle.js';
 import type { ComputeType } from '../model/layers.js';
 import { maskLogits } from '../model/model.js';
 import { arrange, type PromptArrays, type PromptToken, TOKEN_BUCKET } from '../predictor/prompt_tokens.js';
+import { Rng } from '../rng.js';
 import { Owned } from '../runtime/owned.js';
 import type { Program, Tensors } from '../runtime/program.js';
 import { ProgramCache } from '../runtime/programs.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { ModelConfig } from '../weights/config.js';
 import { ClickPlayer, type PlayerOptions } from './click_player.js';
+import { concatenated } from './concatenated.js';
 import { type DropPathOptions, droppedBranches } from './dropped_branches.js';
 import { forwardProgram, gradientHalf } from './gradient_program.js';
-import { joined } from './joined.js';
 import { type ClickShape, clickLoss, repeated } from './losses.js';
 import { normalised } from './normalise.js';
 import type { Replica } from './replica.js';
@@ -52,7 +52,7 @@ interface Prepared {
   /** Their first prompts made. */
   players: ClickPlayer[];
   /** What is left to draw. */
-  draws: Draws;
+  draws: Rng;
 }
 
 /** What a click step was asked and answered. */
@@ -93,12 +93,12 @@ export class ClickTask implements Task<Prepared> {
     const samples = await Promise.all(
       Array.from({ length: batch }, (_, i) => this.sample(index * batch + i)),
     );
-    const draws = new Draws(seed, index, 1);
+    const draws = new Rng(seed, index, 1);
     const masks = objectMasks(samples, objects);
     const square = { width: size, height: size };
     const players = masks.map((mask) => new ClickPlayer(mask, square, draws, this.options));
     await Promise.all(players.map((player) => player.begin()));
-    return { image: normalised(samples, this.config.image), labels: joined(masks), players, draws };
+    return { image: normalised(samples, this.config.image), labels: concatenated(masks), players, draws };
   }
 
   async batch({ image: pixels, labels, players, draws }: Prepared, index: number): Promise<TaskBatch> {
@@ -134,7 +134,7 @@ export class ClickTask implements Task<Prepared> {
       inputs.multimask_iou_targets = f32([users, others], Float32Array.from(ious.flat()));
     }
     if (masked.length > 0) {
-      const mask = joined(masked.map((i) => made[i - 1]!.logits));
+      const mask = concatenated(masked.map((i) => made[i - 1]!.logits));
       inputs.mask = f32([masked.length * users, size / 4, size / 4], mask);
     }
     const program = await this.#gradient(prompts.tokens, refined);
@@ -149,7 +149,7 @@ export class ClickTask implements Task<Prepared> {
   }
 
   /** Lets the model as it is answer `count` prompts of each sample. */
-  async #play(embedding: Tensor, players: ClickPlayer[], count: number, draws: Draws): Promise<ClickStep[]> {
+  async #play(embedding: Tensor, players: ClickPlayer[], count: number, draws: Rng): Promise<ClickStep[]> {
     const { refine } = this.options;
     using owned = new Owned();
     const { state, device } = this.replica;

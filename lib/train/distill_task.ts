@@ -3,8 +3,8 @@ import type { ComputeType } from '../model/layers.js';
 import { Owned } from '../runtime/owned.js';
 import type { Program } from '../runtime/program.js';
 import type { ModelConfig } from '../weights/config.js';
+import { concatenated } from './concatenated.js';
 import { type DropPathOptions, droppedBranches } from './dropped_branches.js';
-import { joined } from './joined.js';
 import { distillationLoss } from './losses.js';
 import type { Replica } from './replica.js';
 import type { Task, TaskBatch } from './task.js';
@@ -52,8 +52,11 @@ export class DistillTask implements Task<TaughtPicture[]> {
     const f32 = (sides: number[], data: Float32Array) => owned.add(device.tensor(sides, 'f32', data));
     const inputs = {
       ...droppedBranches(this.replica, this.config, this.options, index, owned),
-      image: f32([batch, 3, size, size], joined(pictures.map(({ image }) => image))),
-      target: f32([batch, side, side, this.config.decoder.dim], joined(pictures.map(({ target }) => target))),
+      image: f32([batch, 3, size, size], concatenated(pictures.map(({ image }) => image))),
+      target: f32(
+        [batch, side, side, this.config.decoder.dim],
+        concatenated(pictures.map(({ target }) => target)),
+      ),
     };
     const kept = owned.move();
     return {

@@ -1,5 +1,5 @@
-import { Draws } from '../draws.js';
 import { BRANCH_SCALES, dropRates } from '../model/drop_path.js';
+import { Rng } from '../rng.js';
 import type { Owned } from '../runtime/owned.js';
 import type { Tensors } from '../runtime/program.js';
 import type { ModelConfig } from '../weights/config.js';
@@ -22,7 +22,7 @@ export function drawnScales(
   { dropPath, seed, batch }: DropPathOptions,
   index: number,
 ): Float32Array {
-  const draws = new Draws(seed, index, 2);
+  const draws = new Rng(seed, index, 2);
   const rates = dropRates(config, dropPath);
   return Float32Array.from({ length: rates.length * batch }, (_, i) => {
     const rate = rates[Math.floor(i / batch)]!;

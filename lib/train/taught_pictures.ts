@@ -1,5 +1,4 @@
 import { type ListedPicture, listPictures } from '../data/pictures.js';
-import { Draws } from '../draws.js';
 import { HrsamError } from '../errors.js';
 import { evaluate } from '../graph/evaluate.js';
 import { preprocess } from '../graph/ops/preprocess.js';
@@ -7,6 +6,7 @@ import { decodeImage } from '../image/decode.js';
 import { longestSide } from '../image/resize.js';
 import type { EmbeddingStore } from '../predictor/embedding_store.js';
 import { preprocessOptions } from '../predictor/network.js';
+import { Rng } from '../rng.js';
 import type { Device } from '../runtime/device.js';
 import type { ImageConfig } from '../weights/config.js';
 
@@ -74,7 +74,7 @@ export class TaughtPictures {
   /** @throws HrsamError ERR_FILE when none of many pictures can be used */
   async sample(index: number): Promise<TaughtPicture> {
     const count = this.pictures.length;
-    const draws = new Draws(this.options.seed, index);
+    const draws = new Rng(this.options.seed, index);
     let chosen = this.#shuffled(Math.floor(index / count))[index % count]!;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const picture = await this.#read(chosen);
@@ -88,7 +88,7 @@ export class TaughtPictures {
 
   #shuffled(epoch: number): number[] {
     if (this.#order.epoch !== epoch) {
-      const draws = new Draws(this.options.seed, epoch, 1);
+      const draws = new Rng(this.options.seed, epoch, 1);
       const pictures = [...this.pictures.keys()];
       for (let last = pictures.length - 1; last > 0; last--) {
         const other = draws.below(last + 1);

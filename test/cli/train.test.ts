@@ -1,8 +1,8 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { Draws } from '../../lib/draws.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
+import { Rng } from '../../lib/rng.js';
 import { tinyDistillation, tinyFinetuning } from '../support/recipes.js';
 import { discSet } from '../support/sets.js';
 import { type CliResult, hrsam, hrsamJson, scratch } from './support.js';
@@ -74,7 +74,7 @@ const expectSame = (out: string) => {
 describe('hrsam train finetune', () => {
   it('gives the same weights however often it is killed', { timeout: 120_000 }, async () => {
     const out = path('killed');
-    const draws = new Draws(5);
+    const draws = new Rng(5);
     let kills = 0;
     let args = begin(out);
     for (;;) {

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { boundaryIou, clicksUntil, maskIou, mean, numberOfClicks } from '../../lib/eval/metrics.js';
-import { combine, difference, joined, overlap } from '../../lib/image/overlap.js';
+import { combine, difference, overlap, union } from '../../lib/image/overlap.js';
 import { decodeRle, encodeRle, type Rle } from '../../lib/image/rle.js';
 import type { Click } from '../../lib/predictor/session.js';
 import { errorRegions, SimulatedUser } from '../../lib/predictor/simulated_user.js';
@@ -150,7 +150,7 @@ describe('metrics', () => {
       const [runsA, runsB] = [encodeRle(a, 12, 9), encodeRle(b, 12, 9)];
       const pixels = (keep: (x: number, y: number) => number) => a.map((value, i) => keep(value, b[i]!));
       expect(decodeRle(difference(runsA, runsB))).toEqual(pixels((x, y) => x & ~y));
-      expect(decodeRle(joined(runsA, runsB))).toEqual(pixels((x, y) => x | y));
+      expect(decodeRle(union(runsA, runsB))).toEqual(pixels((x, y) => x | y));
       expect(combine(runsA, runsB, (x, y) => x !== y)).toEqual(
         encodeRle(
           pixels((x, y) => x ^ y),

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type Candidate, grid, withoutOverlaps } from '../../lib/predictor/everything.js';
+import { type Candidate, grid, nonMaximumSuppression } from '../../lib/predictor/everything.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
 import type { EncodedImage } from '../../lib/predictor/image.js';
 import type { Mask } from '../../lib/predictor/mask.js';
@@ -53,7 +53,7 @@ describe.each(['hrsam-tiny', 'sam-tiny'])('everything, %s', (preset) => {
         candidates.push({ point, index, score, stability, box: boxOf(mask, image), mask });
       }
     }
-    const expected = withoutOverlaps(candidates, options.maxOverlap) as typeof candidates;
+    const expected = nonMaximumSuppression(candidates, options.maxOverlap) as typeof candidates;
     expect(expected.length).toBeGreaterThan(0);
     expect(found.map(({ mask, ...rest }) => ({ ...rest, ...contents(mask) }))).toEqual(
       expected.map(({ mask, point, stability }) => ({
@@ -79,6 +79,7 @@ describe.each(['hrsam-tiny', 'sam-tiny'])('everything, %s', (preset) => {
   });
 
   it.each([
+    { pointPerSide: 8 } as object,
     { pointsPerSide: 0 },
     { pointsPerSide: 2.5 },
     { pointsPerSide: 257 },
@@ -138,7 +139,7 @@ describe('grid', () => {
   });
 });
 
-describe('withoutOverlaps', () => {
+describe('nonMaximumSuppression', () => {
   const candidate = (score: number, box: Candidate['box']): Candidate => ({
     point: [0, 0],
     index: 1,
@@ -153,17 +154,17 @@ describe('withoutOverlaps', () => {
   ] as const;
 
   it('keeps the better one of two, best first', () => {
-    expect(withoutOverlaps([apart, overlapping, good], 0.7)).toEqual([good, apart]);
-    expect(withoutOverlaps([apart, overlapping, good], 0.8)).toEqual([good, overlapping, apart]);
+    expect(nonMaximumSuppression([apart, overlapping, good], 0.7)).toEqual([good, apart]);
+    expect(nonMaximumSuppression([apart, overlapping, good], 0.8)).toEqual([good, overlapping, apart]);
   });
 
   it('does not let one that was dropped drop others', () => {
     const third = candidate(0.5, [0, 0, 10, 6]); // 0.75 of the dropped one, 0.6 of the one that stays
-    expect(withoutOverlaps([good, overlapping, third], 0.7)).toEqual([good, third]);
+    expect(nonMaximumSuppression([good, overlapping, third], 0.7)).toEqual([good, third]);
   });
 
   it('keeps the earlier one of equals', () => {
     const twin = { ...good, index: 2 };
-    expect(withoutOverlaps([good, twin], 0.5)).toEqual([good]);
+    expect(nonMaximumSuppression([good, twin], 0.5)).toEqual([good]);
   });
 });

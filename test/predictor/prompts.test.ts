@@ -66,6 +66,7 @@ describe('bad prompts', () => {
     ['nothing', undefined, 'expected { points'],
     ['null', null, 'expected { points'],
     ['a number', 7, 'expected { points'],
+    ['a misspelt option', { points: [[1, 1]], multiMask: true }, 'prompt: an unknown field'],
     ['an empty prompt', {}, 'prompt: empty'],
     ['an empty list of points', { points: [] }, 'prompt: empty'],
     ['no prompts', [], 'no prompts'],

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Draws } from '../../lib/draws.js';
+import { Rng } from '../../lib/rng.js';
 import { jitter, UNCHANGED } from '../../lib/train/samples/colour.js';
 import { prefetch } from '../../lib/train/samples/prefetch.js';
 import { measure } from '../../lib/train/samples/source.js';
@@ -10,11 +10,11 @@ describe('jitter', () => {
   const none = { brightness: 0, contrast: 0, saturation: 0, hue: 0, tint: 0 };
 
   it('changes nothing when told so', () => {
-    expect(jitter(new Draws(1), none, false)).toEqual(UNCHANGED);
+    expect(jitter(new Rng(1), none, false)).toEqual(UNCHANGED);
   });
 
   it('takes all colour out', () => {
-    const rows = jitter(new Draws(1), none, true);
+    const rows = jitter(new Rng(1), none, true);
     expect(rows.slice(0, 4)).toEqual([306, 601, 117, 0]);
     expect(rows.slice(4, 8)).toEqual(rows.slice(0, 4));
     expect(rows.slice(8, 12)).toEqual(rows.slice(0, 4));
@@ -22,7 +22,7 @@ describe('jitter', () => {
 
   it('leaves grey as grey when hue and saturation change', () => {
     for (const k of numbers(20)) {
-      const rows = jitter(new Draws(k), { ...none, saturation: 0.5, hue: 0.2 }, false);
+      const rows = jitter(new Rng(k), { ...none, saturation: 0.5, hue: 0.2 }, false);
       for (let row = 0; row < 3; row++) {
         const sum = rows[4 * row]! + rows[4 * row + 1]! + rows[4 * row + 2]!;
         expect(Math.abs(sum - 1024)).toBeLessThanOrEqual(2);
@@ -32,7 +32,7 @@ describe('jitter', () => {
 
   it('changes red, green and blue each on its own, and nothing else', () => {
     const gains = numbers(20).map((k) => {
-      const rows = jitter(new Draws(k), { ...none, tint: 0.25 }, false);
+      const rows = jitter(new Rng(k), { ...none, tint: 0.25 }, false);
       const gain = [rows[0]!, rows[5]!, rows[10]!].map((value) => value / 1024);
       expect(rows.filter((value, i) => value !== 0 && i % 5 !== 0)).toEqual([]);
       for (const each of gain) expect(Math.abs(each - 1)).toBeLessThanOrEqual(0.251);
@@ -42,15 +42,15 @@ describe('jitter', () => {
   });
 });
 
-describe('Draws', () => {
+describe('Rng', () => {
   it('differs for neighbouring keys and for keys beyond 32 bits', () => {
-    const first = (...keys: number[]) => new Draws(...keys).bits();
+    const first = (...keys: number[]) => new Rng(...keys).bits();
     const made = [first(0, 0), first(0, 1), first(1, 0), first(0, 2 ** 32), first(2 ** 32, 0), first(0)];
     expect(new Set(made).size).toBe(made.length);
   });
 
   it('is even', () => {
-    const draws = new Draws(5);
+    const draws = new Rng(5);
     const bins = new Array(10).fill(0);
     for (let i = 0; i < 20_000; i++) bins[draws.below(10)]++;
     for (const count of bins) expect(Math.abs(count - 2000)).toBeLessThan(250);

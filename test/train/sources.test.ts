@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Draws } from '../../lib/draws.js';
 import type { HrsamError } from '../../lib/errors.js';
+import { Rng } from '../../lib/rng.js';
 import { randomCrop } from '../../lib/train/samples/crop.js';
 import { FolderSource } from '../../lib/train/samples/folder_source.js';
 import { Mixture } from '../../lib/train/samples/mixture.js';
@@ -152,7 +152,7 @@ describe('SceneSource', () => {
   it('gives objects of the size asked for', async () => {
     const source = new SceneSource({ sides: [64, 128], minArea: 0.01 });
     for (const k of Array(20).keys()) {
-      const object = await source.draw(new Draws(1, k));
+      const object = await source.draw(new Rng(1, k));
       if (!object) continue;
       const { width, height } = object.pixels;
       expect(Math.max(width, height)).toBeGreaterThanOrEqual(64);
@@ -170,7 +170,7 @@ describe('randomCrop', () => {
     const rules = { keep: 0.6, area: [0.02, 0.7], minSide: 20 } as const;
     let parts = 0;
     for (const k of Array(200).keys()) {
-      const crop = randomCrop(new Draws(k), object, rules);
+      const crop = randomCrop(new Rng(k), object, rules);
       expect(crop.x).toBeGreaterThanOrEqual(0);
       expect(crop.y).toBeGreaterThanOrEqual(0);
       expect(crop.x + crop.width).toBeLessThanOrEqual(width);

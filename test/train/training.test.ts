@@ -10,11 +10,11 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { Draws } from '../../lib/draws.js';
 import { overlap } from '../../lib/image/overlap.js';
 import { encodeRle } from '../../lib/image/rle.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
 import type { Mask } from '../../lib/predictor/mask.js';
+import { Rng } from '../../lib/rng.js';
 import { readCheckpoint } from '../../lib/train/checkpoint.js';
 import { ClickPlayer } from '../../lib/train/click_player.js';
 import { readRecipe } from '../../lib/train/recipe.js';
@@ -293,7 +293,7 @@ describe('resumeTraining', () => {
     for (const share of [0.001, 0.3, 0.9]) await refused(whole.subarray(0, whole.length * share));
     await refused(whole.subarray(0, -1));
     const headerEnd = 8 + Number(whole.readBigUInt64LE());
-    const draws = new Draws(1);
+    const draws = new Rng(1);
     const begin = whole.indexOf('"hrsam.training"');
     expect(begin).toBeGreaterThan(0);
     for (let i = 0; i < 60; i++) {

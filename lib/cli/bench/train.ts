@@ -1,7 +1,7 @@
 import { Device } from '../../runtime/device.js';
 import { Owned } from '../../runtime/owned.js';
 import type { ClickShape } from '../../train/losses.js';
-import { madeUpStep } from '../../train/made_up_step.js';
+import { syntheticStep } from '../../train/synthetic_step.js';
 import { configFromAuthors } from '../../weights/authors.js';
 import type { ModelConfig } from '../../weights/config.js';
 import { presetConfig } from '../../weights/presets.js';
@@ -50,7 +50,7 @@ export async function trainRows(part: TrainPart): Promise<BenchRow[]> {
   if (threads !== undefined) await device.setThreads(threads);
   const { config, shape } = MODELS[part.model]();
   using owned = new Owned();
-  const step = await madeUpStep(device, config, shape, dtype, owned);
+  const step = await syntheticStep(device, config, shape, dtype, owned);
   const row = await measure({
     what: `${part.model} training step`,
     device,

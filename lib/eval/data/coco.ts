@@ -1,7 +1,7 @@
 import { basename, dirname, join } from 'node:path';
 import { firstExisting, isFolder, listFiles, readJson } from '../../data/files.js';
 import { HrsamError } from '../../errors.js';
-import { joined } from '../../image/overlap.js';
+import { union } from '../../image/overlap.js';
 import type { Rle } from '../../image/rle.js';
 import { checkRle, decompressRle } from '../../image/rle.js';
 import {
@@ -177,7 +177,7 @@ export function instanceMask(
       corrupt(where, 'not polygons', 'lists of x0, y0, x1, y1, …, three corners at least');
     return (parts as number[][])
       .map((outline) => polygonMask(outline, height, width))
-      .reduce((all, part) => joined(all, part));
+      .reduce((all, part) => union(all, part));
   }
   if (!isCounts(segmentation)) return corrupt(where, 'no segmentation', 'polygons or {size, counts}');
   const { size, counts } = segmentation;

@@ -1,5 +1,5 @@
-import type { Draws } from '../../draws.js';
 import { longestSide } from '../../image/resize.js';
+import type { Rng } from '../../rng.js';
 import type { NativeSampleLayer, NativeSampleSpec } from '../../runtime/addon.js';
 import { type ColourJitter, jitter, UNCHANGED } from './colour.js';
 import { type Crop, type CropRules, randomCrop, wholePicture } from './crop.js';
@@ -55,7 +55,7 @@ const MOST_STRETCHED = 1.4;
 
 /** How one object becomes a sample of side `size`, with what is pasted over it, one after the other. */
 export function plan(
-  draws: Draws,
+  draws: Rng,
   size: number,
   rules: Augmentation,
   object: LabelledObject,
@@ -147,13 +147,7 @@ const wholeView = (crop: Crop, width: number, height: number): View => ({
 });
 
 /** Anywhere, its longer side a fifth to two thirds of the picture's shorter one. */
-function pastedView(
-  draws: Draws,
-  { box }: LabelledObject,
-  width: number,
-  height: number,
-  wider: number,
-): View {
+function pastedView(draws: Rng, { box }: LabelledObject, width: number, height: number, wider: number): View {
   const [x0, y0, x1, y1] = box;
   const [boxWidth, boxHeight] = [x1 + 1 - x0, y1 + 1 - y0];
   const longer = Math.max(boxWidth * wider, boxHeight);

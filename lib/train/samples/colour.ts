@@ -1,4 +1,4 @@
-import type { Draws } from '../../draws.js';
+import type { Rng } from '../../rng.js';
 
 /** Three rows (r, g, b, constant) in 1/1024, as native code applies them. */
 export type ColourMatrix = number[];
@@ -17,7 +17,7 @@ const LUMA = [0.299, 0.587, 0.114] as const;
 export const UNCHANGED: ColourMatrix = [1024, 0, 0, 0, 0, 1024, 0, 0, 0, 0, 1024, 0];
 
 /** Random change of colours; `grey` takes all colour out. */
-export function jitter(draws: Draws, amount: ColourJitter, grey: boolean): ColourMatrix {
+export function jitter(draws: Rng, amount: ColourJitter, grey: boolean): ColourMatrix {
   const around = (spread: number) => draws.uniform(-spread, spread);
   const brightness = 1 + around(amount.brightness);
   const contrast = 1 + around(amount.contrast);

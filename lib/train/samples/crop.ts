@@ -1,4 +1,4 @@
-import type { Draws } from '../../draws.js';
+import type { Rng } from '../../rng.js';
 import type { LabelledObject } from './source.js';
 
 /** Part of a picture, in whole pixels. */
@@ -31,7 +31,7 @@ export const wholePicture = ({ pixels }: LabelledObject): Crop => ({
 });
 
 /** A random part that follows the rules; the whole picture when none is found. */
-export function randomCrop(draws: Draws, object: LabelledObject, rules: CropRules): Crop {
+export function randomCrop(draws: Rng, object: LabelledObject, rules: CropRules): Crop {
   const { width, height } = object.pixels;
   const [x0, y0, x1, y1] = object.box;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {

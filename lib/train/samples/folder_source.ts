@@ -1,9 +1,9 @@
 import { IndexFile } from '../../data/index_file.js';
-import type { Draws } from '../../draws.js';
 import { HrsamError } from '../../errors.js';
 import { decodeImage } from '../../image/decode.js';
 import { brightest, inside } from '../../image/mask_picture.js';
 import type { Pixels } from '../../image/pixels.js';
+import type { Rng } from '../../rng.js';
 import { type LabelledObject, measure, type SampleSource, someOf } from './source.js';
 
 export interface FolderSourceOptions {
@@ -45,7 +45,7 @@ export class FolderSource implements SampleSource {
   }
 
   /** @throws HrsamError ERR_FILE once every entry has turned out unusable */
-  async draw(draws: Draws, others = 0): Promise<LabelledObject | undefined> {
+  async draw(draws: Rng, others = 0): Promise<LabelledObject | undefined> {
     if (this.#corrupt.size === this.size)
       throw new HrsamError('ERR_FILE', 'none of its entries can be used', { where: this.list.path });
     const i = draws.below(this.size);

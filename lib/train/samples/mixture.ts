@@ -1,6 +1,6 @@
-import { Draws } from '../../draws.js';
 import { HrsamError } from '../../errors.js';
 import type { Pixels } from '../../image/pixels.js';
+import { Rng } from '../../rng.js';
 import { addon, pooled } from '../../runtime/addon.js';
 import { type Augmentation, augmentation, MOST_PASTED, plan } from './augment.js';
 import type { LabelledObject, SampleSource } from './source.js';
@@ -74,7 +74,7 @@ export class Mixture {
    */
   async sample(index: number): Promise<Sample> {
     const { seed, size, objects = 1, minPixels = 32 } = this.options;
-    const draws = new Draws(seed, index);
+    const draws = new Rng(seed, index);
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const object = await this.#object(draws, objects - 1);
       if (!object) continue;
@@ -91,7 +91,7 @@ export class Mixture {
     });
   }
 
-  async #pasted(draws: Draws): Promise<LabelledObject[]> {
+  async #pasted(draws: Rng): Promise<LabelledObject[]> {
     const pasted: LabelledObject[] = [];
     for (let i = 0; i < MOST_PASTED && draws.chance(this.#augment.paste); i++) {
       const object = await this.#object(draws);
@@ -100,7 +100,7 @@ export class Mixture {
     return pasted;
   }
 
-  #object(draws: Draws, others = 0): Promise<LabelledObject | undefined> {
+  #object(draws: Rng, others = 0): Promise<LabelledObject | undefined> {
     return this.sources[draws.weighted(this.#weights)]!.source.draw(draws, others);
   }
 }

@@ -1,4 +1,4 @@
-import type { Draws } from '../../draws.js';
+import type { Rng } from '../../rng.js';
 import { generateScene } from '../scenes/generate.js';
 import { type LabelledObject, measure, type SampleSource, someOf } from './source.js';
 
@@ -15,7 +15,7 @@ export interface SceneSourceOptions {
 export class SceneSource implements SampleSource {
   constructor(readonly options: SceneSourceOptions) {}
 
-  async draw(draws: Draws, others = 0): Promise<LabelledObject | undefined> {
+  async draw(draws: Rng, others = 0): Promise<LabelledObject | undefined> {
     const { sides, objects, minArea = 0.002 } = this.options;
     const seed = draws.bits();
     const long = Math.round(draws.uniform(...sides));

@@ -1,5 +1,5 @@
-import type { Draws } from '../../draws.js';
 import type { Pixels } from '../../image/pixels.js';
+import type { Rng } from '../../rng.js';
 
 export type Box = readonly [number, number, number, number];
 
@@ -23,11 +23,11 @@ export interface SampleSource {
    * An object chosen by the draws and nothing else; undefined where the choice fell on one that cannot be used.
    * @param others Further objects of the picture that are wanted, at most. Default 0.
    */
-  draw(draws: Draws, others?: number): Promise<LabelledObject | undefined>;
+  draw(draws: Rng, others?: number): Promise<LabelledObject | undefined>;
 }
 
 /** `count` of these, or all where there are fewer. */
-export function someOf<T>(draws: Draws, list: readonly T[], count: number): T[] {
+export function someOf<T>(draws: Rng, list: readonly T[], count: number): T[] {
   const left = [...list];
   while (left.length > count) left.splice(draws.below(left.length), 1);
   return left;

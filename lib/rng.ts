@@ -5,7 +5,7 @@ const mix = (value: number): number => {
 };
 
 /** Random decisions that follow from some whole numbers alone, such as a seed and a sample's index (splitmix32). */
-export class Draws {
+export class Rng {
   #state = 0;
 
   constructor(...keys: readonly number[]) {

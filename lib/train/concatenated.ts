@@ -1,5 +1,5 @@
 /** Parts of equal length, one after the other. */
-export function joined(parts: readonly ArrayLike<number>[]): Float32Array {
+export function concatenated(parts: readonly ArrayLike<number>[]): Float32Array {
   const { length } = parts[0]!;
   const all = new Float32Array(parts.length * length);
   parts.forEach((part, i) => {

@@ -23,7 +23,7 @@ export interface MadeUpStep {
 }
 
 /** @param owned Gets what the step holds on the device. */
-export async function madeUpStep(
+export async function syntheticStep(
   device: Device,
   config: ModelConfig,
   shape: ClickShape,
