@@ -61,8 +61,22 @@ export async function writeWhole(path: string, content: Uint8Array | string): Pr
 
 /** Makes a folder and those above it, where they are not there yet. @throws HrsamError ERR_FILE */
 export async function makeFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
+  await makeWithParents(resolve(path)).catch((cause: NodeJS.ErrnoException) => {
     throw new HrsamError('ERR_FILE', `cannot be made (${cause.code})`, { where: path, cause });
+  });
+}
+
+// Not mkdir's own `recursive`: in a folder that takes none, as /proc, it tries for ever.
+async function makeWithParents(path: string): Promise<void> {
+  const make = () =>
+    mkdir(path).catch(async (error: NodeJS.ErrnoException) => {
+      const there = error.code === 'EEXIST' && (await stat(path)).isDirectory();
+      if (!there) throw error;
+    });
+  await make().catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT' || dirname(path) === path) throw error;
+    await makeWithParents(dirname(path));
+    await make();
   });
 }
 

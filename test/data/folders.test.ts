@@ -1,0 +1,34 @@
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { makeFolder } from '../../lib/files.js';
+import { errorOf } from '../support/errors.js';
+
+const root = mkdtempSync(join(tmpdir(), 'hrsam-folders-'));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+describe('makeFolder', () => {
+  it('makes those above it, and is content with one that is there', async () => {
+    const path = join(root, 'a/b/c');
+    await Promise.all([makeFolder(path), makeFolder(path), makeFolder(join(root, 'a/b/d'))]);
+    await makeFolder(path);
+    expect(statSync(path).isDirectory()).toBe(true);
+  });
+
+  it('says what cannot be made', async () => {
+    writeFileSync(join(root, 'file'), '');
+    for (const [path, code] of [
+      [join(root, 'file'), 'EEXIST'],
+      [join(root, 'file/below'), 'ENOTDIR'],
+    ] as const) {
+      const error = await errorOf(() => makeFolder(path));
+      expect([error.code, error.message]).toEqual(['ERR_FILE', `${path}: cannot be made (${code})`]);
+    }
+  });
+
+  it.runIf(existsSync('/proc/self'))('ends where no folder can be made', async () => {
+    for (const path of ['/proc/hrsam', '/proc/hrsam/run'])
+      expect((await errorOf(() => makeFolder(path))).code).toBe('ERR_FILE');
+  });
+});
