@@ -84,7 +84,7 @@ export async function decodeTokens(
   const ious = (await owned.add(decoded.ious).data()) as Float32Array;
   if (!ious.every(Number.isFinite)) {
     throw new HrsamError('ERR_WEIGHTS', 'the model gives values that are not finite', {
-      expected: 'finite weights, an embedding of them, and logits of their size',
+      expected: 'finite weights, and an embedding and mask logits that they gave',
     });
   }
   return { logits, ious };

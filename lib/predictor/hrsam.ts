@@ -3,6 +3,7 @@ import { decodeImage, type ImageSource } from '../image/decode.js';
 import type { Pixels } from '../image/pixels.js';
 import { longestSide } from '../image/resize.js';
 import { PRECISIONS, type Precision } from '../model/layers.js';
+import { checkSignal } from '../runtime/addon.js';
 import { Device } from '../runtime/device.js';
 import { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
@@ -99,6 +100,8 @@ export class HRSAM {
     if (!Array.isArray(pictures) || pictures.length === 0)
       throw new HrsamError('ERR_ARGUMENT', 'pictures', { expected: 'a list of at least one' });
     const size = this.checkSize(options.size);
+    // A client that left while it waited costs no decoding.
+    checkSignal(signal);
     const decoded = await Promise.all(pictures.map((picture) => decodeImage(picture)));
     using owned = new Owned();
     const images: Tensor[] = [];

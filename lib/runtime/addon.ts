@@ -183,16 +183,21 @@ export async function pooled<T>(start: () => Promise<T>): Promise<T> {
   }
 }
 
+/** @throws HrsamError ERR_ABORTED when it has fired, ERR_ARGUMENT when it is none */
+export function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new HrsamError('ERR_ARGUMENT', 'signal', { expected: 'an AbortSignal', actual: typeof signal });
+  if (signal?.aborted)
+    throw new HrsamError('ERR_ABORTED', 'the request was aborted', { cause: signal.reason });
+}
+
 /** Awaits work of the addon; an abort while it is queued or between two steps ends it with ERR_ABORTED. */
 export async function settled<T>(
   device: NativeDevice,
   submit: () => Submitted<T>,
   signal?: AbortSignal,
 ): Promise<T> {
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw new HrsamError('ERR_ARGUMENT', 'signal', { expected: 'an AbortSignal', actual: typeof signal });
-  if (signal?.aborted)
-    throw new HrsamError('ERR_ABORTED', 'the request was aborted', { cause: signal.reason });
+  checkSignal(signal);
   const { promise, id } = native(submit);
   const cancel = () => device.cancel(id);
   signal?.addEventListener('abort', cancel, { once: true });
