@@ -3,8 +3,10 @@ import { indexedFolders } from '../data/pictures.js';
 import { HrsamError } from '../errors.js';
 import type { FinetuneRecipe } from './recipe.js';
 import { FolderSource } from './samples/folder_source.js';
-import { Mixture, type Sample, type WeightedSource } from './samples/mixture.js';
+import { Mixture, type Sample } from './samples/mixture.js';
+import { MosaicSource } from './samples/mosaic_source.js';
 import { SceneSource } from './samples/scene_source.js';
+import type { WeightedSource } from './samples/source.js';
 
 export interface SetsOptions {
   /** Decoded pictures kept in memory, in bytes. */
@@ -36,7 +38,7 @@ export async function openSamples(
   { cacheBytes, objects, onCorrupt }: SetsOptions,
 ): Promise<(index: number) => Promise<Sample>> {
   const folders = (await Promise.all(roots.map(setFolders))).flat();
-  const { sets, scenes, size, seed, augment } = recipe;
+  const { sets, scenes, mosaic, size, seed, augment } = recipe;
   const unknown = Object.keys(sets ?? {}).filter(
     (name) => !folders.some((folder) => basename(folder) === name),
   );
@@ -55,13 +57,15 @@ export async function openSamples(
   }
   const all = opened.reduce((sum, { weight }) => sum + weight, 0);
   const scene = new SceneSource({ sides: scenes.sides });
-  const sources =
+  const single =
     all === 0
       ? [{ source: scene, weight: 1 }]
-      : [
-          ...opened.map(({ source, weight }) => ({ source, weight: (weight / all) * (1 - scenes.share) })),
-          { source: scene, weight: scenes.share },
-        ];
+      : [...scaled(opened, (1 - scenes.share) / all), { source: scene, weight: scenes.share }];
+  const tiled = new MosaicSource(all === 0 ? single : opened, mosaic);
+  const sources = [...scaled(single, 1 - mosaic.share), { source: tiled, weight: mosaic.share }];
   const mixture = new Mixture(sources, { seed, size, augment, objects });
   return (index) => mixture.sample(index);
 }
+
+const scaled = (sources: readonly WeightedSource[], factor: number): WeightedSource[] =>
+  sources.map(({ source, weight }) => ({ source, weight: weight * factor }));

@@ -7,6 +7,14 @@ export const RED: Rgb = [255, 0, 0];
 export const GREEN: Rgb = [0, 255, 0];
 export const BLUE: Rgb = [0, 0, 255];
 
+/** Wide, high, square and very wide. */
+export const SHAPES = [
+  [120, 80],
+  [64, 100],
+  [90, 90],
+  [200, 60],
+] as const;
+
 /** A set with an index.json: of each size a disk of one colour on another. */
 export async function discSet(
   folder: string,

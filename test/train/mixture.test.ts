@@ -11,7 +11,7 @@ import { SceneSource } from '../../lib/train/samples/scene_source.js';
 import { type LabelledObject, measure, type SampleSource } from '../../lib/train/samples/source.js';
 import { codeOf } from '../support/errors.js';
 import { noAugmentation, sampleDigest } from '../support/samples.js';
-import { BLUE, discSet, GREEN, RED } from '../support/sets.js';
+import { BLUE, discSet, GREEN, RED, SHAPES } from '../support/sets.js';
 
 let root: string;
 
@@ -19,12 +19,7 @@ const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'hrsam-samples-'));
-  await discSet(join(root, 'red'), RED, BLUE, [
-    [120, 80],
-    [64, 100],
-    [90, 90],
-    [200, 60],
-  ]);
+  await discSet(join(root, 'red'), RED, BLUE, SHAPES);
   await discSet(join(root, 'green'), GREEN, BLUE, [
     [70, 90],
     [110, 75],

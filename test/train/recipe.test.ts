@@ -45,6 +45,8 @@ describe('readRecipe', () => {
     ['an odd size', { size: 100 }, 'size:'],
     ['a share above 1', { augment: { flip: 2 } }, 'augment.flip:'],
     ['scenes of no size', { scenes: { share: 1, sides: [-5, -1] } }, 'scenes.sides.0:'],
+    ['mosaics of no tile', { mosaic: { share: 0.5, tiles: [0, 2] } }, 'mosaic.tiles.0:'],
+    ['mosaics of too many tiles', { mosaic: { share: 0.5, tiles: [2, 17] } }, 'mosaic.tiles.1:'],
     ['scenes upside down', { scenes: { share: 1, sides: [96, 64] } }, 'scenes.sides: the smaller one first'],
     ['no steps', { steps: 0 }, 'steps:'],
     ['none at all', { steps: undefined }, 'steps: is missing'],

@@ -12,18 +12,13 @@ import { prefetch } from '../../lib/train/samples/prefetch.js';
 import { SceneSource } from '../../lib/train/samples/scene_source.js';
 import { codeOf, errorOf } from '../support/errors.js';
 import { sampleDigest } from '../support/samples.js';
-import { BLUE, discSet, RED } from '../support/sets.js';
+import { BLUE, discSet, RED, SHAPES } from '../support/sets.js';
 
 let root: string;
 
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'hrsam-sources-'));
-  await discSet(join(root, 'red'), RED, BLUE, [
-    [120, 80],
-    [64, 100],
-    [90, 90],
-    [200, 60],
-  ]);
+  await discSet(join(root, 'red'), RED, BLUE, SHAPES);
 });
 
 afterAll(() => rm(root, { recursive: true, force: true }));

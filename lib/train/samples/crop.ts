@@ -33,27 +33,41 @@ export const wholePicture = ({ pixels }: LabelledObject): Crop => ({
 /** A random part that follows the rules; the whole picture when none is found. */
 export function randomCrop(draws: Rng, object: LabelledObject, rules: CropRules): Crop {
   const { width, height } = object.pixels;
-  const [x0, y0, x1, y1] = object.box;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const scale = draws.uniform(0.15, 1);
     const aspect = draws.uniform(0.75, 1.33);
     const side = Math.min(width, height) * scale;
-    const crop = {
-      width: Math.min(width, Math.max(rules.minSide, Math.round(side * aspect))),
-      height: Math.min(height, Math.max(rules.minSide, Math.round(side / aspect))),
-      x: 0,
-      y: 0,
-    };
-    // Its middle lies within the object's box.
-    const place = (low: number, high: number, length: number, limit: number) =>
-      Math.min(limit - length, Math.max(0, Math.round(draws.uniform(low, high) - length / 2)));
-    crop.x = place(x0, x1 + 1, crop.width, width);
-    crop.y = place(y0, y1 + 1, crop.height, height);
+    const crop = placed(
+      draws,
+      object,
+      Math.min(width, Math.max(rules.minSide, Math.round(side * aspect))),
+      Math.min(height, Math.max(rules.minSide, Math.round(side / aspect))),
+    );
     const inside = areaInside(object, crop);
     const share = inside / (crop.width * crop.height);
     if (inside >= rules.keep * object.area && share >= rules.area[0] && share <= rules.area[1]) return crop;
   }
   return wholePicture(object);
+}
+
+/**
+ * A random part of `side` x `side` pixels with its middle within the object's box; undefined where the picture is smaller
+ * or too little of the object would be inside.
+ */
+export function squareCrop(draws: Rng, object: LabelledObject, side: number, keep: number): Crop | undefined {
+  const { width, height } = object.pixels;
+  if (side > Math.min(width, height)) return undefined;
+  const crop = placed(draws, object, side, side);
+  return areaInside(object, crop) >= keep * object.area ? crop : undefined;
+}
+
+/** A part of that size, its middle within the object's box as far as the picture reaches. */
+function placed(draws: Rng, { box, pixels }: LabelledObject, width: number, height: number): Crop {
+  const [x0, y0, x1, y1] = box;
+  const place = (low: number, high: number, length: number, limit: number) =>
+    Math.min(limit - length, Math.max(0, Math.round(draws.uniform(low, high) - length / 2)));
+  const x = place(x0, x1 + 1, width, pixels.width);
+  return { x, y: place(y0, y1 + 1, height, pixels.height), width, height };
 }
 
 /** Pixels of the object inside the crop, from a grid of probes. */

@@ -3,7 +3,7 @@ import type { Pixels } from '../../image/pixels.js';
 import { Rng } from '../../rng.js';
 import { addon, pooled } from '../../runtime/addon.js';
 import { type Augmentation, augmentation, MOST_PASTED, plan } from './augment.js';
-import type { LabelledObject, SampleSource } from './source.js';
+import { drawnFrom, type LabelledObject, type WeightedSource } from './source.js';
 
 export interface Sample {
   /** S x S, RGB; 0 in the padding, right and below, which counts as 0 only once normalised. */
@@ -28,12 +28,6 @@ export interface MixtureOptions {
   minPixels?: number;
 }
 
-export interface WeightedSource {
-  source: SampleSource;
-  /** How often, relative to the others'. */
-  weight: number;
-}
-
 /** So many objects in a row that cannot be used are no accident. */
 const MAX_ATTEMPTS = 200;
 
@@ -42,20 +36,19 @@ const MAX_ATTEMPTS = 200;
  * else: not on how many are made at once, nor on which were made before.
  */
 export class Mixture {
-  readonly #weights: number[];
   readonly #augment: Augmentation;
 
   constructor(
     readonly sources: readonly WeightedSource[],
     readonly options: MixtureOptions,
   ) {
-    this.#weights = sources.map(({ weight }) => weight);
+    const weights = sources.map(({ weight }) => weight);
     this.#augment = { ...augmentation, ...options.augment };
-    if (!this.#weights.every((w) => w >= 0 && w < Infinity) || !this.#weights.some((w) => w > 0)) {
+    if (!weights.every((w) => w >= 0 && w < Infinity) || !weights.some((w) => w > 0)) {
       throw new HrsamError('ERR_ARGUMENT', 'sources need weights', {
         where: 'Mixture',
         expected: 'numbers from 0, one of them positive',
-        actual: this.#weights,
+        actual: weights,
       });
     }
     const { size } = options;
@@ -76,7 +69,7 @@ export class Mixture {
     const { seed, size, objects = 1, minPixels = 32 } = this.options;
     const draws = new Rng(seed, index);
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      const object = await this.#object(draws, objects - 1);
+      const object = await drawnFrom(draws, this.sources, objects - 1);
       if (!object) continue;
       const pasted = await this.#pasted(draws);
       const spec = plan(draws, size, this.#augment, object, pasted);
@@ -94,14 +87,10 @@ export class Mixture {
   async #pasted(draws: Rng): Promise<LabelledObject[]> {
     const pasted: LabelledObject[] = [];
     for (let i = 0; i < MOST_PASTED && draws.chance(this.#augment.paste); i++) {
-      const object = await this.#object(draws);
+      const object = await drawnFrom(draws, this.sources);
       if (object) pasted.push(object);
     }
     return pasted;
-  }
-
-  #object(draws: Rng, others = 0): Promise<LabelledObject | undefined> {
-    return this.sources[draws.weighted(this.#weights)]!.source.draw(draws, others);
   }
 }
 

@@ -26,6 +26,21 @@ export interface SampleSource {
   draw(draws: Rng, others?: number): Promise<LabelledObject | undefined>;
 }
 
+export interface WeightedSource {
+  source: SampleSource;
+  /** How often, relative to the others'. */
+  weight: number;
+}
+
+/** As SampleSource.draw, from one of these. */
+export function drawnFrom(
+  draws: Rng,
+  sources: readonly WeightedSource[],
+  others = 0,
+): Promise<LabelledObject | undefined> {
+  return sources[draws.weighted(sources.map(({ weight }) => weight))]!.source.draw(draws, others);
+}
+
 /** `count` of these, or all where there are fewer. */
 export function someOf<T>(draws: Rng, list: readonly T[], count: number): T[] {
   const left = [...list];
