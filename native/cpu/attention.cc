@@ -284,10 +284,7 @@ class Attention : public Op {
 }  // namespace
 
 Op* compile_attention(const Node& node, Compiler& compiler) {
-  const Layout l = read_attention(node);
-  expect_floats(node, node.result(), "result");
-  expect(node, has_shape(node.result(), {l.batch, l.q_tokens, l.channels()}),
-         "result: expected (batch, queries, channels)");
+  const Layout l = read_forward_attention(node);
   return new Attention(node, l, compiler.pool);
 }
 

@@ -91,10 +91,7 @@ void attend(cudaStream_t stream, const SequenceCall& call, const Relative& relat
 }  // namespace
 
 Op* compile_attention(const Node& node, Compiler& compiler) {
-  const Layout l = read_attention(node);
-  expect_floats(node, node.result(), "result");
-  expect(node, has_shape(node.result(), {l.batch, l.q_tokens, l.channels()}),
-         "result: expected (batch, queries, channels)");
+  const Layout l = read_forward_attention(node);
   const DType type = node.value("q").dtype;
   const bool tensor = type == DType::bf16 && tensor_fits(l.d, l.row());
   const SequenceCall call = cut_sequences(node, l, tensor);

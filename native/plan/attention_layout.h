@@ -138,4 +138,13 @@ inline Layout read_attention(const Node& node) {
   return l;
 }
 
+// The same of a node whose result is the attention's, not its gradient's.
+inline Layout read_forward_attention(const Node& node) {
+  const Layout l = read_attention(node);
+  expect_floats(node, node.result(), "result");
+  expect(node, has_shape(node.result(), {l.batch, l.q_tokens, l.channels()}),
+         "result: expected (batch, queries, channels)");
+  return l;
+}
+
 }  // namespace HRSAM_OPS
