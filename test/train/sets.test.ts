@@ -1,0 +1,66 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type FinetuneRecipe, readRecipe } from '../../lib/train/recipe.js';
+import type { Sample } from '../../lib/train/samples/mixture.js';
+import { openSamples } from '../../lib/train/sets.js';
+import { codeOf } from '../support/errors.js';
+import { noAugmentation, sampleDigest } from '../support/samples.js';
+import { BLUE, discSet, RED } from '../support/sets.js';
+
+let root: string;
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'hrsam-sets-'));
+  await discSet(join(root, 'red'), RED, BLUE, [
+    [300, 256],
+    [256, 320],
+  ]);
+});
+
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+const CACHE = { cacheBytes: 2 ** 24, objects: 4 };
+
+function recipe(change: object): FinetuneRecipe {
+  const augment = noAugmentation;
+  const json = { task: 'finetune', model: 'hrsam-tiny', size: 96, batch: 1, steps: 1, augment, ...change };
+  return readRecipe(json) as FinetuneRecipe;
+}
+
+async function eight(change: object, roots = [root]): Promise<Sample[]> {
+  const sample = await openSamples(recipe(change), roots, CACHE);
+  return Promise.all([...Array(8).keys()].map(sample));
+}
+
+const objects = async (change: object) => (await eight(change)).map(({ others }) => 1 + others.length);
+
+describe('openSamples', () => {
+  it('makes mosaics as often as the recipe says, of sets and of scenes', async () => {
+    const none = { scenes: { share: 0 } };
+    expect(await objects(none)).toEqual(Array(8).fill(1));
+    const tiles = [2, 2];
+    expect(await objects({ ...none, mosaic: { share: 1, tiles } })).toEqual(Array(8).fill(4));
+    const some = await objects({ ...none, mosaic: { share: 0.5, tiles } });
+    expect(new Set(some)).toEqual(new Set([1, 4]));
+    const scenes = { share: 1, sides: [400, 480] };
+    const square = (samples: Sample[]) => samples.every(({ width, height }) => width === height);
+    expect(square(await eight({ scenes }, []))).toBe(false);
+    expect(square(await eight({ scenes, mosaic: { share: 1, tiles } }, []))).toBe(true);
+  });
+
+  it('leaves the other samples as they are', async () => {
+    const digests = async (change: object) => (await eight(change)).map(sampleDigest);
+    const [plain, mixed] = [await digests({}), await digests({ mosaic: { share: 0.5 } })];
+    expect(mixed.filter((digest, k) => digest !== plain[k]).length).toBeLessThan(8);
+    expect(mixed).not.toEqual(plain);
+    expect(await digests({ mosaic: { share: 0 } })).toEqual(plain);
+  });
+
+  it('refuses sets that are not there, and folders without any', async () => {
+    const unknown = () => openSamples(recipe({ sets: { red: 1, green: 1 } }), [root], CACHE);
+    expect(await codeOf(unknown)).toBe('ERR_CONFIG');
+    expect(await codeOf(() => openSamples(recipe({}), [join(root, 'red/images')], CACHE))).toBe('ERR_FILE');
+  });
+});
