@@ -74,7 +74,7 @@ const data = {
   scenes: z
     .strictObject({ share, sides: range(z.number().int().min(16).max(8192)).default([256, 512]) })
     .prefault({ share: 0.2 }),
-  /** Mosaics of the sets' pictures: how often relative to single ones, and how many tiles there are along each side. */
+  /** Mosaics of the sets' pictures, of those of 256 pixels or more: their share of all samples, and tiles along each side. */
   mosaic: z.strictObject({ share, tiles: range(count.max(16)).default([2, 4]) }).prefault({ share: 0 }),
   augment: augmentSchema.prefault({}),
 };

@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type FinetuneRecipe, readRecipe } from '../../lib/train/recipe.js';
-import type { Sample } from '../../lib/train/samples/mixture.js';
+import { FolderSource } from '../../lib/train/samples/folder_source.js';
+import { Mixture, type Sample } from '../../lib/train/samples/mixture.js';
+import { SceneSource } from '../../lib/train/samples/scene_source.js';
 import { openSamples } from '../../lib/train/sets.js';
 import { codeOf } from '../support/errors.js';
 import { noAugmentation, sampleDigest } from '../support/samples.js';
@@ -50,12 +52,17 @@ describe('openSamples', () => {
     expect(square(await eight({ scenes, mosaic: { share: 1, tiles } }, []))).toBe(true);
   });
 
-  it('leaves the other samples as they are', async () => {
-    const digests = async (change: object) => (await eight(change)).map(sampleDigest);
-    const [plain, mixed] = [await digests({}), await digests({ mosaic: { share: 0.5 } })];
-    expect(mixed.filter((digest, k) => digest !== plain[k]).length).toBeLessThan(8);
-    expect(mixed).not.toEqual(plain);
-    expect(await digests({ mosaic: { share: 0 } })).toEqual(plain);
+  it('makes the samples of a recipe without mosaics as sets and scenes alone would', async () => {
+    const sets = await FolderSource.open(join(root, 'red'));
+    const scenes = new SceneSource({ sides: [256, 512] });
+    const weighted = [
+      { source: sets, weight: 0.8 },
+      { source: scenes, weight: 0.2 },
+    ];
+    const alone = new Mixture(weighted, { seed: 0, size: 96, augment: noAugmentation, objects: 4 });
+    const expected = await Promise.all([...Array(8).keys()].map((k) => alone.sample(k)));
+    expect((await eight({})).map(sampleDigest)).toEqual(expected.map(sampleDigest));
+    expect((await eight({ seed: 1 })).map(sampleDigest)).not.toEqual(expected.map(sampleDigest));
   });
 
   it('refuses sets that are not there, and folders without any', async () => {

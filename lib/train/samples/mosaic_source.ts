@@ -14,10 +14,10 @@ export interface MosaicSourceOptions {
   tiles: readonly [number, number];
 }
 
-/** Side of a tile in pixels. Nothing is resized: a mosaic is as sharp as what it is made of. */
+/** Side of a tile in pixels; smaller pictures are in no mosaic. Nothing is resized: a mosaic is as sharp as what it is made of. */
 const TILE = 256;
 
-/** Share of an object inside its tile, at least, to be asked for. */
+/** Share of a tile's object that is inside, at least; of what else is labelled there any part may be. */
 const KEEP = 0.6;
 
 const ATTEMPTS = 8;
