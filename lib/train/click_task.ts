@@ -25,6 +25,8 @@ import type { Task, TaskBatch } from './task.js';
 export interface ClickTaskOptions extends PlayerOptions, DropPathOptions {
   /** Side of the samples. */
   size: number;
+  /** Other sides, and the share of the micro-batches that have each. Default: none. */
+  multiScale?: Readonly<Record<string, number>>;
   /** Objects of a sample that are prompted for; where there are fewer, some have several users. */
   objects: number;
   /** Most clicks for an object. */
@@ -45,6 +47,8 @@ const KEPT_PROGRAMS = 64;
 
 /** What a micro-batch takes that does not depend on the parameters. */
 interface Prepared {
+  /** S, the side of the samples. */
+  size: number;
   /** (B, 3, S, S). */
   image: Float32Array;
   /** (users, 1, S, S). */
@@ -73,14 +77,14 @@ interface ClickStep {
  */
 export class ClickTask implements Task<Prepared> {
   readonly #programs = new ProgramCache(KEPT_PROGRAMS);
-  /** What encoders keep for the backward pass, for micro-batches to come. */
-  readonly #spare: Tensors[] = [];
+  /** What encoders keep for the backward pass, for micro-batches of that size to come. */
+  readonly #spare = new Map<number, Tensors[]>();
 
   constructor(
     readonly replica: Replica,
     readonly config: ModelConfig,
     readonly fixed: ConstantSource,
-    readonly sample: (index: number) => Promise<Sample>,
+    readonly sample: (index: number, size: number) => Promise<Sample>,
     readonly options: ClickTaskOptions,
   ) {}
 
@@ -89,20 +93,31 @@ export class ClickTask implements Task<Prepared> {
   }
 
   async prepare(index: number): Promise<Prepared> {
-    const { seed, batch, objects, size } = this.options;
+    const { seed, batch, objects } = this.options;
+    const size = this.#size(index);
     const samples = await Promise.all(
-      Array.from({ length: batch }, (_, i) => this.sample(index * batch + i)),
+      Array.from({ length: batch }, (_, i) => this.sample(index * batch + i, size)),
     );
     const draws = new Rng(seed, index, 1);
     const masks = objectMasks(samples, objects);
     const square = { width: size, height: size };
     const players = masks.map((mask) => new ClickPlayer(mask, square, draws, this.options));
     await Promise.all(players.map((player) => player.begin()));
-    return { image: normalised(samples, this.config.image), labels: concatenated(masks), players, draws };
+    const image = normalised(samples, this.config.image);
+    return { size, image, labels: concatenated(masks), players, draws };
   }
 
-  async batch({ image: pixels, labels, players, draws }: Prepared, index: number): Promise<TaskBatch> {
-    const { batch, clicks, steps, goOn, size } = this.options;
+  /** Of the samples of micro-batch `index`: it follows from the seed. */
+  #size(index: number): number {
+    const { seed, size, multiScale = {} } = this.options;
+    const shares = Object.values(multiScale);
+    const sizes = [size, ...Object.keys(multiScale).map(Number)];
+    const rest = Math.max(0, 1 - shares.reduce((sum, share) => sum + share, 0));
+    return sizes[new Rng(seed, index, 3).weighted([rest, ...shares])]!;
+  }
+
+  async batch({ size, image: pixels, labels, players, draws }: Prepared, index: number): Promise<TaskBatch> {
+    const { batch, clicks, steps, goOn } = this.options;
     const { device } = this.replica;
     const users = players.length;
     let count = steps;
@@ -110,8 +125,8 @@ export class ClickTask implements Task<Prepared> {
     using owned = new Owned();
     const image = owned.add(device.tensor([batch, 3, size, size], 'f32', pixels));
     const dropped = droppedBranches(this.replica, this.config, this.options, index, owned);
-    const encoded = await this.#encode({ image, ...dropped }, owned);
-    const made = await this.#play(encoded.embedding!, players, count, draws);
+    const encoded = await this.#encode(size, { image, ...dropped }, owned);
+    const made = await this.#play(size, encoded.embedding!, players, count, draws);
     const later = Array.from({ length: count - 1 }, (_, i) => i + 1);
     const taken = steps === 1 ? [count - 1] : [0, ...someOf(draws, later, steps - 1)];
     const chosen = taken.map((i) => made[i]!);
@@ -137,7 +152,7 @@ export class ClickTask implements Task<Prepared> {
       const mask = concatenated(masked.map((i) => made[i - 1]!.logits));
       inputs.mask = f32([masked.length * users, size / 4, size / 4], mask);
     }
-    const program = await this.#gradient(prompts.tokens, refined);
+    const program = await this.#gradient(size, prompts.tokens, refined);
     const mean = (list: number[]) => list.reduce((sum, value) => sum + value, 0) / list.length;
     const figures = { iou1: mean(made[0]!.ious), [`iou${steps}`]: mean(made[steps - 1]!.ious) };
     const kept = owned.move();
@@ -149,7 +164,13 @@ export class ClickTask implements Task<Prepared> {
   }
 
   /** Lets the model as it is answer `count` prompts of each sample. */
-  async #play(embedding: Tensor, players: ClickPlayer[], count: number, draws: Rng): Promise<ClickStep[]> {
+  async #play(
+    size: number,
+    embedding: Tensor,
+    players: ClickPlayer[],
+    count: number,
+    draws: Rng,
+  ): Promise<ClickStep[]> {
     const { refine } = this.options;
     using owned = new Owned();
     const { state, device } = this.replica;
@@ -159,7 +180,7 @@ export class ClickTask implements Task<Prepared> {
       using stepOwned = new Owned();
       const tokens = players.map((player) => player.tokens);
       const prompts = this.#arrange(tokens);
-      const program = await this.#decoder(prompts.tokens, mask !== undefined);
+      const program = await this.#decoder(size, prompts.tokens, mask !== undefined);
       const inputs = { state, embedding, ...this.#promptTensors(prompts, stepOwned) };
       const outputs = await program.run(mask ? { ...inputs, mask } : inputs);
       const full = stepOwned.add(outputs.full!);
@@ -199,26 +220,35 @@ export class ClickTask implements Task<Prepared> {
   }
 
   /** The embedding, and what its backward pass needs. */
-  async #encode(inputs: Tensors, owned: Owned): Promise<Tensors> {
+  async #encode(size: number, inputs: Tensors, owned: Owned): Promise<Tensors> {
     const { state, device } = this.replica;
     // The halves' border does not depend on the prompts.
-    const program = await this.#programs.get('encoder', () => this.#half('first', TOKEN_BUCKET));
+    const program = await this.#programs.get(`encoder ${size}`, () =>
+      this.#half('first', size, TOKEN_BUCKET),
+    );
+    const spare = this.#spareOf(size);
     const kept =
-      this.#spare.pop() ??
+      spare.pop() ??
       Object.fromEntries(
         program.plan.outputs.map(({ name, shape, dtype }) => [name, device.tensor(shape, dtype)]),
       );
-    owned.add({ dispose: () => this.#spare.push(kept) });
+    owned.add({ dispose: () => spare.push(kept) });
     return program.run({ state, ...inputs }, { into: kept });
   }
 
-  #decoder(tokens: number, refine: boolean): Promise<Program> {
-    const { batch, objects, size, compute } = this.options;
+  #spareOf(size: number): Tensors[] {
+    const spare = this.#spare.get(size) ?? [];
+    this.#spare.set(size, spare);
+    return spare;
+  }
+
+  #decoder(size: number, tokens: number, refine: boolean): Promise<Program> {
+    const { batch, objects, compute } = this.options;
     const users = objects * batch;
     const { device, layout } = this.replica;
     const side = size / this.config.encoder.patchSize;
     const area = [size, size] as const;
-    return this.#programs.get(`decoder ${tokens} ${refine}`, () =>
+    return this.#programs.get(`decoder ${size} ${tokens} ${refine}`, () =>
       forwardProgram(
         device,
         layout,
@@ -252,12 +282,14 @@ export class ClickTask implements Task<Prepared> {
     );
   }
 
-  #gradient(tokens: number, refined: boolean): Promise<Program> {
-    return this.#programs.get(`gradient ${tokens} ${refined}`, () => this.#half('second', tokens, refined));
+  #gradient(size: number, tokens: number, refined: boolean): Promise<Program> {
+    return this.#programs.get(`gradient ${size} ${tokens} ${refined}`, () =>
+      this.#half('second', size, tokens, refined),
+    );
   }
 
-  #half(half: 'first' | 'second', tokens: number, refined = false): Promise<Program> {
-    const { batch, objects, size, steps, focal, compute, recompute, dropPath } = this.options;
+  #half(half: 'first' | 'second', size: number, tokens: number, refined = false): Promise<Program> {
+    const { batch, objects, steps, focal, compute, recompute, dropPath } = this.options;
     const shape = { batch, height: size, width: size, tokens, objects, steps, refined, focal };
     const { device, layout } = this.replica;
     const options = { recompute, dropPath: dropPath > 0 };
@@ -266,7 +298,9 @@ export class ClickTask implements Task<Prepared> {
 
   dispose(): void {
     this.#programs.clear();
-    for (const kept of this.#spare.splice(0)) for (const tensor of Object.values(kept)) tensor.dispose();
+    for (const kept of [...this.#spare.values()].flat())
+      for (const tensor of Object.values(kept)) tensor.dispose();
+    this.#spare.clear();
   }
 }
 

@@ -47,11 +47,11 @@ async function openClicks(
   places: readonly Place[],
   { data, onCorrupt }: TaskSources,
 ): Promise<Task[]> {
-  const { clicks, focal, model } = recipe;
+  const { clicks, focal, model, multiScale } = recipe;
   const { objects } = clicks;
   const sample = await openSamples(recipe, data, { cacheBytes: CACHE_BYTES, objects, onCorrupt });
   const { most, steps, ...rest } = clicks;
-  const options = { ...rest, ...shared(recipe), focal, clicks: most, steps };
+  const options = { ...rest, ...shared(recipe), multiScale, focal, clicks: most, steps };
   return places.map(({ replica, constants }) => new ClickTask(replica, model, constants, sample, options));
 }
 

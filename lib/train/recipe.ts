@@ -10,6 +10,7 @@ import { augmentation } from './samples/augment.js';
 const share = z.number().min(0).max(1);
 const positive = z.number().positive();
 const count = z.number().int().min(1);
+const sum = (values: readonly number[]) => values.reduce((all, value) => all + value, 0);
 const range = (bound: z.ZodNumber) =>
   z.tuple([bound, bound]).refine(([least, most]) => least <= most, { error: 'the smaller one first' });
 
@@ -36,11 +37,13 @@ const augmentSchema = z.strictObject({
   paste: share.default(augmentation.paste),
 });
 
+const side = z.number().int().min(32).max(8192).multipleOf(16);
+
 const common = {
   /** A preset's name, or a configuration in the authors' keywords. */
   model: z.unknown(),
   /** Side of the samples in pixels. */
-  size: z.number().int().min(32).max(8192).multipleOf(16),
+  size: side,
   /** Samples in a micro-batch, and micro-batches in a step. */
   batch: count.max(4096),
   accumulate: count.max(4096).default(1),
@@ -68,6 +71,16 @@ const common = {
 };
 
 const data = {
+  /** Multi-scale training: other sides than `size`, and the share of the micro-batches that have each of them. */
+  multiScale: z
+    .record(
+      z.string().refine((key) => side.safeParse(Number(key)).success, {
+        error: 'no side: 32 to 8192, a multiple of 16',
+      }),
+      share,
+    )
+    .default({})
+    .refine((shares) => sum(Object.values(shares)) < 1 + 1e-9, { error: 'shares of more than 1 in all' }),
   /** How often sets are drawn from, by the name of their folder; default: by the root of their number of objects. */
   sets: z.record(z.string(), z.number().min(0)).optional(),
   /** Synthetic scenes: how often relative to all sets together, and their longest sides in pixels. */

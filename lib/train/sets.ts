@@ -30,15 +30,17 @@ async function setFolders(root: string): Promise<string[]> {
 /**
  * The samples that a recipe asks for.
  * @param roots folders of sets; none: scenes alone
+ * @returns Makes sample `index`, of the recipe's size or another.
  * @throws HrsamError ERR_FILE for a folder without sets, ERR_CONFIG when the recipe names a set that is not there
  */
 export async function openSamples(
   recipe: FinetuneRecipe,
   roots: readonly string[],
   { cacheBytes, objects, onCorrupt }: SetsOptions,
-): Promise<(index: number) => Promise<Sample>> {
+): Promise<(index: number, size?: number) => Promise<Sample>> {
   const folders = (await Promise.all(roots.map(setFolders))).flat();
-  const { sets, scenes, mosaic, size, seed, augment } = recipe;
+  const { sets, scenes, mosaic, size, multiScale, seed, augment } = recipe;
+  const largest = Math.max(size, ...Object.keys(multiScale).map(Number));
   const unknown = Object.keys(sets ?? {}).filter(
     (name) => !folders.some((folder) => basename(folder) === name),
   );
@@ -51,7 +53,7 @@ export async function openSamples(
   for (const folder of folders) {
     const share = sets ? (sets[basename(folder)] ?? 0) : 1;
     if (share === 0) continue;
-    const options = { maxSide: Math.max(1024, size), cacheBytes: cacheBytes / folders.length, onCorrupt };
+    const options = { maxSide: Math.max(1024, largest), cacheBytes: cacheBytes / folders.length, onCorrupt };
     const source = await FolderSource.open(folder, options);
     opened.push({ source, weight: sets ? share : Math.sqrt(source.size) });
   }
@@ -64,7 +66,7 @@ export async function openSamples(
   const tiled = new MosaicSource(all === 0 ? single : opened, mosaic);
   const sources = [...scaled(single, 1 - mosaic.share), { source: tiled, weight: mosaic.share }];
   const mixture = new Mixture(sources, { seed, size, augment, objects });
-  return (index) => mixture.sample(index);
+  return (index, side) => mixture.sample(index, side);
 }
 
 const scaled = (sources: readonly WeightedSource[], factor: number): WeightedSource[] =>

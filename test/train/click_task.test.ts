@@ -17,14 +17,14 @@ import { host, runOne } from '../support/run.js';
 
 const SIZE = 64;
 
-/** A square on noise, in a picture of 64 × 48. */
-async function sample(index: number): Promise<Sample> {
-  const [width, height] = [SIZE, 48];
-  const image = { data: new Uint8Array(3 * SIZE * SIZE), width: SIZE, height: SIZE, channels: 3 as const };
-  const mask = new Uint8Array(SIZE * SIZE);
-  for (let y = 0; y < SIZE; y++)
-    for (let x = 0; x < SIZE; x++) {
-      const at = y * SIZE + x;
+/** A square on noise, in a picture of size × 48. */
+async function sample(index: number, size = SIZE): Promise<Sample> {
+  const [width, height] = [size, 48];
+  const image = { data: new Uint8Array(3 * size * size), width: size, height: size, channels: 3 as const };
+  const mask = new Uint8Array(size * size);
+  for (let y = 0; y < size; y++)
+    for (let x = 0; x < size; x++) {
+      const at = y * size + x;
       const inside = x >= 12 && x < 40 && y >= 10 && y < 36;
       mask[at] = y >= height ? 255 : Number(inside);
       if (y < height)
@@ -86,6 +86,47 @@ describe('ClickTask', () => {
     expect(tokens.slice(0, 2)).toEqual([2, 2]);
     expect([3, 4]).toContain(tokens[2]);
     expect(tokens[3]).toBe(tokens[2]);
+  });
+
+  it('makes micro-batches of several sizes, each as often as is said', async () => {
+    const multiScale = { 96: 0.3, 128: 0.2 };
+    const sized = (change: Partial<ClickTaskOptions>) =>
+      owned.add(new ClickTask(replica, config, constants, sample, { ...options, multiScale, ...change }));
+    const sizes = async (change: Partial<ClickTaskOptions> = {}) => {
+      const prepared = await Promise.all([...Array(60).keys()].map((k) => sized(change).prepare(k)));
+      return prepared.map(({ size }) => size);
+    };
+    const drawn = await sizes();
+    expect(await sizes()).toEqual(drawn);
+    expect(await sizes({ seed: 2 })).not.toEqual(drawn);
+    const share = (size: number) => drawn.filter((one) => one === size).length / drawn.length;
+    for (const [size, wanted] of [
+      [SIZE, 0.5],
+      [96, 0.3],
+      [128, 0.2],
+    ] as const)
+      expect(Math.abs(share(size) - wanted), `${size}`).toBeLessThan(0.15);
+    expect(new Set(await sizes({ multiScale: { 96: 0.3, 128: 0.7 } }))).toEqual(new Set([96, 128]));
+    const task = sized({ goOn: 1 });
+    // Each size for the first time, and again.
+    for (const k of [...new Set(drawn), ...new Set(drawn)].map((size, i) =>
+      i < 3 ? drawn.indexOf(size) : drawn.lastIndexOf(size),
+    )) {
+      const size = drawn[k]!;
+      using made = await task.batch(await task.prepare(k), k);
+      const { labels, mask } = made.batch.inputs;
+      expect([labels!.shape, mask!.shape]).toEqual([
+        [2, 1, size, size],
+        [2, size / 4, size / 4],
+      ]);
+      const accumulated = owned.add(device.tensor([layout.size], 'f32'));
+      expect(await replica.backward(made.batch, accumulated)).toSatisfy(Number.isFinite);
+      const alone = owned.add(new ClickTask(replica, config, constants, sample, { ...options, size }));
+      using same = await alone.batch(await alone.prepare(k), k);
+      expect(await replica.backward(same.batch, accumulated)).toBe(
+        await replica.backward(made.batch, accumulated),
+      );
+    }
   });
 });
 

@@ -43,6 +43,13 @@ describe('readRecipe', () => {
       'clicks.steps: no more than most',
     ],
     ['an odd size', { size: 100 }, 'size:'],
+    ['another odd size', { multiScale: { 100: 0.5 } }, 'multiScale.100:'],
+    ['a size in words', { multiScale: { big: 0.5 } }, 'multiScale.big:'],
+    [
+      'sizes more often than always',
+      { multiScale: { 64: 0.6, 96: 0.5 } },
+      'multiScale: shares of more than 1',
+    ],
     ['a share above 1', { augment: { flip: 2 } }, 'augment.flip:'],
     ['scenes of no size', { scenes: { share: 1, sides: [-5, -1] } }, 'scenes.sides.0:'],
     ['mosaics of no tile', { mosaic: { share: 0.5, tiles: [0, 2] } }, 'mosaic.tiles.0:'],

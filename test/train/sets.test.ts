@@ -33,7 +33,7 @@ function recipe(change: object): FinetuneRecipe {
 
 async function eight(change: object, roots = [root]): Promise<Sample[]> {
   const sample = await openSamples(recipe(change), roots, CACHE);
-  return Promise.all([...Array(8).keys()].map(sample));
+  return Promise.all([...Array(8).keys()].map((k) => sample(k)));
 }
 
 const objects = async (change: object) => (await eight(change)).map(({ others }) => 1 + others.length);
@@ -63,6 +63,15 @@ describe('openSamples', () => {
     const expected = await Promise.all([...Array(8).keys()].map((k) => alone.sample(k)));
     expect((await eight({})).map(sampleDigest)).toEqual(expected.map(sampleDigest));
     expect((await eight({ seed: 1 })).map(sampleDigest)).not.toEqual(expected.map(sampleDigest));
+  });
+
+  it('makes them of other sizes too', async () => {
+    const sample = await openSamples(recipe({ multiScale: { 160: 0.5 } }), [root], CACHE);
+    for (const size of [96, 160]) {
+      const { image, mask } = await sample(3, size);
+      expect([image.width, image.height, mask.length]).toEqual([size, size, size * size]);
+    }
+    expect(sampleDigest(await sample(3))).toEqual(sampleDigest(await sample(3, 96)));
   });
 
   it('refuses sets that are not there, and folders without any', async () => {

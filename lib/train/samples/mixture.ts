@@ -65,8 +65,8 @@ export class Mixture {
    * Sample `index`, a whole number from 0.
    * @throws HrsamError ERR_FILE when none of many objects can be used.
    */
-  async sample(index: number): Promise<Sample> {
-    const { seed, size, objects = 1, minPixels = 32 } = this.options;
+  async sample(index: number, size = this.options.size): Promise<Sample> {
+    const { seed, objects = 1, minPixels = 32 } = this.options;
     const draws = new Rng(seed, index);
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const object = await drawnFrom(draws, this.sources, objects - 1);
