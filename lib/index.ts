@@ -7,6 +7,7 @@ export { type DecodeLimits, decodeImage, type ImageSource } from './image/decode
 export { type OverlayOptions, renderOverlay } from './image/overlay.js';
 export { embeddingToRgb } from './image/pca.js';
 export type { Pixels } from './image/pixels.js';
+export type { PngOptions } from './image/png.js';
 export type { Polygon, PolygonOptions } from './image/polygons.js';
 export {
   type CompressedRle,
@@ -23,11 +24,11 @@ export { EncodedImage, type SegmentOptions, type SegmentRequest } from './predic
 export { Mask } from './predictor/mask.js';
 export type { MaskLogits, Prompt } from './predictor/prompts.js';
 export type { Multimask } from './predictor/select.js';
-export { type Click, ClickSession } from './predictor/session.js';
+export { type Click, type ClickOptions, ClickSession } from './predictor/session.js';
 export { stabilityScore } from './predictor/stability.js';
 export { Device, type MemoryReport } from './runtime/device.js';
 export type { DType, Shape } from './runtime/dtype.js';
-export { Program, type Tensors } from './runtime/program.js';
+export { Program, type ProgramRunOptions, type Tensors } from './runtime/program.js';
 export { Tensor, type TensorData } from './runtime/tensor.js';
 export type { HrsamConfig, ModelConfig, SamConfig } from './weights/config.js';
 export { type Converted, type ConvertOptions, convert } from './weights/convert.js';

@@ -1,4 +1,5 @@
 import { HrsamError } from '../errors.js';
+import { optionsOf } from '../options.js';
 import type { Device } from '../runtime/device.js';
 import type { Program, Tensors } from '../runtime/program.js';
 import type { Tensor } from '../runtime/tensor.js';
@@ -14,6 +15,8 @@ export interface EvaluateOptions {
   signal?: AbortSignal;
 }
 
+const checkOptions = optionsOf<EvaluateOptions>({ constants: true, signal: true });
+
 const asSource = (constants: Tensors): ConstantSource => ({
   find: (name) => {
     const tensor = constants[name];
@@ -28,6 +31,7 @@ export async function program(
   build: Build,
   options: EvaluateOptions = {},
 ): Promise<Program> {
+  checkOptions(options, 'program');
   const { constants = {}, signal } = options;
   const graph = new Graph();
   const values: Record<string, Value> = {};
@@ -48,6 +52,7 @@ export async function evaluate(
   build: Build,
   options: EvaluateOptions = {},
 ): Promise<Tensors> {
+  checkOptions(options, 'evaluate');
   const device = firstDevice(inputs, options.constants);
   const compiled = await program(device, inputs, build, options);
   try {

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { HrsamError } from '../errors.js';
 import { readRegular } from '../files.js';
+import { optionsOf } from '../options.js';
 import { checkPixels, type Pixels } from './pixels.js';
 import { loadSharp } from './sharp.js';
 
@@ -18,6 +19,13 @@ export interface DecodeLimits {
   asStored?: boolean;
 }
 
+const checkLimits = optionsOf<DecodeLimits>({
+  maxPixels: true,
+  maxBytes: true,
+  maxSide: true,
+  asStored: true,
+});
+
 /** Of pictures that come from anywhere: libvips' own limit, and a gigabyte of file. */
 export const DEFAULT_LIMITS = { maxPixels: 0x3fff * 0x3fff, maxBytes: 2 ** 30 };
 
@@ -33,6 +41,7 @@ const VECTOR_FORMATS = new Set(['svg', 'pdf']);
  * ERR_ARGUMENT for a source of another type.
  */
 export async function decodeImage(source: ImageSource, limits: DecodeLimits = {}): Promise<Pixels> {
+  checkLimits(limits, 'decodeImage');
   const { maxPixels = DEFAULT_LIMITS.maxPixels, maxBytes = DEFAULT_LIMITS.maxBytes } = limits;
   if (typeof source === 'string' || source instanceof URL) {
     const path = filePath(source);

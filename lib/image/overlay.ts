@@ -1,9 +1,9 @@
 import { HrsamError } from '../errors.js';
+import { optionsOf } from '../options.js';
 import { checkMask, checkPixels, type Pixels } from './pixels.js';
 import { maskToPolygons, type Polygon, simplifyPolygons } from './polygons.js';
 import { loadSharp } from './sharp.js';
 import { STEPS } from './simplify.js';
-
 export type Rgb = readonly [number, number, number];
 
 export interface OverlayOptions {
@@ -19,6 +19,15 @@ export interface OverlayOptions {
   colors?: readonly Rgb[];
   format?: 'png' | 'jpeg' | 'webp';
 }
+
+const checkOptions = optionsOf<OverlayOptions>({
+  masks: true,
+  points: true,
+  boxes: true,
+  alpha: true,
+  colors: true,
+  format: true,
+});
 
 /** Far apart in hue, bright enough for dark pictures; from Okabe and Ito's set for colour-blind readers. */
 const COLORS: readonly Rgb[] = [
@@ -40,6 +49,7 @@ const MAX_CORNERS = 50_000;
  * @throws HrsamError ERR_IMAGE, ERR_SHAPE, ERR_ARGUMENT
  */
 export async function renderOverlay(picture: Pixels, options: OverlayOptions = {}): Promise<Buffer> {
+  checkOptions(options, 'renderOverlay');
   const { data, width, height, channels } = checkPixels(picture, 'picture');
   const { format = 'png' } = options;
   const svg = drawing(width, height, options);

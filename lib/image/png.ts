@@ -1,6 +1,14 @@
 import { HrsamError } from '../errors.js';
+import { optionsOf } from '../options.js';
 import { checkMask } from './pixels.js';
 import { loadSharp } from './sharp.js';
+
+export interface PngOptions {
+  /** Of a pixel. Default 8. */
+  bits?: 1 | 8;
+}
+
+const checkOptions = optionsOf<PngOptions>({ bits: true });
 
 /**
  * A mask (height · width bytes, set where not 0) as a PNG: white on black, one byte per pixel, or one bit
@@ -10,8 +18,9 @@ export async function maskToPng(
   mask: Uint8Array,
   height: number,
   width: number,
-  options: { bits?: 1 | 8 } = {},
+  options: PngOptions = {},
 ): Promise<Buffer> {
+  checkOptions(options, 'toPng');
   const { bits = 8 } = options;
   checkMask(mask, height, width);
   if (mask.length === 0) {

@@ -1,4 +1,5 @@
 import { HrsamError } from '../errors.js';
+import { optionsOf } from '../options.js';
 import { checkMask } from './pixels.js';
 import { type Ring, simplifyRing } from './simplify.js';
 
@@ -17,6 +18,8 @@ export interface PolygonOptions {
   /** Polygons and holes of fewer pixels are left out. Default 0. */
   minArea?: number;
 }
+
+const checkOptions = optionsOf<PolygonOptions>({ tolerance: true, minArea: true });
 
 /**
  * The outlines of a mask (height · width bytes, set where not 0), in coordinates of pixel corners: pixel (0, 0) alone
@@ -44,6 +47,7 @@ export function maskToPolygons(
 
 /** Polygons with fewer corners; those that vanish are left out. Areas stay those of the exact outlines. */
 export function simplifyPolygons(polygons: Polygon[], options: PolygonOptions): Polygon[] {
+  checkOptions(options, 'polygons');
   const { tolerance = 0, minArea = 0 } = options;
   for (const [name, value] of Object.entries({ tolerance, minArea }))
     if (typeof value !== 'number' || !(value >= 0))

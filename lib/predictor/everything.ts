@@ -1,5 +1,6 @@
 import { HrsamError } from '../errors.js';
 import type { Size } from '../image/resize.js';
+import { optionsOf } from '../options.js';
 import { Owned } from '../runtime/owned.js';
 import { type DecoderInput, decodePrompts, promptsPerRun } from './decode.js';
 import { EVERYTHING, type EverythingOptions } from './everything_options.js';
@@ -68,17 +69,17 @@ export async function findCandidates(
   return nonMaximumSuppression(found, maxOverlap);
 }
 
-/** Options besides numbers. */
-const OTHERS = ['signal', 'onProgress'];
+const checkOptions = optionsOf<EverythingOptions>({
+  pointsPerSide: true,
+  minScore: true,
+  minStability: true,
+  maxOverlap: true,
+  signal: true,
+  onProgress: true,
+});
 
 function checked(options: EverythingOptions): Record<keyof typeof EVERYTHING, number> {
-  const known = [...Object.keys(EVERYTHING), ...OTHERS];
-  const unknown = Object.keys(options ?? {}).find((name) => !known.includes(name));
-  if (typeof options !== 'object' || options === null || unknown !== undefined)
-    throw new HrsamError('ERR_ARGUMENT', 'options', {
-      expected: known.join(', '),
-      actual: unknown ?? options,
-    });
+  checkOptions(options, 'everything');
   const entries = Object.entries(EVERYTHING).map(([name, { least, most, usual }]) => {
     const value: unknown = options[name as keyof typeof EVERYTHING] ?? usual;
     const whole = name !== 'pointsPerSide' || Number.isInteger(value);

@@ -3,6 +3,7 @@ import { decodeImage, type ImageSource } from '../image/decode.js';
 import type { Pixels } from '../image/pixels.js';
 import { longestSide } from '../image/resize.js';
 import { PRECISIONS, type Precision } from '../model/layers.js';
+import { optionsOf } from '../options.js';
 import { checkSignal } from '../runtime/addon.js';
 import { Device } from '../runtime/device.js';
 import { Owned } from '../runtime/owned.js';
@@ -39,6 +40,16 @@ export interface EncodeOptions {
   signal?: AbortSignal;
 }
 
+const checkLoadOptions = optionsOf<LoadOptions>({
+  device: true,
+  dtype: true,
+  config: true,
+  threads: true,
+  onProgress: true,
+});
+
+const checkEncodeOptions = optionsOf<EncodeOptions>({ size: true, signal: true });
+
 /** Pictures are padded to whole patches; a larger side than this is taken for a mistake. */
 const MAX_SIZE = 32768;
 
@@ -62,6 +73,7 @@ export class HRSAM {
    * @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_CONFIG, ERR_DEVICE, ERR_OUT_OF_MEMORY
    */
   static async load(weights: string = shippedWeights(), options: LoadOptions = {}): Promise<HRSAM> {
+    checkLoadOptions(options, 'load');
     const { device: wanted = 'auto', dtype = 'f32', threads } = options;
     if (!PRECISIONS.includes(dtype)) {
       throw new HrsamError('ERR_ARGUMENT', 'dtype', { expected: PRECISIONS.join(', '), actual: dtype });
@@ -95,6 +107,7 @@ export class HRSAM {
 
   /** Encodes pictures together, in one run of the encoder; all are brought to the same size. @throws as `encode` */
   async encodeBatch(pictures: readonly ImageSource[], options: EncodeOptions = {}): Promise<EncodedImage[]> {
+    checkEncodeOptions(options, 'encode');
     const { signal } = options;
     this.#checkOpen();
     if (!Array.isArray(pictures) || pictures.length === 0)

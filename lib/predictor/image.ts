@@ -1,5 +1,6 @@
 import { HrsamError } from '../errors.js';
 import type { Size } from '../image/resize.js';
+import { optionsOf } from '../options.js';
 import { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { decodePrompts, promptsPerRun } from './decode.js';
@@ -22,6 +23,8 @@ export interface SegmentOptions {
   refinements?: number;
   signal?: AbortSignal;
 }
+
+const checkSegmentOptions = optionsOf<SegmentOptions>({ multimask: true, refinements: true, signal: true });
 
 /** Everything about one picture in one argument: a prompt, several boxes, and options. */
 export interface SegmentRequest extends Prompt, SegmentOptions {
@@ -74,6 +77,7 @@ export class EncodedImage {
     request: SegmentRequest | readonly Prompt[],
     options: SegmentOptions = {},
   ): Promise<Mask[] | Mask[][]> {
+    checkSegmentOptions(options, 'segment');
     if (Array.isArray(request)) return this.#segmentAll(request as readonly Prompt[], options);
     if (typeof request !== 'object' || request === null) {
       throw new HrsamError('ERR_PROMPT', 'no prompt', {

@@ -1,4 +1,4 @@
-import { maskToPng } from '../image/png.js';
+import { maskToPng, type PngOptions } from '../image/png.js';
 import { maskToPolygons, type Polygon, type PolygonOptions } from '../image/polygons.js';
 import { type CompressedRle, compressRle, decodeRle, type Rle } from '../image/rle.js';
 import type { MaskLogits } from './prompts.js';
@@ -40,7 +40,7 @@ export class Mask {
   }
 
   /** White on black, at the picture's size. */
-  toPng(options?: { bits?: 1 | 8 }): Promise<Buffer> {
+  toPng(options?: PngOptions): Promise<Buffer> {
     return maskToPng(this.pixels(), this.height, this.width, options);
   }
 

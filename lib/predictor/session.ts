@@ -1,3 +1,4 @@
+import { optionsOf } from '../options.js';
 import type { EncodedImage } from './image.js';
 import type { Mask } from './mask.js';
 import type { MaskLogits } from './prompts.js';
@@ -8,6 +9,12 @@ export interface Click {
   /** 1: belongs to the object, 0: does not. */
   label: 0 | 1;
 }
+
+export interface ClickOptions {
+  signal?: AbortSignal;
+}
+
+const checkClickOptions = optionsOf<ClickOptions>({ signal: true });
 
 /**
  * Interactive segmentation: every click is decoded together with all earlier ones and with the previous step's
@@ -32,7 +39,8 @@ export class ClickSession {
   }
 
   /** Adds a click, in pixels of the picture, and returns the new mask. @throws HrsamError ERR_PROMPT; the click is then not taken */
-  async click(x: number, y: number, label: 0 | 1 = 1, options: { signal?: AbortSignal } = {}): Promise<Mask> {
+  async click(x: number, y: number, label: 0 | 1 = 1, options: ClickOptions = {}): Promise<Mask> {
+    checkClickOptions(options, 'click');
     const click: Click = { x, y, label };
     const clicks = [...this.clicks, click];
     const previous: MaskLogits | undefined = this.mask?.logits;

@@ -1,10 +1,19 @@
 import { HrsamError } from '../errors.js';
+import { optionsOf } from '../options.js';
 import { type NativeProgram, settled } from './addon.js';
 import type { Device } from './device.js';
 import type { Plan, PlanPort } from './plan.js';
 import type { Tensor } from './tensor.js';
 
 export type Tensors = Record<string, Tensor>;
+
+export interface ProgramRunOptions {
+  signal?: AbortSignal;
+  /** Existing tensors to write outputs to, by name. */
+  into?: Tensors;
+}
+
+const checkOptions = optionsOf<ProgramRunOptions>({ signal: true, into: true });
 
 /** A compiled forward pass for one set of input shapes. Any number of runs may be in flight. */
 export class Program {
@@ -21,10 +30,10 @@ export class Program {
 
   /**
    * One asynchronous native call: inputs in, new output tensors out, all by name.
-   * @param options.into Existing tensors to write outputs to.
    * @throws HrsamError ERR_SHAPE for a missing or wrong tensor, ERR_DEVICE for one of another device, ERR_DISPOSED, ERR_ABORTED, ERR_OUT_OF_MEMORY
    */
-  async run(inputs: Tensors, options: { signal?: AbortSignal; into?: Tensors } = {}): Promise<Tensors> {
+  async run(inputs: Tensors, options: ProgramRunOptions = {}): Promise<Tensors> {
+    checkOptions(options, 'run');
     const handle = this.#handle;
     if (!handle) throw new HrsamError('ERR_DISPOSED', 'the program was disposed');
     const given = this.plan.inputs.map((port) => this.#fitting('input', port, inputs[port.name]).buffer);

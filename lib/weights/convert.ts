@@ -1,4 +1,5 @@
 import { HrsamError } from '../errors.js';
+import { optionsOf } from '../options.js';
 import { type ModelCheckpoint, openWeights, type TensorEntry } from './checkpoint.js';
 import { configToMetadata, type ImageConfig, type ModelConfig } from './config.js';
 import { fromFloat32 } from './dtypes.js';
@@ -28,6 +29,14 @@ export interface Converted {
   /** Names in the input that the model does not know: not copied. */
   readonly dropped: readonly string[];
 }
+
+const checkOptions = optionsOf<ConvertOptions>({
+  config: true,
+  channelOrder: true,
+  dtype: true,
+  average: true,
+  onProgress: true,
+});
 
 const FILE_TYPE = { f32: 'F32', bf16: 'BF16', f16: 'F16' } as const;
 
@@ -86,8 +95,10 @@ function checkSameModel(one: ModelCheckpoint, other: ModelCheckpoint): void {
 export const convert = async (
   input: string,
   output: string,
-  { config, channelOrder, dtype, average, onProgress }: ConvertOptions = {},
+  options: ConvertOptions = {},
 ): Promise<Converted> => {
+  checkOptions(options, 'convert');
+  const { config, channelOrder, dtype, average, onProgress } = options;
   const oneOf = (name: string, value: unknown, known: readonly string[]) => {
     if (value !== undefined && !known.includes(value as string))
       throw new HrsamError('ERR_ARGUMENT', name, { expected: known.join(', '), actual: value });
