@@ -1,7 +1,6 @@
 import { optionsOf } from '../options.js';
 import type { EncodedImage } from './image.js';
 import type { Mask } from './mask.js';
-import type { MaskLogits } from './prompts.js';
 
 export interface Click {
   x: number;
@@ -14,15 +13,23 @@ export interface ClickOptions {
   signal?: AbortSignal;
 }
 
+interface Step {
+  click: Click;
+  mask: Mask;
+}
+
 const checkClickOptions = optionsOf<ClickOptions>({ signal: true });
 
 /**
  * Interactive segmentation: every click is decoded together with all earlier ones and with the previous step's
- * low-resolution logits as mask prompt, as HRSAM is evaluated (arXiv 2407.02109). Calls must follow one another.
+ * low-resolution logits as mask prompt, as HRSAM is evaluated (arXiv 2407.02109). A click waits for the answers to those
+ * before it.
  */
 export class ClickSession {
   readonly #image: EncodedImage;
-  readonly #steps: { click: Click; mask: Mask }[] = [];
+  /** Taken back: another list, so that clicks under way cannot add to it. */
+  #steps: Step[] = [];
+  #answered: Promise<unknown> = Promise.resolve();
 
   /** @internal Made by `image.session()`. */
   constructor(image: EncodedImage) {
@@ -41,26 +48,32 @@ export class ClickSession {
   /** Adds a click, in pixels of the picture, and returns the new mask. @throws HrsamError ERR_PROMPT; the click is then not taken */
   async click(x: number, y: number, label: 0 | 1 = 1, options: ClickOptions = {}): Promise<Mask> {
     checkClickOptions(options, 'click');
-    const click: Click = { x, y, label };
-    const clicks = [...this.clicks, click];
-    const previous: MaskLogits | undefined = this.mask?.logits;
+    const steps = this.#steps;
+    const answer = this.#answered.then(() => this.#answer(steps, { x, y, label }, options));
+    this.#answered = answer.catch(() => {});
+    return answer;
+  }
+
+  async #answer(steps: Step[], click: Click, { signal }: ClickOptions): Promise<Mask> {
+    const clicks = [...steps.map((step) => step.click), click];
     const [mask] = await this.#image.segment({
-      points: clicks.map((c) => [c.x, c.y] as const),
-      labels: clicks.map((c) => c.label),
-      mask: previous,
-      signal: options.signal,
+      points: clicks.map(({ x, y }) => [x, y] as const),
+      labels: clicks.map(({ label }) => label),
+      mask: steps.at(-1)?.mask.logits,
+      signal,
     });
-    this.#steps.push({ click, mask: mask! });
+    steps.push({ click, mask: mask! });
     return mask!;
   }
 
-  /** Takes the last click back; returns the mask before it. */
+  /** Takes the last answered click back and forgets those not answered yet; returns the mask before it. */
   undo(): Mask | undefined {
-    this.#steps.pop();
+    this.#steps = this.#steps.slice(0, -1);
     return this.mask;
   }
 
+  /** Forgets all clicks, those not answered yet too. */
   reset(): void {
-    this.#steps.length = 0;
+    this.#steps = [];
   }
 }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EncodedImage } from '../../lib/predictor/image.js';
+import type { Mask } from '../../lib/predictor/mask.js';
 import { errorOf } from '../support/layout.js';
 import { contents, picture, randomModel } from './support/models.js';
 
@@ -63,6 +64,34 @@ describe.each(['hrsam-tiny', 'hrsam++-tiny', 'sam-tiny'])('a session, %s', (pres
     expect(session.clicks).toEqual([]);
     expect(session.mask).toBeUndefined();
     expect(contents(await session.click(20, 30))).toEqual(contents(first));
+  });
+
+  it('lets a click wait for those before it', async () => {
+    const session = image.session();
+    const [, second, failed, third] = await Promise.allSettled([
+      session.click(20, 30),
+      session.click(40, 60, 0),
+      session.click(51, 3),
+      session.click(10, 10),
+    ]);
+    expect(failed!.status).toBe('rejected');
+    const apart = image.session();
+    await apart.click(20, 30);
+    const masks = [await apart.click(40, 60, 0), await apart.click(10, 10)];
+    expect(session.clicks).toEqual(apart.clicks);
+    for (const [i, result] of [second, third].entries())
+      expect(contents((result as PromiseFulfilledResult<Mask>).value)).toEqual(contents(masks[i]!));
+  });
+
+  it.each(['undo', 'reset'] as const)('forgets at %s what is not answered yet', async (name) => {
+    const session = image.session();
+    const first = await session.click(20, 30);
+    const waiting = [session.click(5, 5, 0), session.click(6, 6, 0)];
+    expect(session[name]()).toBeUndefined();
+    const next = session.click(20, 30);
+    await Promise.all(waiting);
+    expect(contents(await next)).toEqual(contents(first));
+    expect(session.clicks).toEqual([{ x: 20, y: 30, label: 1 }]);
   });
 
   it('does not take a click that fails', async () => {
