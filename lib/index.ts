@@ -25,7 +25,7 @@ export { Mask } from './predictor/mask.js';
 export type { MaskLogits, Prompt } from './predictor/prompts.js';
 export type { Multimask } from './predictor/select.js';
 export { type Click, type ClickOptions, ClickSession } from './predictor/session.js';
-export { stabilityScore } from './predictor/stability.js';
+export { type StabilityOptions, stabilityScore } from './predictor/stability.js';
 export { Device, type MemoryReport } from './runtime/device.js';
 export type { DType, Shape } from './runtime/dtype.js';
 export { Program, type ProgramRunOptions, type Tensors } from './runtime/program.js';

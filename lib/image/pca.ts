@@ -17,6 +17,12 @@ export function embeddingToRgb(
   height: number,
   width: number,
 ): Pixels {
+  if (!(embedding instanceof Float32Array))
+    throw new HrsamError('ERR_ARGUMENT', 'embedding', {
+      where: 'embeddingToRgb',
+      expected: 'a Float32Array, such as the data of a tensor',
+      actual: typeof embedding,
+    });
   const positions = height * width;
   if (embedding.length !== channels * positions || embedding.length === 0) {
     throw new HrsamError('ERR_SHAPE', `not an embedding of ${channels} x ${height} x ${width}`, {

@@ -185,5 +185,8 @@ describe('the principal components of an embedding', () => {
     const broken = embedding.slice();
     broken[77] = Number.NaN;
     expect(() => embeddingToRgb(broken, channels, height, width)).toThrow(hrsamError('ERR_ARGUMENT'));
+    const others = [{ data: embedding }, undefined, [...embedding]] as unknown as Float32Array[];
+    for (const other of others)
+      expect(() => embeddingToRgb(other, channels, height, width)).toThrow(hrsamError('ERR_ARGUMENT'));
   });
 });

@@ -62,4 +62,14 @@ describe('the stability score', async () => {
   it('leaves out what is exactly at a limit', () => {
     expect(stabilityScore([1, -1, 1.5, -0.5])).toBe(1 / 3);
   });
+
+  it.each([
+    ['logits with their sizes', { data: new Float32Array(4), height: 2, width: 2 }, {}],
+    ['nothing', undefined, {}],
+    ['an offset in words', [1], { offset: 'one' }],
+    ['an option there is not', [1], { margin: 1 }],
+  ])('refuses %s', async (_, logits, options) => {
+    const error = await errorOf(async () => stabilityScore(logits as number[], options as object));
+    expect(error.code).toBe('ERR_ARGUMENT');
+  });
 });
