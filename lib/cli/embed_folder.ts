@@ -94,11 +94,13 @@ async function embedInto(
   leaveOut: (error: HrsamError) => void,
 ): Promise<boolean> {
   const { size } = store.origin;
-  const encoded = await model.encode(path, { size, signal: interruption() }).catch((error) => {
-    if (!(error instanceof HrsamError) || !['ERR_IMAGE', 'ERR_FILE'].includes(error.code)) throw error;
-    leaveOut(error);
-    return undefined;
-  });
+  const encoded = await model
+    .encode(path, { size, coarseToFine: false, signal: interruption() })
+    .catch((error) => {
+      if (!(error instanceof HrsamError) || !['ERR_IMAGE', 'ERR_FILE'].includes(error.code)) throw error;
+      leaveOut(error);
+      return undefined;
+    });
   if (!encoded) return false;
   using image = encoded;
   await store.add(name, image);

@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { HrsamError } from '../errors.js';
 import { DATA_FORMATS, type DataFormat } from '../eval/formats.js';
 import { describeModel, loadModel } from './model.js';
-import { addDeviceOptions, type ModelOptions, refineOption, wholeNumber } from './options.js';
+import { addDeviceOptions, coarseOption, type ModelOptions, refineOption, wholeNumber } from './options.js';
 import { checkOutputs, printJson } from './output.js';
 import { usageError } from './usage.js';
 
@@ -19,6 +19,7 @@ export interface EvalOptions extends Omit<ModelOptions, 'weights'> {
   innerK: number;
   seed?: number;
   refine?: number;
+  coarse: boolean;
   baseline?: (typeof BASELINES)[number];
   json?: boolean;
   output?: string;
@@ -30,7 +31,8 @@ const HELP = `
 Each click goes where the mask is most wrong: to the pixel deepest inside what is missing or too much, on equal terms to
 the background, as HRSAM is evaluated. With --inner-k above 1 several pixels qualify; --seed draws one of them. A
 picture is encoded once for all its objects. An answer to a prompt without a mask, the first one, is refined as the
-weights say, or --refine. NoC@q is the mean number of clicks until IoU reaches q %; an object that misses it counts with
+weights say, or --refine; above the model's own size answers are made at that first, where the weights say so, unless
+--no-coarse. NoC@q is the mean number of clicks until IoU reaches q %; an object that misses it counts with
 all clicks and as a failure. mIoU and boundary IoU are told after 5 clicks. Entries that cannot be read are listed and
 left out. Several sizes are judged one after the other; the first one's figures are those at the top of the JSON, and
 \`runs\` has all.
@@ -75,6 +77,7 @@ export function evalCommand(): Command {
     .option('--inner-k <k>', 'pixels deeper than the deepest one / k may be clicked', factor, 1)
     .option('--seed <n>', 'draw among them (default: the first)', wholeNumber(0))
     .addOption(refineOption())
+    .addOption(coarseOption())
     .addOption(new Option('--baseline <name>', 'judge this instead of a model').choices(BASELINES))
     .option('--json', 'print the figures as JSON')
     .option('-o, --output <json>', 'figures and every object’s IoUs and clicks')
@@ -85,7 +88,7 @@ export function evalCommand(): Command {
 }
 
 async function evaluate(weights: string | undefined, options: EvalOptions): Promise<void> {
-  const { baseline, size, refine, json } = options;
+  const { baseline, size, refine, coarse, json } = options;
   if (baseline && (weights || size || refine !== undefined))
     usageError('a baseline takes neither weights nor --size nor --refine');
   await checkOutputs([options.output, options.sheet, options.predictions]);
@@ -107,6 +110,7 @@ async function evaluate(weights: string | undefined, options: EvalOptions): Prom
         ...describeModel(model, { ...options, weights }),
         size: each,
         refinements: refine ?? model.config.decoder.refinements ?? 0,
+        coarse: model.coarseSize(each, coarse ? undefined : false),
       };
       await keep(await judge(data, options, model, described));
     }

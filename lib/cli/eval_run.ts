@@ -17,7 +17,7 @@ type Figures = Summary & {
   data: string;
   format: string;
   method: string;
-  model?: ReturnType<typeof describeModel> & { size: number; refinements: number };
+  model?: ReturnType<typeof describeModel> & { size: number; refinements: number; coarse?: number };
 };
 
 interface Run {
@@ -39,12 +39,13 @@ export async function judge(
       : subject === 'grabcut'
         ? new GrabCutBaseline()
         : new ModelMethod(subject, model);
+  const sizes = model ? [model.size, ...(model.coarse === undefined ? [] : [model.coarse])] : [];
   const flops =
     typeof subject === 'string'
       ? {}
       : {
-          image: totalFlops(encoderGraph(subject.config, [model!.size, model!.size])),
-          click: clickFlops(subject.config, model!.size),
+          image: total(sizes, (size) => totalFlops(encoderGraph(subject.config, [size, size]))),
+          click: total(sizes, (size) => clickFlops(subject.config, size)),
         };
   const report = progressLine(model ? `${method.name} at ${model.size}` : method.name);
   const evaluation = await evaluateClicks(method, data, {
@@ -64,6 +65,9 @@ export async function judge(
   };
   return { figures, objects: evaluation.objects };
 }
+
+const total = (sizes: readonly number[], flops: (size: number) => number): number =>
+  sizes.reduce((sum, size) => sum + flops(size), 0);
 
 interface Done {
   masks: number;
@@ -139,10 +143,11 @@ export function printRuns(runs: readonly Run[], data: DataSet): void {
   for (const { figures } of runs) {
     const { flopsPerImage, flopsPerClick, msPerImage, msPerClick, pictures, model } = figures;
     const passes = model?.refinements ? `, first answers refined ${model.refinements} ×` : '';
+    const coarse = model?.coarse === undefined ? '' : `, answers made at ${model.coarse} first`;
     const cost = (flops: number | undefined) => (flops ? ` (${(flops / 1e9).toFixed(1)} GFLOP)` : '');
     print(
       `${data.format}, ${pictures} pictures: ${formatMs(msPerImage)}${cost(flopsPerImage)} each, ` +
-        `${formatMs(msPerClick)}${cost(flopsPerClick)} per click${passes}`,
+        `${formatMs(msPerClick)}${cost(flopsPerClick)} per click${passes}${coarse}`,
     );
   }
   for (const { entry, error } of failed.slice(0, 10)) process.stderr.write(`left out ${entry}: ${error}\n`);

@@ -70,7 +70,7 @@ async function everything(picture: string, options: EverythingCommandOptions): P
   const pixels = await watch.time('decode', () => decodeImage(picture));
   using model = await watch.time('load', () => loadModel(options));
   using image = await watch.time('encode', () =>
-    withSpinner('encoding', () => model.encode(pixels, { size: options.size, signal })),
+    withSpinner('encoding', () => model.encode(pixels, { size: options.size, coarseToFine: false, signal })),
   );
   const found = await watch.time('find', () => find(image, options, signal));
   const results = found.map(({ mask, stability, point }) => ({

@@ -35,6 +35,12 @@ export const refineOption = (): Option =>
     'times a first answer goes back as its prompt’s mask before it is given (default: the weights’)',
   ).argParser(wholeNumber(0));
 
+export const coarseOption = (): Option =>
+  new Option(
+    '--no-coarse',
+    'above the model’s own size: answer at full size alone, not at the model’s first, where the weights say so',
+  );
+
 /** A number from 0 to 1. */
 export function share(text: string): number {
   const value = text.trim() === '' ? Number.NaN : Number(text);

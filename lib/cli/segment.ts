@@ -13,6 +13,7 @@ import {
   addMaskOptions,
   addModelOptions,
   type BoxOption,
+  coarseOption,
   collectBox,
   collectPoint,
   type PictureOptions,
@@ -31,6 +32,7 @@ interface SegmentCommandOptions extends PictureOptions {
   mask?: string;
   multimask?: boolean;
   refine?: number;
+  coarse: boolean;
 }
 
 const HELP = `
@@ -57,6 +59,7 @@ export function segmentCommand(): Command {
     .option('--mask <picture>', 'an earlier or rough mask: white inside, black outside')
     .option('--multimask', 'three masks per prompt: whole, part and subpart')
     .addOption(refineOption())
+    .addOption(coarseOption())
     .addOption(sizeOption())
     .option(
       '-o, --output <png>',
@@ -117,7 +120,10 @@ async function segment(picture: string, options: SegmentCommandOptions): Promise
   using model = await watch.time('load', () => loadModel(options));
   warnUntrained(options);
   using image = await watch.time('encode', () =>
-    withSpinner('encoding', () => model.encode(pixels, { size: options.size, signal })),
+    withSpinner('encoding', () => {
+      const coarse = options.coarse && !options.multimask;
+      return model.encode(pixels, { size: options.size, signal, ...(!coarse && { coarseToFine: false }) });
+    }),
   );
   const masks = await watch.time('segment', () =>
     withSpinner('segmenting', () => find(model, image, asked, options, signal)),

@@ -42,14 +42,15 @@ export class ModelMethod implements Method {
 
   constructor(
     readonly model: HRSAM,
-    readonly options: { size?: number; refinements?: number } = {},
+    readonly options: { size?: number; refinements?: number; coarse?: number } = {},
   ) {
     this.name = model.config.family;
   }
 
   async open(picture: Pixels, signal?: AbortSignal): Promise<OpenedPicture> {
-    const { size, refinements } = this.options;
-    return new ModelPicture(await this.model.encode(picture, { size, signal }), refinements);
+    const { size, refinements, coarse } = this.options;
+    const coarseToFine = coarse !== undefined;
+    return new ModelPicture(await this.model.encode(picture, { size, coarseToFine, signal }), refinements);
   }
 }
 

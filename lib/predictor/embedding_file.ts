@@ -3,9 +3,10 @@ import { evaluate } from '../graph/evaluate.js';
 import { permute } from '../graph/ops/permute.js';
 import type { Size } from '../image/resize.js';
 import type { Device } from '../runtime/device.js';
+import { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { SafetensorsFile } from '../weights/safetensors.js';
-import { writeSafetensors } from '../weights/safetensors_writer.js';
+import { type TensorToWrite, writeSafetensors } from '../weights/safetensors_writer.js';
 
 /** The sizes that a picture's prompts and masks are mapped with. */
 export interface SavedEmbedding {
@@ -22,34 +23,50 @@ const KEY = 'hrsam.picture';
 const permuted = async (x: Tensor, order: readonly number[]): Promise<Tensor> =>
   (await evaluate({ x }, (graph, values) => ({ y: permute(graph, values.x!, order) }))).y!;
 
-/** Writes an embedding (b, h, w, c) as tensor `embedding` (b, c, h, w), float32, as the official code has it. */
-export async function writeEmbedding(path: string, embedding: Tensor, sizes?: SavedEmbedding): Promise<void> {
-  using official = await permuted(embedding, [0, 3, 1, 2]);
-  const data = await official.data();
+/**
+ * Writes an embedding (b, h, w, c) as tensor `embedding` (b, c, h, w), float32, as the official code has it.
+ * @param coarse of the same picture at the model's own size, where answers are made there first: tensor `coarse`
+ */
+export async function writeEmbedding(
+  path: string,
+  embedding: Tensor,
+  sizes?: SavedEmbedding,
+  coarse?: Tensor,
+): Promise<void> {
   const metadata: [string, string][] = sizes ? [[KEY, JSON.stringify(sizes)]] : [];
-  await writeSafetensors(path, [{ name: 'embedding', dtype: 'F32', shape: official.shape, data }], {
-    metadata,
-  });
+  const tensors: TensorToWrite[] = [];
+  for (const [name, tensor] of Object.entries({ embedding, ...(coarse && { coarse }) })) {
+    using official = await permuted(tensor, [0, 3, 1, 2]);
+    tensors.push({ name, dtype: 'F32', shape: official.shape, data: await official.data() });
+  }
+  await writeSafetensors(path, tensors, { metadata });
 }
 
-/** Reads such a file: the embedding as (b, h, w, c) and, where it is that of a picture, the picture's sizes. */
+/** Reads such a file: the embeddings as (b, h, w, c) and, where they are those of a picture, the picture's sizes. */
 export async function readEmbedding(
   path: string,
   device: Device,
-): Promise<{ embedding: Tensor; sizes?: SavedEmbedding }> {
+): Promise<{ embedding: Tensor; sizes?: SavedEmbedding; coarse?: Tensor }> {
   const file = await SafetensorsFile.open(path);
   try {
-    const stored = file.tensors.get('embedding');
-    if (stored?.shape.length !== 4 || stored.shape.includes(0) || stored.dtype !== 'F32') {
-      throw new HrsamError('ERR_WEIGHTS', 'no embedding', {
-        where: path,
-        expected: "a tensor 'embedding' F32 (b, c, h, w)",
-        actual: stored ? `${stored.dtype} [${stored.shape}]` : [...file.tensors.keys()],
-      });
-    }
+    const read = async (name: string): Promise<Tensor> => {
+      const stored = file.tensors.get(name);
+      if (stored?.shape.length !== 4 || stored.shape.includes(0) || stored.dtype !== 'F32') {
+        throw new HrsamError('ERR_WEIGHTS', 'no embedding', {
+          where: path,
+          expected: `a tensor '${name}' F32 (b, c, h, w)`,
+          actual: stored ? `${stored.dtype} [${stored.shape}]` : [...file.tensors.keys()],
+        });
+      }
+      using official = device.tensor(stored.shape, 'f32', (await file.read(name)) as Float32Array);
+      return await permuted(official, [0, 2, 3, 1]);
+    };
     const sizes = parseSizes(file.metadata.get(KEY), path);
-    using official = device.tensor(stored.shape, 'f32', (await file.read('embedding')) as Float32Array);
-    return { embedding: await permuted(official, [0, 2, 3, 1]), sizes };
+    using owned = new Owned();
+    const embedding = owned.add(await read('embedding'));
+    const coarse = file.tensors.has('coarse') ? owned.add(await read('coarse')) : undefined;
+    owned.move();
+    return { embedding, sizes, ...(coarse && { coarse }) };
   } finally {
     await file.close();
   }

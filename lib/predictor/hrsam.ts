@@ -1,7 +1,7 @@
 import { HrsamError } from '../errors.js';
 import { decodeImage, type ImageSource } from '../image/decode.js';
 import type { Pixels } from '../image/pixels.js';
-import { longestSide } from '../image/resize.js';
+import { longestSide, type Size } from '../image/resize.js';
 import { PRECISIONS, type Precision } from '../model/layers.js';
 import { optionsOf } from '../options.js';
 import { checkSignal } from '../runtime/addon.js';
@@ -37,6 +37,11 @@ export interface EncodeOptions {
    * no other.
    */
   size?: number;
+  /**
+   * Whether a picture that becomes larger than the model's own size is encoded at that as well: each answer is made there
+   * first and then, with it as the prompt's mask, at full size. Not with `multimask`. Default: what the model was made for.
+   */
+  coarseToFine?: boolean;
   signal?: AbortSignal;
 }
 
@@ -48,7 +53,7 @@ const checkLoadOptions = optionsOf<LoadOptions>({
   onProgress: true,
 });
 
-const checkEncodeOptions = optionsOf<EncodeOptions>({ size: true, signal: true });
+const checkEncodeOptions = optionsOf<EncodeOptions>({ size: true, coarseToFine: true, signal: true });
 
 /** Pictures are padded to whole patches; a larger side than this is taken for a mistake. */
 const MAX_SIZE = 32768;
@@ -113,37 +118,75 @@ export class HRSAM {
     if (!Array.isArray(pictures) || pictures.length === 0)
       throw new HrsamError('ERR_ARGUMENT', 'pictures', { expected: 'a list of at least one' });
     const size = this.checkSize(options.size);
+    const coarse = this.coarseSize(size, options.coarseToFine);
     // A client that left while it waited costs no decoding.
     checkSignal(signal);
     const decoded = await Promise.all(pictures.map((picture) => decodeImage(picture)));
+    if (coarse === undefined) return this.#encodeAt(size, decoded, signal);
+    using owned = new Owned();
+    const smaller = await this.#encodeAt(coarse, decoded, signal);
+    for (const image of smaller) owned.add(image);
+    const images = await this.#encodeAt(size, decoded, signal, smaller);
+    owned.move();
+    return images;
+  }
+
+  async #encodeAt(
+    size: number,
+    pictures: readonly Pixels[],
+    signal?: AbortSignal,
+    coarse: readonly EncodedImage[] = [],
+  ): Promise<EncodedImage[]> {
     using owned = new Owned();
     const images: Tensor[] = [];
-    const sizes = decoded.map((pixels) => this.#sizes(pixels, size));
-    for (const [i, pixels] of decoded.entries())
+    const sizes = pictures.map((pixels) => this.#sizes(pixels, size));
+    for (const [i, pixels] of pictures.entries())
       images.push(owned.add(await this.#input(pixels, sizes[i]!, signal)));
     const embeddings = await this.network.encode(images, signal);
     return embeddings.map(
-      (embedding, i) => new EncodedImage(this.network, embedding, sizes[i]!, decoded[i]!),
+      (embedding, i) => new EncodedImage(this.network, embedding, sizes[i]!, pictures[i]!, coarse[i]),
     );
+  }
+
+  /** @internal The size at which answers are made first; undefined where they are made at `size` alone. @throws HrsamError ERR_ARGUMENT */
+  coarseSize(size: number, wanted: boolean = this.config.decoder.coarseToFine ?? false): number | undefined {
+    if (typeof wanted !== 'boolean')
+      throw new HrsamError('ERR_ARGUMENT', 'coarseToFine', { expected: 'true or false', actual: wanted });
+    return wanted && size > this.config.image.size ? this.config.image.size : undefined;
   }
 
   /** Keeps an encoded picture in a .safetensors file. @throws HrsamError ERR_FILE, ERR_DISPOSED */
   async saveEmbedding(image: EncodedImage, path: string): Promise<void> {
-    await writeEmbedding(path, image.embedding, {
-      original: image.original,
-      resized: image.resized,
-      input: image.input,
-    });
+    const { original, resized, input, coarse } = image;
+    await writeEmbedding(path, image.embedding, { original, resized, input }, coarse?.embedding);
   }
 
   /** Brings back an encoded picture that this model saved. @throws HrsamError ERR_WEIGHTS, ERR_FILE, ERR_SHAPE */
   async loadEmbedding(path: string): Promise<EncodedImage> {
     this.#checkOpen();
-    const { embedding, sizes } = await readEmbedding(path, this.device);
-    return this.#restored(path, embedding, sizes);
+    const { embedding, sizes, coarse } = await readEmbedding(path, this.device);
+    if (!coarse) return this.#restored(path, embedding, sizes);
+    using owned = new Owned();
+    owned.add(embedding);
+    const smaller = sizes && this.#sizes(sizes.original, this.config.image.size);
+    const pair = ([height, width]: readonly [number, number]) => ({ height, width });
+    const coarseSizes = smaller && {
+      original: sizes.original,
+      resized: pair(smaller.resized),
+      input: pair(smaller.input),
+    };
+    const first = owned.add(this.#restored(path, coarse, coarseSizes));
+    const image = this.#restored(path, embedding, sizes, first);
+    owned.move();
+    return image;
   }
 
-  #restored(path: string, embedding: Tensor, sizes: SavedEmbedding | undefined): EncodedImage {
+  #restored(
+    path: string,
+    embedding: Tensor,
+    sizes: SavedEmbedding | undefined,
+    coarse?: EncodedImage,
+  ): EncodedImage {
     const { prompt, encoder } = this.config;
     const shape = sizes && [
       1,
@@ -167,6 +210,7 @@ export class HRSAM {
       embedding,
       { resized: [resized.height, resized.width], input: [input.height, input.width] },
       original,
+      coarse,
     );
   }
 
@@ -206,7 +250,7 @@ export class HRSAM {
     return size;
   }
 
-  #sizes({ height, width }: Pixels, size: number): PreprocessSizes {
+  #sizes({ height, width }: Size, size: number): PreprocessSizes {
     const resized = longestSide(height, width, size);
     return { resized: [resized.height, resized.width], input: [size, size] };
   }

@@ -8,7 +8,7 @@ import { type FoundMask, findCandidates } from './everything.js';
 import type { EverythingOptions } from './everything_options.js';
 import { Mask } from './mask.js';
 import type { Network, PreprocessSizes } from './network.js';
-import { checkPrompts, type Prompt } from './prompts.js';
+import { checkPrompts, type MaskLogits, type Prompt } from './prompts.js';
 import { checkMultimask, checkRefinements, chooseMasks, type Multimask } from './select.js';
 import { ClickSession } from './session.js';
 
@@ -50,6 +50,8 @@ export class EncodedImage {
     readonly embedding: Tensor,
     sizes: PreprocessSizes,
     original: Size,
+    /** @internal The same picture at the model's own size, where answers are made there first. It is disposed with this one. */
+    readonly coarse?: EncodedImage,
   ) {
     this.#network = network;
     // Its size alone: a picture given for `original` would otherwise be kept in memory.
@@ -60,7 +62,7 @@ export class EncodedImage {
 
   /** Bytes of device memory it holds. */
   get bytes(): number {
-    return this.embedding.bytes;
+    return this.embedding.bytes + (this.coarse?.bytes ?? 0);
   }
 
   get disposed(): boolean {
@@ -142,13 +144,12 @@ export class EncodedImage {
     checkRefinements(refinements);
     const passes = multimask === false ? (refinements ?? this.#network.config.decoder.refinements ?? 0) : 0;
     checkPrompts(prompts, this.original, where);
-    // One program takes prompts with a mask or prompts without: the two kinds are decoded apart and put back in order.
-    const kinds = [
-      prompts.map((_, i) => i).filter((i) => !prompts[i]!.mask),
-      prompts.map((_, i) => i).filter((i) => prompts[i]!.mask),
-    ];
+    if (this.coarse && multimask === false) {
+      const masks = await this.coarse.#firstMasks(prompts, passes, signal);
+      prompts = prompts.map((prompt, i) => ({ ...prompt, mask: masks[i]! }));
+    }
     const results: Mask[][] = new Array(prompts.length);
-    for (const indices of kinds.flatMap((kind) => this.#groups(kind, multimask))) {
+    for (const indices of this.#runs(prompts, multimask)) {
       const masks = await this.#decode(
         indices.map((i) => prompts[i]!),
         multimask,
@@ -159,6 +160,34 @@ export class EncodedImage {
       });
     }
     return results;
+  }
+
+  /** The decoder's answers alone. */
+  async #firstMasks(prompts: readonly Prompt[], passes: number, signal?: AbortSignal): Promise<MaskLogits[]> {
+    const results: MaskLogits[] = new Array(prompts.length);
+    for (const indices of this.#runs(prompts, false)) {
+      using owned = new Owned();
+      const asked = indices.map((i) => prompts[i]!);
+      const options = { refinements: asked[0]!.mask ? 0 : passes, signal };
+      const { logits, masksPerPrompt } = await decodePrompts(this.#network, this, asked, owned, options);
+      const [, , height, width] = logits.shape as [number, number, number, number];
+      const data = (await logits.data()) as Float32Array;
+      indices.forEach((i, k) => {
+        const at = k * masksPerPrompt * height * width;
+        results[i] = { data: data.slice(at, at + height * width), height, width };
+      });
+    }
+    return results;
+  }
+
+  /** Indices of prompts that are answered in one run of the decoder each. */
+  #runs(prompts: readonly Prompt[], multimask: Multimask): number[][] {
+    // One program takes prompts with a mask or prompts without: the two kinds are decoded apart and put back in order.
+    const kinds = [
+      prompts.map((_, i) => i).filter((i) => !prompts[i]!.mask),
+      prompts.map((_, i) => i).filter((i) => prompts[i]!.mask),
+    ];
+    return kinds.flatMap((kind) => this.#groups(kind, multimask));
   }
 
   /** Prompts that are answered together: their masks, a byte a pixel before they are run lengths, take memory. */
@@ -218,6 +247,7 @@ export class EncodedImage {
   }
 
   dispose(): void {
+    this.coarse?.dispose();
     this.embedding.dispose();
   }
 

@@ -74,6 +74,8 @@ const decodeHeadSchema = z.strictObject({
   iou_head_hidden_dim: number.default(256),
   /** Ours: see `refinements` of the decoder's configuration. */
   num_refinements: number.optional(),
+  /** Ours too: see `coarseToFine`. */
+  coarse_to_fine: z.boolean().optional(),
   align_corners: z.literal(false).optional(),
   loss_decode: ignored,
   ...trainingOnly,
@@ -196,6 +198,7 @@ const fromHrsam = ({
       iouHiddenDim: head.iou_head_hidden_dim,
       downsampleRate: 2,
       ...(head.num_refinements && { refinements: head.num_refinements }),
+      ...(head.coarse_to_fine && { coarseToFine: true as const }),
     },
     image: {
       mean: rest.image_normalisation.mean,

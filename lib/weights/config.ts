@@ -51,6 +51,11 @@ const decoderSchema = z
      * given. Not there: never, as SAM and HRSAM are published.
      */
     refinements: z.number().int().min(1).max(MAX_REFINEMENTS).optional(),
+    /**
+     * Whether a picture that is encoded larger than the model's own size is encoded at that as well: an answer is made
+     * there first and then, with it as the prompt's mask, at full size. Not there: no, as HRSAM is published.
+     */
+    coarseToFine: z.literal(true).optional(),
   })
   .refine((d) => d.dim % (d.heads * d.downsampleRate) === 0, {
     error: 'dim must be a multiple of heads × downsampleRate',

@@ -94,6 +94,29 @@ describe('hrsam eval', () => {
     expect(stdout).toMatch(/per click, first answers refined 1 ×\n/);
   });
 
+  it('answers from coarse to fine where the weights say so', async () => {
+    const asked = [
+      'eval',
+      '--data',
+      files.folder,
+      '--clicks',
+      '1',
+      '--limit',
+      '1',
+      '--size',
+      '1040',
+      '-d',
+      'cpu',
+    ];
+    const coarse = await hrsamJson(asked);
+    const alone = await hrsamJson([...asked, '--no-coarse']);
+    expect([coarse.model.coarse, alone.model.coarse]).toEqual([1024, undefined]);
+    expect(coarse.flopsPerImage).toBeGreaterThan(1.9 * alone.flopsPerImage);
+    expect(coarse.flopsPerClick).toBeGreaterThan(1.9 * alone.flopsPerClick);
+    const { stdout } = await hrsam(asked);
+    expect(stdout).toMatch(/answers made at 1024 first\n/);
+  });
+
   it('prints a table for people', async () => {
     const { code, stdout, stderr } = await hrsam(
       ['eval', '--baseline', 'grabcut', '--data', files.folder].concat(['--clicks', '2', '--limit', '2']),

@@ -25,6 +25,19 @@ describe('the model included', () => {
     expect(model.config).toMatchObject({ family: 'hrsam', variant: 'hrsam++' });
   });
 
+  it('answers at its own size first in pictures that are larger', async () => {
+    const pixels = {
+      data: new Uint8Array(3 * 40 * 30).fill(90),
+      width: 40,
+      height: 30,
+      channels: 3,
+    } as const;
+    using large = await model.encode(pixels, { size: 1040 });
+    expect(large.coarse?.input).toEqual({ width: 1024, height: 1024 });
+    using own = await model.encode(pixels);
+    expect(own.coarse).toBeUndefined();
+  });
+
   it('cuts a flower out of its plain ground', async () => {
     const pixels = await decodeImage(photograph);
     const { width, height, data } = pixels;

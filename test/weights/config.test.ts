@@ -143,6 +143,12 @@ describe('configFromAuthors', () => {
     expect([refinements(), refinements(0), refinements(2)]).toEqual([undefined, undefined, 2]);
   });
 
+  it('knows models whose answers are made from coarse to fine', () => {
+    const coarse = (wanted?: boolean) =>
+      configFromAuthors({ backbone: {}, decode_head: { coarse_to_fine: wanted } }).decoder.coarseToFine;
+    expect([coarse(), coarse(false), coarse(true)]).toEqual([undefined, undefined, true]);
+  });
+
   it.each<[string, unknown, RegExp]>([
     [
       'an unknown keyword',
