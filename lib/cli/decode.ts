@@ -43,8 +43,10 @@ async function decode(path: string, options: DecodeOptions): Promise<void> {
   const prompts = await readPrompts(options.prompts);
   const watch = new Stopwatch();
   using model = await watch.time('load', () => loadModel(options));
-  const { embedding } = await readEmbedding(path, model.device);
+  const { embedding, coarse } = await readEmbedding(path, model.device);
   using kept = embedding;
+  // This command is about one run of the decoder, at full size.
+  coarse?.dispose();
   checkEmbedding(kept, model.config, path);
   const results = new Map<string, Decoded>();
   await watch.time('decode', async () => {
