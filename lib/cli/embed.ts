@@ -2,18 +2,22 @@ import { stat } from 'node:fs/promises';
 import { Command } from 'commander';
 import type { HRSAM } from '../predictor/hrsam.js';
 import type { Tensor } from '../runtime/tensor.js';
-import type { EmbedFolderOptions as EmbedOptions } from './embed_folder.js';
+import type { EmbedFolderOptions } from './embed_folder.js';
 import { interruption } from './interrupt.js';
 import { describeModel, loadModel, Stopwatch } from './model.js';
-import { addModelOptions, sizeOption } from './options.js';
+import { addModelOptions, coarseOption, sizeOption } from './options.js';
 import { checkOutputs, formatMs, print, printJson } from './output.js';
 import { withSpinner } from './progress.js';
 import { usageError } from './usage.js';
 
+interface EmbedOptions extends EmbedFolderOptions {
+  coarse: boolean;
+}
+
 const HELP = `
 A .safetensors input holds the tensor image (b, 3, H, W), F32, already normalised, H and W multiples of the patch (16);
 it is used as is. The output holds embedding (b, c, h, w), F32; for a picture also its sizes, so that prompts in its
-pixels can be answered later. Of a folder, every picture that its index.json lists (or those of folders in it; without
+pixels can be answered later, and coarse, its embedding at the model's own size, where answers are made there first. Of a folder, every picture that its index.json lists (or those of folders in it; without
 any, all files) gets a file in the folder -o; what is there already is left as it is, so that a run can be interrupted.
 hrsam train distill --teacher learns from it.
 
@@ -28,6 +32,7 @@ export function embedCommand(): Command {
     .argument('<input>', 'a picture, a folder of pictures, or .safetensors with normalised images')
     .requiredOption('-o, --output <path>', 'where the embedding goes: .safetensors, of a folder a folder')
     .addOption(sizeOption())
+    .addOption(coarseOption())
     .option('--json', 'print sizes and times as JSON');
   return addModelOptions(command).addHelpText('after', HELP).action(embed);
 }
@@ -64,12 +69,14 @@ const officialShape = ([b, h, w, c]: readonly number[]): number[] => [b!, c!, h!
 async function embedPicture(
   model: HRSAM,
   path: string,
-  { output, size }: EmbedOptions,
+  { output, size, coarse }: EmbedOptions,
   watch: Stopwatch,
 ): Promise<number[]> {
   const signal = interruption();
   using image = await watch.time('encode', () =>
-    withSpinner('encoding', () => model.encode(path, { size, signal })),
+    withSpinner('encoding', () =>
+      model.encode(path, { size, coarseToFine: coarse ? undefined : false, signal }),
+    ),
   );
   await model.saveEmbedding(image, output);
   return officialShape(image.embedding.shape);

@@ -89,8 +89,8 @@ export function evalCommand(): Command {
 
 async function evaluate(weights: string | undefined, options: EvalOptions): Promise<void> {
   const { baseline, size, refine, coarse, json } = options;
-  if (baseline && (weights || size || refine !== undefined))
-    usageError('a baseline takes neither weights nor --size nor --refine');
+  if (baseline && (weights || size || refine !== undefined || !coarse))
+    usageError('a baseline takes no weights, --size, --refine or --no-coarse');
   await checkOutputs([options.output, options.sheet, options.predictions]);
   const { judge, printRuns, writeResults } = await import('./eval_run.js');
   const { openDataSet } = await import('../eval/data/open.js');

@@ -121,8 +121,8 @@ async function segment(picture: string, options: SegmentCommandOptions): Promise
   warnUntrained(options);
   using image = await watch.time('encode', () =>
     withSpinner('encoding', () => {
-      const coarse = options.coarse && !options.multimask;
-      return model.encode(pixels, { size: options.size, signal, ...(!coarse && { coarseToFine: false }) });
+      const coarseToFine = options.coarse && !options.multimask ? undefined : false;
+      return model.encode(pixels, { size: options.size, coarseToFine, signal });
     }),
   );
   const masks = await watch.time('segment', () =>

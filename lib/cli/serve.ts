@@ -15,7 +15,8 @@ interface ServeCommandOptions extends ModelOptions {
 }
 
 const HELP = `
-POST   /images[?size=1024]      a picture's bytes (Content-Type: image/…) → { id, width, height, … }
+POST   /images[?size=1024]      a picture's bytes (Content-Type: image/…) → { id, width, height, … }; &coarseToFine=false
+                                answers at full size alone, where the weights say otherwise
 POST   /images/<id>/masks       { points, labels, box, boxes, multimask, refinements, mask, polygons } → { masks }; mask:
                                 the id of an earlier answer, to be refined. refinements: times a first answer is, before
                                 it is given. With Accept: image/png the first mask as a picture

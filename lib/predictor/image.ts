@@ -3,7 +3,7 @@ import type { Size } from '../image/resize.js';
 import { optionsOf } from '../options.js';
 import { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
-import { decodePrompts, promptsPerRun } from './decode.js';
+import { type DecodedPrompts, decodePrompts, promptsPerRun } from './decode.js';
 import { type FoundMask, findCandidates } from './everything.js';
 import type { EverythingOptions } from './everything_options.js';
 import { Mask } from './mask.js';
@@ -148,34 +148,38 @@ export class EncodedImage {
       const masks = await this.coarse.#firstMasks(prompts, passes, signal);
       prompts = prompts.map((prompt, i) => ({ ...prompt, mask: masks[i]! }));
     }
-    const results: Mask[][] = new Array(prompts.length);
-    for (const indices of this.#runs(prompts, multimask)) {
-      const masks = await this.#decode(
-        indices.map((i) => prompts[i]!),
-        multimask,
-        { refinements: prompts[indices[0]!]!.mask ? 0 : passes, signal },
-      );
-      indices.forEach((i, k) => {
-        results[i] = masks[k]!;
-      });
-    }
-    return results;
+    return this.#answer(prompts, multimask, { passes, signal }, (decoded) =>
+      this.#masks(decoded, multimask, signal),
+    );
   }
 
-  /** The decoder's answers alone. */
-  async #firstMasks(prompts: readonly Prompt[], passes: number, signal?: AbortSignal): Promise<MaskLogits[]> {
-    const results: MaskLogits[] = new Array(prompts.length);
-    for (const indices of this.#runs(prompts, false)) {
+  /** The decoder's own first answers. */
+  #firstMasks(prompts: readonly Prompt[], passes: number, signal?: AbortSignal): Promise<MaskLogits[]> {
+    return this.#answer(
+      prompts,
+      false,
+      { passes, signal },
+      async ({ logits, masksPerPrompt, sparseEntries }) => {
+        const own = await eachMask(logits);
+        return sparseEntries.map((_, p) => own(p * masksPerPrompt));
+      },
+    );
+  }
+
+  /** Decodes prompts run by run. @param read an answer for each prompt of a run @returns them in the prompts' order */
+  async #answer<Answer>(
+    prompts: readonly Prompt[],
+    multimask: Multimask,
+    { passes, signal }: { passes: number; signal?: AbortSignal },
+    read: (decoded: DecodedPrompts) => Promise<Answer[]>,
+  ): Promise<Answer[]> {
+    const results: Answer[] = new Array(prompts.length);
+    for (const indices of this.#runs(prompts, multimask)) {
       using owned = new Owned();
       const asked = indices.map((i) => prompts[i]!);
       const options = { refinements: asked[0]!.mask ? 0 : passes, signal };
-      const { logits, masksPerPrompt } = await decodePrompts(this.#network, this, asked, owned, options);
-      const [, , height, width] = logits.shape as [number, number, number, number];
-      const data = (await logits.data()) as Float32Array;
-      indices.forEach((i, k) => {
-        const at = k * masksPerPrompt * height * width;
-        results[i] = { data: data.slice(at, at + height * width), height, width };
-      });
+      const answers = await read(await decodePrompts(this.#network, this, asked, owned, options));
+      for (const [k, i] of indices.entries()) results[i] = answers[k]!;
     }
     return results;
   }
@@ -201,42 +205,28 @@ export class EncodedImage {
     );
   }
 
-  async #decode(
-    prompts: readonly Prompt[],
+  /** The chosen masks of each prompt, in the picture's size. */
+  async #masks(
+    { logits, ious, masksPerPrompt, sparseEntries }: DecodedPrompts,
     multimask: Multimask,
-    options: { refinements: number; signal?: AbortSignal },
+    signal?: AbortSignal,
   ): Promise<Mask[][]> {
-    using owned = new Owned();
-    const { signal } = options;
-    const { logits, ious, masksPerPrompt, sparseEntries } = await decodePrompts(
-      this.#network,
-      this,
-      prompts,
-      owned,
-      options,
-    );
     const ranges = sparseEntries.map((entries, p) =>
       chooseMasks(ious.subarray(p * masksPerPrompt, (p + 1) * masksPerPrompt), multimask, entries),
     );
     const first = ranges.reduce((least, [begin]) => Math.min(least, begin), Infinity);
     const last = ranges.reduce((most, [, end]) => Math.max(most, end), 0);
-    const full = owned.add(
-      await this.#network.threshold(logits, [first, last], this.#thresholdOptions(), signal),
-    );
+    using full = await this.#network.threshold(logits, [first, last], this.#thresholdOptions(), signal);
     const encodings = await this.#network.device.encodeMasks(full);
-    const low = (await logits.data()) as Float32Array;
-    const [, , height, width] = logits.shape as [number, number, number, number];
+    const low = await eachMask(logits);
+    const { height, width } = this.original;
     return ranges.map(([begin, end], p) =>
       Array.from({ length: end - begin }, (_, k) => {
         const index = begin + k;
         const { area, bbox, counts } = encodings[p * (last - first) + index - first]!;
-        const at = (p * masksPerPrompt + index) * height * width;
-        const data = low.slice(at, at + height * width);
-        const rle = {
-          size: [this.original.height, this.original.width] as [number, number],
-          counts: [...counts],
-        };
-        return new Mask(index, ious[p * masksPerPrompt + index]!, area, bbox, rle, { data, height, width });
+        const at = p * masksPerPrompt + index;
+        const rle = { size: [height, width] as [number, number], counts: [...counts] };
+        return new Mask(index, ious[at]!, area, bbox, rle, low(at));
       }),
     );
   }
@@ -254,4 +244,11 @@ export class EncodedImage {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** Brings logits (P, M, H, W) to the host. @returns those of the mask at p × M + m */
+async function eachMask(logits: Tensor): Promise<(at: number) => MaskLogits> {
+  const [, , height, width] = logits.shape as [number, number, number, number];
+  const data = (await logits.data()) as Float32Array;
+  return (at) => ({ data: data.slice(at * height * width, (at + 1) * height * width), height, width });
 }

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fastq from 'fastq';
 import { HrsamError } from '../errors.js';
 import { STEPS } from '../image/simplify.js';
-import type { HRSAM } from '../predictor/hrsam.js';
+import type { EncodeOptions, HRSAM } from '../predictor/hrsam.js';
 import type { Mask } from '../predictor/mask.js';
 import { maskJson } from '../predictor/mask_json.js';
 import type { Gate, Handler } from './gate.js';
@@ -48,13 +48,10 @@ export function serveImages(app: FastifyInstance, service: ImageService): void {
 }
 
 function encode({ model, images, maxSize }: ImageService): Handler {
-  type Work = { bytes: Buffer; size?: number; signal: AbortSignal };
-  const queue = fastq.promise(
-    ({ bytes, size, signal }: Work) => model.encode(bytes, { size, signal }),
-    ENCODING,
-  );
+  type Work = EncodeOptions & { bytes: Buffer };
+  const queue = fastq.promise(({ bytes, ...options }: Work) => model.encode(bytes, options), ENCODING);
   return async (request, reply, signal) => {
-    const { size } = encodeQuery(request.query);
+    const { size, coarseToFine } = encodeQuery(request.query);
     if (size !== undefined && size > maxSize)
       throw new HrsamError('ERR_ARGUMENT', 'query.size', { expected: `at most ${maxSize}`, actual: size });
     if (!Buffer.isBuffer(request.body)) {
@@ -64,7 +61,7 @@ function encode({ model, images, maxSize }: ImageService): Handler {
       });
     }
     const begin = performance.now();
-    const image = await queue.push({ bytes: request.body, size, signal });
+    const image = await queue.push({ bytes: request.body, size, coarseToFine, signal });
     const id = images.add(image);
     reply.code(201).header('location', `/images/${id}`);
     return { id, ...image.original, input: image.input, ms: since(begin) };

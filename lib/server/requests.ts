@@ -34,7 +34,14 @@ const EVERYTHING = z.strictObject({
 export type EverythingBody = z.infer<typeof EVERYTHING>;
 
 const digits = z.string('once, as a whole number').regex(/^\d{1,9}$/, 'a whole number');
-const ENCODE = z.strictObject({ size: digits.transform(Number).optional() });
+const ENCODE = z.strictObject({
+  size: digits.transform(Number).optional(),
+  coarseToFine: z
+    .enum(['true', 'false'], 'once, true or false')
+    .transform((text) => text === 'true')
+    .optional(),
+});
+export type EncodeQuery = z.infer<typeof ENCODE>;
 
 /** @throws HrsamError ERR_ARGUMENT */
 function parse<T>(schema: z.ZodType<T>, value: unknown, where: string): T {
@@ -45,4 +52,4 @@ function parse<T>(schema: z.ZodType<T>, value: unknown, where: string): T {
 
 export const segmentBody = (body: unknown): SegmentBody => parse(SEGMENT, body, 'body');
 export const everythingBody = (body: unknown): EverythingBody => parse(EVERYTHING, body, 'body');
-export const encodeQuery = (query: unknown): { size?: number } => parse(ENCODE, query, 'query');
+export const encodeQuery = (query: unknown): EncodeQuery => parse(ENCODE, query, 'query');

@@ -1,26 +1,19 @@
 import { writeFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { randomWeights } from '../../lib/weights/checkpoint.js';
-import { configToMetadata } from '../../lib/weights/config.js';
 import { SafetensorsFile } from '../../lib/weights/safetensors.js';
 import { writeSafetensors } from '../../lib/weights/safetensors_writer.js';
-import { hrsam, hrsamJson, photograph, scratch } from './support.js';
+import { hrsam, hrsamJson, photograph, scratch, writeTiny } from './support.js';
 
 const path = scratch();
 const TINY = ['-w', 'random:hrsam-tiny', '-d', 'cpu'];
 
 beforeAll(async () => {
-  await using tiny = await randomWeights('hrsam-tiny');
-  const tensors = [...tiny.tensors.values()].map((entry) => ({
-    name: `module.${entry.officialName}`,
-    dtype: entry.dtype,
-    shape: entry.shape,
-    data: () => entry.read(),
-  }));
   const extra = { name: 'optimizer.step', dtype: 'F32', shape: [1], data: new Float32Array(1) } as const;
-  await writeSafetensors(path('tiny.safetensors'), [...tensors, extra], {
-    metadata: [configToMetadata(tiny.config), ['origin', 'a test']],
-  });
+  await writeTiny(
+    path('tiny.safetensors'),
+    { name: (official) => `module.${official}` },
+    { tensors: [extra], metadata: [['origin', 'a test']] },
+  );
 });
 
 describe('embed', () => {

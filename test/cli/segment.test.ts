@@ -5,10 +5,7 @@ import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { decodeImage } from '../../lib/image/decode.js';
 import { decodeRle, decompressRle, rleArea, rleBox } from '../../lib/image/rle.js';
-import { randomWeights } from '../../lib/weights/checkpoint.js';
-import { configToMetadata } from '../../lib/weights/config.js';
-import { writeSafetensors } from '../../lib/weights/safetensors_writer.js';
-import { hrsam, hrsamJson, photograph, root, scratch } from './support.js';
+import { hrsam, hrsamJson, photograph, root, scratch, writeTiny } from './support.js';
 
 const path = scratch();
 const MODEL = ['-w', 'random:hrsam-tiny', '-d', 'cpu'];
@@ -190,15 +187,11 @@ test('a mask goes where a link points, and the link stays', async () => {
 });
 
 test('weights that are not finite', async () => {
-  await using tiny = await randomWeights('hrsam-tiny');
-  const tensors = await Promise.all(
-    [...tiny.tensors.values()].map(async (entry) => {
-      const data = (await entry.read()).slice();
-      if (entry.officialName.endsWith('patch_embed.proj.bias')) data[0] = Number.NaN;
-      return { name: entry.officialName, dtype: 'F32' as const, shape: entry.shape, data };
-    }),
-  );
-  await writeSafetensors(path('nan.safetensors'), tensors, { metadata: [configToMetadata(tiny.config)] });
+  await writeTiny(path('nan.safetensors'), {
+    values: (official, data) => {
+      if (official.endsWith('patch_embed.proj.bias')) data[0] = Number.NaN;
+    },
+  });
   const weights = ['-w', path('nan.safetensors'), '-d', 'cpu', '--size', '128'];
   const { code, stderr } = await hrsam(['segment', photograph, ...weights, '-p', '100,100', '--json']);
   expect(code).toBe(1);

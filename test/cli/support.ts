@@ -5,6 +5,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll } from 'vitest';
+import { randomWeights } from '../../lib/weights/checkpoint.js';
+import { configToMetadata, type ModelConfig } from '../../lib/weights/config.js';
+import { type TensorToWrite, writeSafetensors } from '../../lib/weights/safetensors_writer.js';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -54,6 +57,28 @@ export async function hrsamJson(args: readonly string[]): Promise<any> {
   const { code, stdout, stderr } = await hrsam([...args, '--json']);
   if (code !== 0) throw new Error(`exit code ${code}: ${stderr}`);
   return JSON.parse(stdout);
+}
+
+/** The random tiny model as a file, with names, values or settings of its own. */
+export async function writeTiny(
+  path: string,
+  change: {
+    name?(official: string): string;
+    values?(official: string, data: Float32Array): void;
+    decoder?: Partial<ModelConfig['decoder']>;
+  } = {},
+  { tensors = [], metadata = [] }: { tensors?: TensorToWrite[]; metadata?: [string, string][] } = {},
+): Promise<void> {
+  await using tiny = await randomWeights('hrsam-tiny');
+  const own = await Promise.all(
+    [...tiny.tensors.values()].map(async ({ officialName, shape, read }) => {
+      const data = Float32Array.from((await read()) as Float32Array);
+      change.values?.(officialName, data);
+      return { name: change.name?.(officialName) ?? officialName, dtype: 'F32' as const, shape, data };
+    }),
+  );
+  const config = { ...tiny.config, decoder: { ...tiny.config.decoder, ...change.decoder } } as ModelConfig;
+  await writeSafetensors(path, [...own, ...tensors], { metadata: [configToMetadata(config), ...metadata] });
 }
 
 /** A folder for a test file, removed after it. */

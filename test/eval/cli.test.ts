@@ -127,9 +127,10 @@ describe('hrsam eval', () => {
   });
 
   it.each([
-    ['weights and a baseline', ['x.safetensors', '--baseline', 'box'], 2, 'neither'],
-    ['a size with a baseline', ['--baseline', 'box', '--size', '64'], 2, 'neither'],
-    ['refinements of a baseline', ['--baseline', 'box', '--refine', '1'], 2, 'neither'],
+    ['weights and a baseline', ['x.safetensors', '--baseline', 'box'], 2, 'takes no'],
+    ['a size with a baseline', ['--baseline', 'box', '--size', '64'], 2, 'takes no'],
+    ['--no-coarse with a baseline', ['--baseline', 'box', '--no-coarse'], 2, 'takes no'],
+    ['refinements of a baseline', ['--baseline', 'box', '--refine', '1'], 2, 'takes no'],
     ['an unknown layout', ['--baseline', 'box', '--format', 'nope'], 2, 'nope'],
     ['sizes that are none', ['w', '--size', '64,x'], 2, '1024,2048'],
     ['an inner k below 1', ['--baseline', 'box', '--inner-k', '0.5'], 2, 'from 1'],

@@ -56,6 +56,19 @@ describe('pictures', () => {
     });
   });
 
+  it('are encoded at the model’s own size as well where that is asked for', async () => {
+    const one = serve();
+    const held = async (query: string) => {
+      const id = await sent(one, png, query);
+      const { bytes } = (await one.inject('/health')).json();
+      await one.inject({ method: 'DELETE', url: `/images/${id}` });
+      return bytes as number;
+    };
+    const [alone, both] = [await held('?size=320'), await held('?size=320&coarseToFine=true')];
+    expect(both - alone).toBe(4 * 16 * 16 * model.config.prompt.embedDim);
+    expect(await held('?size=320&coarseToFine=false')).toBe(alone);
+  });
+
   it('are forgotten on request', async () => {
     const id = await sent(app);
     const url = `/images/${id}`;
@@ -189,6 +202,7 @@ describe('what is wrong', () => {
     expect(await refused(send(app, png, '?size='))).toMatchObject({ statusCode: 400 });
     expect((await send(app, png, '?size=128&size=64')).json().error.message).toContain('query.size: once');
     expect(await refused(send(app, png, '?sise=128'))).toMatchObject({ statusCode: 400 });
+    expect(await refused(send(app, png, '?coarseToFine=yes'))).toMatchObject({ statusCode: 400 });
     expect(await refused(app.inject({ method: 'POST', url: '/images', body: {} }))).toMatchObject({
       statusCode: 422,
     });
