@@ -30,7 +30,15 @@ enum class Fault {
   no_swizzle,
   not_shown,
   half_a_group,
+  not_together_at_first,
+  not_together_at_last,
+  room_in_its_own_block_alone,
+  share_to_itself_alone,
 };
+
+// Who brings the operands: threads that write them, one thread's copies, or two blocks' copies,
+// each of half of b to both.
+enum class Way { writes, copies, shares };
 
 constexpr int kRows = 64, kColumns = 128, kDepth = 64, kSteps = 5, kLength = kSteps * kDepth;
 constexpr int kStages = 2, kStageBytes = (kRows + kColumns) * 128;
@@ -39,7 +47,7 @@ constexpr int kThreads = 256;
 struct Operands {
   const uint16_t *a, *b;  // (64, kLength) and (128, kLength)
   TensorMap map_a, map_b;
-  float* c;
+  float* c;  // of each block
 };
 
 uint64_t operand_of(const unsigned char* at, Fault fault) {
@@ -48,21 +56,10 @@ uint64_t operand_of(const unsigned char* at, Fault fault) {
 }
 
 // One thread of the first warpgroup copies, or all of them write; the second multiplies.
-template <bool kCopies>
-void product_kernel(const Operands& call, Fault fault) {
-  auto* memory = static_cast<unsigned char*>(gpu_on_cpu::shared_memory());
-  unsigned char* ring = memory + (0u - shared_address(memory)) % kSwizzleBytes;
-  if (fault == Fault::stage_not_aligned) ring += 128;
-  auto* full = reinterpret_cast<uint64_t*>(ring + kStages * kStageBytes);
-  uint64_t* empty = full + kStages;
-  if (threadIdx.x == 0) {
-    for (int i = 0; i < kStages; ++i) {
-      make_barrier(full + i, kCopies ? 1 : 128);
-      make_barrier(empty + i, 4);
-    }
-    publish_barriers();
-  }
-  __syncthreads();
+template <Way kWay>
+void bring_or_multiply(const Operands& call, Fault fault, unsigned char* ring, uint64_t* full,
+                       uint64_t* empty) {
+  constexpr bool kCopies = kWay != Way::writes, kShares = kWay == Way::shares;
   const auto parity = [](int step) { return static_cast<uint32_t>(step / kStages & 1); };
   if (threadIdx.x < 128) {
     if (kCopies && threadIdx.x != 0) return;
@@ -74,7 +71,9 @@ void product_kernel(const Operands& call, Fault fault) {
         arrive_expecting(full + stage,
                          fault == Fault::too_few_bytes_expected ? kStageBytes / 2 : kStageBytes);
         copy_box(to, &call.map_a, step * kDepth, 0, 0, full + stage);
-        copy_box(to + kRows * 128, &call.map_b, step * kDepth, 0, 0, full + stage);
+        const int share = kShares ? static_cast<int>(blockIdx.x) * kColumns / 2 : 0;
+        copy_box_to(kShares && fault != Fault::share_to_itself_alone ? 3 : 1 << blockIdx.x,
+                    to + (kRows + share) * 128, &call.map_b, step * kDepth, share, 0, full + stage);
         continue;
       }
       for (int i = static_cast<int>(threadIdx.x); i < (kRows + kColumns) * 8; i += 128) {
@@ -104,15 +103,43 @@ void product_kernel(const Operands& call, Fault fault) {
       multiply_group(sums, a + at, b + at, step > 0 || k > 0);
     }
     commit_products();
-    if (fault == Fault::room_before_it_is_read && lane == 0) arrive(empty + stage);
+    const auto give_back = [&] {
+      if (lane == 0 && (!kShares || fault == Fault::room_in_its_own_block_alone))
+        arrive(empty + stage);
+      else if (lane < 2 && kShares)
+        arrive_at(empty + stage, static_cast<uint32_t>(lane));
+    };
+    if (fault == Fault::room_before_it_is_read) give_back();
     if (fault != Fault::no_wait_for_sums || step + 1 < kSteps) wait_for_products<0>();
-    if (fault != Fault::room_before_it_is_read && lane == 0) arrive(empty + stage);
+    if (fault != Fault::room_before_it_is_read) give_back();
   }
   settle(sums);
   for (int i = 0; i < 64; ++i) {
     const int row = thread / 32 * 16 + i / 2 % 2 * 8 + lane / 4;
-    call.c[row * kColumns + i / 4 * 8 + lane % 4 * 2 + i % 2] = sums[i];
+    call.c[(static_cast<int>(blockIdx.x) * kRows + row) * kColumns + i / 4 * 8 + lane % 4 * 2 +
+           i % 2] = sums[i];
   }
+}
+
+template <Way kWay>
+void product_kernel(const Operands& call, Fault fault) {
+  constexpr bool kCopies = kWay != Way::writes, kShares = kWay == Way::shares;
+  auto* memory = static_cast<unsigned char*>(gpu_on_cpu::shared_memory());
+  unsigned char* ring = memory + (0u - shared_address(memory)) % kSwizzleBytes;
+  if (fault == Fault::stage_not_aligned) ring += 128;
+  auto* full = reinterpret_cast<uint64_t*>(ring + kStages * kStageBytes);
+  uint64_t* empty = full + kStages;
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < kStages; ++i) {
+      make_barrier(full + i, kCopies ? 1 : 128);
+      make_barrier(empty + i, kShares && fault != Fault::room_in_its_own_block_alone ? 2 * 4 : 4);
+    }
+    publish_barriers();
+  }
+  __syncthreads();
+  if (kShares && fault != Fault::not_together_at_first) cluster_barrier();
+  bring_or_multiply<kWay>(call, fault, ring, full, empty);
+  if (kShares && fault != Fault::not_together_at_last) cluster_barrier();
 }
 
 std::vector<uint16_t> numbers(int count, unsigned seed) {
@@ -124,18 +151,19 @@ std::vector<uint16_t> numbers(int count, unsigned seed) {
   return made;
 }
 
-TensorMap map_of(const uint16_t* data, int rows) {
+TensorMap map_of(const uint16_t* data, int rows, int box_rows) {
   const gpu_on_cpu::Matrices3d made{
-      data, {kLength, rows, 1}, {kLength * 2, 1024}, {kBoxColumns, rows}};
+      data, {kLength, rows, 1}, {kLength * 2, 1024}, {kBoxColumns, box_rows}};
   TensorMap map{};
   std::memcpy(map.bytes, &made, sizeof(made));
   return map;
 }
 
-template <bool kCopies>
+template <Way kWay>
 bool finds(Fault fault) {
+  constexpr int kBlocks = kWay == Way::shares ? 2 : 1;
   const std::vector<uint16_t> a = numbers(kRows * kLength, 1), b = numbers(kColumns * kLength, 2);
-  std::vector<float> c(kRows * kColumns);
+  std::vector<float> c(kBlocks * kRows * kColumns);
   std::vector<double> expected;
   for (int i = 0; i < kRows * kColumns; ++i) {
     double sum = 0;
@@ -144,11 +172,13 @@ bool finds(Fault fault) {
              static_cast<double>(from_bf16(b[static_cast<size_t>(i % kColumns * kLength + k)]));
     expected.push_back(sum);
   }
-  const Operands call{a.data(), b.data(), map_of(a.data(), kRows), map_of(b.data(), kColumns),
-                      c.data()};
+  if (kBlocks == 2) expected.insert(expected.end(), expected.begin(), expected.end());
+  const Operands call{a.data(), b.data(), map_of(a.data(), kRows, kRows),
+                      map_of(b.data(), kColumns, kColumns / kBlocks), c.data()};
   try {
-    gpu_on_cpu::run_grid(dim3(1), dim3(kThreads), 2 * kSwizzleBytes + kStages * kStageBytes,
-                         [&] { product_kernel<kCopies>(call, fault); });
+    gpu_on_cpu::run_grid(
+        dim3(kBlocks), dim3(kThreads), 2 * kSwizzleBytes + kStages * kStageBytes,
+        [&] { product_kernel<kWay>(call, fault); }, kBlocks);
   } catch (const std::runtime_error&) {
     return true;
   }
@@ -175,8 +205,9 @@ uint64_t* barrier_at(int offset) {
 }  // namespace
 
 TEST(a_right_product_is_right) {
-  CHECK(!finds<true>(Fault::none));
-  CHECK(!finds<false>(Fault::none));
+  CHECK(!finds<Way::copies>(Fault::none));
+  CHECK(!finds<Way::writes>(Fault::none));
+  CHECK(!finds<Way::shares>(Fault::none));
 }
 
 TEST(each_fault_is_found_where_copies_bring_the_operands) {
@@ -184,7 +215,7 @@ TEST(each_fault_is_found_where_copies_bring_the_operands) {
        {Fault::no_wait_for_bytes, Fault::no_wait_for_room, Fault::room_before_it_is_read,
         Fault::too_few_bytes_expected, Fault::no_begin, Fault::no_wait_for_sums, Fault::wrong_step,
         Fault::wrong_stride, Fault::stage_not_aligned, Fault::half_a_group})
-    CHECK_EQ(hrsam::test::text(static_cast<int>(fault), ' ', finds<true>(fault)),
+    CHECK_EQ(hrsam::test::text(static_cast<int>(fault), ' ', finds<Way::copies>(fault)),
              hrsam::test::text(static_cast<int>(fault), " 1"));
 }
 
@@ -193,7 +224,17 @@ TEST(each_fault_is_found_where_threads_write_the_operands) {
        {Fault::no_wait_for_bytes, Fault::no_wait_for_room, Fault::room_before_it_is_read,
         Fault::no_begin, Fault::no_wait_for_sums, Fault::wrong_step, Fault::wrong_stride,
         Fault::stage_not_aligned, Fault::no_swizzle, Fault::not_shown, Fault::half_a_group})
-    CHECK_EQ(hrsam::test::text(static_cast<int>(fault), ' ', finds<false>(fault)),
+    CHECK_EQ(hrsam::test::text(static_cast<int>(fault), ' ', finds<Way::writes>(fault)),
+             hrsam::test::text(static_cast<int>(fault), " 1"));
+}
+
+TEST(each_fault_is_found_where_two_blocks_share) {
+  for (const Fault fault :
+       {Fault::no_wait_for_bytes, Fault::no_wait_for_room, Fault::room_before_it_is_read,
+        Fault::too_few_bytes_expected, Fault::no_wait_for_sums, Fault::not_together_at_first,
+        Fault::not_together_at_last, Fault::room_in_its_own_block_alone,
+        Fault::share_to_itself_alone})
+    CHECK_EQ(hrsam::test::text(static_cast<int>(fault), ' ', finds<Way::shares>(fault)),
              hrsam::test::text(static_cast<int>(fault), " 1"));
 }
 

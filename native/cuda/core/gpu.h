@@ -29,6 +29,7 @@ struct Launch {
   dim3 grid, block;
   size_t shared_bytes;
   cudaStream_t stream;
+  unsigned cluster = 1;  // neighbouring blocks that run together; more than one on Hopper alone
 };
 
 // More than this must be asked for.
@@ -56,8 +57,17 @@ void launch(const Launch& at, void (*kernel)(Parameters...), Arguments&&... argu
   std::apply(
       [&](auto&... each) {
         void* list[] = {const_cast<void*>(static_cast<const void*>(&each))...};
-        check_launch(
-            cudaLaunchKernel(function, at.grid, at.block, list, at.shared_bytes, at.stream));
+        cudaLaunchAttribute cluster{};
+        cluster.id = cudaLaunchAttributeClusterDimension;
+        cluster.val.clusterDim = {at.cluster, 1, 1};
+        cudaLaunchConfig_t config{};
+        config.gridDim = at.grid;
+        config.blockDim = at.block;
+        config.dynamicSmemBytes = at.shared_bytes;
+        config.stream = at.stream;
+        config.attrs = &cluster;
+        config.numAttrs = at.cluster > 1 ? 1 : 0;
+        check_launch(cudaLaunchKernelExC(&config, function, list));
       },
       values);
 }
@@ -73,7 +83,8 @@ HRSAM_DEVICE void* shared_memory() {
 template <class... Parameters, class... Arguments>
 void launch(const Launch& at, void (*kernel)(Parameters...), Arguments&&... arguments) {
   std::tuple<Parameters...> values(std::forward<Arguments>(arguments)...);
-  gpu_on_cpu::run_grid(at.grid, at.block, at.shared_bytes, [&] { std::apply(kernel, values); });
+  gpu_on_cpu::run_grid(
+      at.grid, at.block, at.shared_bytes, [&] { std::apply(kernel, values); }, at.cluster);
 }
 
 inline void* shared_memory() { return gpu_on_cpu::shared_memory(); }

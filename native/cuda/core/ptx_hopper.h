@@ -50,6 +50,31 @@ HRSAM_DEVICE void arrive(uint64_t* barrier) {
 #endif
 }
 
+// At the barrier in the same place of another block of the cluster, or of this one.
+HRSAM_DEVICE void arrive_at(uint64_t* barrier, uint32_t block) {
+#ifdef __CUDACC__
+  asm volatile(
+      "{\n.reg .b32 there;\n"
+      "mapa.shared::cluster.u32 there, %0, %1;\n"
+      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(
+          shared_address(barrier)),
+      "r"(block)
+      : "memory");
+#else
+  gpu_on_cpu::arrive_at(barrier, block);
+#endif
+}
+
+// Of all threads of all blocks of the cluster. A block that others reach into must not end, nor be
+// reached, on the wrong side of one.
+HRSAM_DEVICE void cluster_barrier() {
+#ifdef __CUDACC__
+  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+#else
+  gpu_on_cpu::cluster_barrier();
+#endif
+}
+
 HRSAM_DEVICE void arrive_expecting(uint64_t* barrier, int bytes) {
 #ifdef __CUDACC__
   asm volatile(
@@ -95,6 +120,21 @@ HRSAM_DEVICE void copy_box(void* shared, const TensorMap* map, int column, int r
       : "memory");
 #else
   gpu_on_cpu::copy_box(shared, map, column, row, item, barrier);
+#endif
+}
+
+// The same to that place of several blocks of the cluster, a bit each; the barrier of each, in the
+// same place as this one's, hears of what comes to it.
+HRSAM_DEVICE void copy_box_to(uint16_t blocks, void* shared, const TensorMap* map, int column,
+                              int row, int item, uint64_t* barrier) {
+#ifdef __CUDACC__
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
+      ".multicast::cluster [%0], [%1, {%3, %4, %5}], [%2], %6;" ::"r"(shared_address(shared)),
+      "l"(map), "r"(shared_address(barrier)), "r"(column), "r"(row), "r"(item), "h"(blocks)
+      : "memory");
+#else
+  gpu_on_cpu::copy_box(shared, map, column, row, item, barrier, blocks);
 #endif
 }
 
@@ -208,12 +248,38 @@ HRSAM_DEVICE void multiply_group(float (&c)[64], uint64_t a, uint64_t b, bool ad
 #endif
 }
 
-// The same of a (64 x 32, e4m3) and b (128 x 32); sums keep some 14 bits.
-HRSAM_DEVICE void multiply_group_e4m3(float (&c)[64], uint64_t a, uint64_t b, bool add) {
+// The same with b of 192 rows.
+#define HRSAM_WIDE_PRODUCT(instruction, flags, c, a, b, add)                             \
+  asm volatile(                                                                          \
+      "{\n.reg .pred add;\nsetp.ne.b32 add, %98, 0;\n"                                   \
+      "wgmma.mma_async.sync.aligned." instruction                                        \
+      " {"                                                                               \
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "           \
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
+      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, " \
+      "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
+      "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"   \
+      "}, %96, %97, add, " flags ";\n}"                                                  \
+      : HRSAM_SUMS(c, 0), HRSAM_SUMS(c, 8), HRSAM_SUMS(c, 16), HRSAM_SUMS(c, 24),        \
+        HRSAM_SUMS(c, 32), HRSAM_SUMS(c, 40), HRSAM_SUMS(c, 48), HRSAM_SUMS(c, 56),      \
+        HRSAM_SUMS(c, 64), HRSAM_SUMS(c, 72), HRSAM_SUMS(c, 80), HRSAM_SUMS(c, 88)       \
+      : "l"(a), "l"(b), "r"(static_cast<int>(add)))
+
+HRSAM_DEVICE void multiply_group(float (&c)[96], uint64_t a, uint64_t b, bool add) {
 #ifdef __CUDACC__
-  HRSAM_PRODUCT("m64n128k32.f32.e4m3.e4m3", "1, 1", c, a, b, add);
+  HRSAM_WIDE_PRODUCT("m64n192k16.f32.bf16.bf16", "1, 1, 0, 0", c, a, b, add);
 #else
-  gpu_on_cpu::multiply_group({a, b, nullptr, c, 128, false, add, true});
+  gpu_on_cpu::multiply_group({a, b, nullptr, c, 192, false, add});
+#endif
+}
+
+// a (64 x 32) and b (192 x 32) of e4m3; sums keep some 14 bits.
+HRSAM_DEVICE void multiply_group_e4m3(float (&c)[96], uint64_t a, uint64_t b, bool add) {
+#ifdef __CUDACC__
+  HRSAM_WIDE_PRODUCT("m64n192k32.f32.e4m3.e4m3", "1, 1", c, a, b, add);
+#else
+  gpu_on_cpu::multiply_group({a, b, nullptr, c, 192, false, add, true});
 #endif
 }
 
@@ -243,6 +309,7 @@ HRSAM_DEVICE void multiply_group(float (&c)[32], const uint32_t (&a)[4], uint64_
 }
 
 #undef HRSAM_PRODUCT
+#undef HRSAM_WIDE_PRODUCT
 #undef HRSAM_SUMS
 
 }  // namespace hrsam::cuda

@@ -53,7 +53,8 @@ __global__ void __launch_bounds__(S::kThreads) gemm_bf16_kernel(const __grid_con
   auto* ring = static_cast<bf16*>(shared_memory());
   const int lane = static_cast<int>(threadIdx.x % kWarp),
             warp = static_cast<int>(threadIdx.x / kWarp);
-  const Tile tile = tile_of(blockIdx.x, divide_up(g.m, S::kRows), divide_up(g.n, S::kColumns));
+  const Tile tile =
+      tile_of(blockIdx.x, tiles_across(g.m, S::kRows), tiles_across(g.n, S::kColumns));
   const int64_t row0 = tile.row * S::kRows, column0 = tile.column * S::kColumns;
   const auto* a = static_cast<const bf16*>(g.a) + blockIdx.y * g.a_batch;
   const auto* b = static_cast<const bf16*>(g.b) + blockIdx.y * g.b_batch;

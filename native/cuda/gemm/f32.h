@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(S::kThreads) gemm_f32_kernel(const __grid_cons
   const auto buffer = [&](int64_t step, int which) {
     return shared + (step % 2 * 2 + which) * S::kDepth * S::kLine;
   };
-  const Tile tile = tile_of(blockIdx.x, divide_up(g.m, S::kTile), divide_up(g.n, S::kTile));
+  const Tile tile = tile_of(blockIdx.x, tiles_across(g.m, S::kTile), tiles_across(g.n, S::kTile));
   const int64_t row0 = tile.row * S::kTile, column0 = tile.column * S::kTile;
   const float* a = static_cast<const float*>(g.a) + blockIdx.y * g.a_batch;
   const float* b = static_cast<const float*>(g.b) + blockIdx.y * g.b_batch;

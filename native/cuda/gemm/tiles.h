@@ -9,13 +9,18 @@ struct Tile {
   int64_t row, column;
 };
 
+HRSAM_BOTH uint32_t tiles_across(int64_t length, int tile) {
+  return static_cast<uint32_t>(divide_up(length, tile));
+}
+
 // Blocks that run together take a square of tiles rather than a row of them, so that what they read
-// of A and B stays in the L2 cache: groups of kTileGroup rows of tiles, column by column.
-constexpr int64_t kTileGroup = 8;
-HRSAM_BOTH Tile tile_of(int64_t index, int64_t rows, int64_t columns) {
-  const int64_t group = index / (kTileGroup * columns), within = index % (kTileGroup * columns);
-  const int64_t first = group * kTileGroup;
-  const int64_t height = rows - first < kTileGroup ? rows - first : kTileGroup;
+// of A and B stays in the L2 cache: groups of kTileGroup rows of tiles, column by column. A grid
+// has fewer than 2^31 blocks, and no more rows or columns of tiles.
+constexpr uint32_t kTileGroup = 8;
+HRSAM_BOTH Tile tile_of(uint32_t index, uint32_t rows, uint32_t columns) {
+  const uint32_t group = index / (kTileGroup * columns), within = index % (kTileGroup * columns);
+  const uint32_t first = group * kTileGroup;
+  const uint32_t height = rows - first < kTileGroup ? rows - first : kTileGroup;
   return {first + within % height, within / height};
 }
 

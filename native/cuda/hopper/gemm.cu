@@ -19,29 +19,28 @@ bool can_be_copied(const void* data, int64_t stride, int64_t batch_stride) {
          is_multiple_of_16_bytes(batch_stride);
 }
 
-Boxes boxes_of(const void* data, int64_t rows, int64_t stride, int64_t batch_stride,
-               const Gemm& g) {
+Boxes boxes_of(const void* data, int64_t rows, int64_t stride, int64_t batch_stride, const Gemm& g,
+               int box_rows) {
   // Of one item nobody asks for the next: any stride will do, the manual wants a multiple of the
   // rows'.
   const int64_t items = batch_stride == 0 ? 1 : g.batch;
-  return {data,
-          g.k,
-          rows,
-          items,
-          stride * 2,
-          items == 1 ? rows * stride * 2 : batch_stride * 2,
-          HopperGemm::kTile};
+  return {data,    g.k, rows, items, stride * 2, items == 1 ? rows * stride * 2 : batch_stride * 2,
+          box_rows};
 }
 
+// False: the driver is too old for bulk tensor copies.
 template <bool kFp8>
-void start(cudaStream_t stream, const Gemm& g, const TensorMap& a, const TensorMap& b,
-           const Fp8Scales& scales) {
-  const int64_t tiles =
-      divide_up(g.m, HopperGemm::kTile) * divide_up(g.n, HopperGemm::kTile) * g.batch;
-  const int64_t blocks = smaller(tiles, gpu::chip().processors);
-  launch(
-      {dim3(static_cast<unsigned>(blocks)), dim3(kHopperThreads), HopperGemm::kSharedBytes, stream},
-      hopper_gemm_kernel<kFp8>, g, a, b, scales);
+bool start(cudaStream_t stream, const Gemm& g, const Fp8Scales& scales) {
+  using H = HopperGemm;
+  TensorMap a, b;
+  if (!gpu::map_boxes(boxes_of(g.a, g.m, g.a_stride, g.a_batch, g, H::kRows), &a) ||
+      !gpu::map_boxes(boxes_of(g.b, g.n, g.b_stride, g.b_batch, g, H::kShare), &b))
+    return false;
+  const int64_t clusters = smaller(HopperTiles(g).all, gpu::chip().processors / H::kBlocks);
+  launch({dim3(static_cast<unsigned>(clusters * H::kBlocks)), dim3(kHopperThreads), H::kSharedBytes,
+          stream, H::kBlocks},
+         hopper_gemm_kernel<kFp8>, g, a, b, scales);
+  return true;
 }
 
 }  // namespace
@@ -50,18 +49,13 @@ bool hopper_gemm(cudaStream_t stream, const Gemm& g) {
   const HopperUse use = hopper_use();
   if (use == HopperUse::never || g.type != DType::bf16) return false;
   if (use == HopperUse::where_it_pays && (g.n < kFewestColumns || g.k < kShortestSum)) return false;
-  const int64_t limit = INT32_MAX - HopperGemm::kTile;
+  const int64_t limit = INT32_MAX - HopperGemm::kBlocks * HopperGemm::kRows;
   if (g.k < 1 || g.k > limit || g.m > limit || g.n > limit || g.batch > limit) return false;
   // Several products of one matrix: nobody asks for them in bf16.
   if (g.batch > 1 && (g.a_batch == 0 || g.b_batch == 0)) return false;
   if (!can_be_copied(g.a, g.a_stride, g.a_batch) || !can_be_copied(g.b, g.b_stride, g.b_batch))
     return false;
-  TensorMap a, b;
-  if (!gpu::map_boxes(boxes_of(g.a, g.m, g.a_stride, g.a_batch, g), &a) ||
-      !gpu::map_boxes(boxes_of(g.b, g.n, g.b_stride, g.b_batch, g), &b))
-    return false;
-  start<false>(stream, g, a, b, {});
-  return true;
+  return start<false>(stream, g, {});
 }
 
 void hopper_fp8_gemm(cudaStream_t stream, const Fp8Gemm& call) {
@@ -71,11 +65,10 @@ void hopper_fp8_gemm(cudaStream_t stream, const Fp8Gemm& call) {
   g.k = call.width / 2;
   g.a_stride = g.b_stride = g.k;
   g.epilogue = call.epilogue;
-  TensorMap a, b;
-  if (!gpu::map_boxes(boxes_of(call.a.numbers, g.m, g.k, 0, g), &a) ||
-      !gpu::map_boxes(boxes_of(call.b.numbers, g.n, g.k, 0, g), &b))
+  g.a = call.a.numbers;
+  g.b = call.b.numbers;
+  if (!start<true>(stream, g, {call.a.scales, call.b.scales}))
     plan::fail("ERR_DEVICE", "cuda: the driver is too old for bulk tensor copies");
-  start<true>(stream, g, a, b, {call.a.scales, call.b.scales});
 }
 
 }  // namespace hrsam::cuda

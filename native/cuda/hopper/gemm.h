@@ -1,11 +1,14 @@
 // bf16 and e4m3 products on Hopper's tensor cores, wgmma.
 //
-// A block stays on its multiprocessor and takes tiles of 128 x 128 results until there are none,
-// its two consumer warpgroups in turn: one multiplies while the other turns its sums into results,
-// 128 of them a thread in registers. A and B come in steps of 64 along k through a ring of kStages
-// stages of 32 KB in shared memory, brought by one thread's bulk tensor copies (zeros beyond the
-// ends), with two barriers a stage: full when the bytes are there, empty when the four warps that
-// multiply have read them. Bound by the tensor cores.
+// Blocks come in pairs, clusters, that stay on their multiprocessors and take pairs of tiles of
+// 128 x 192 results, one below the other, until there are none; in each block two consumer
+// warpgroups take them in turn: one multiplies while the other turns its sums into results, 192 of
+// them a thread in registers. A and B come in steps of 64 along k through a ring of kStages stages
+// of 40 KB in shared memory, brought by one thread's bulk tensor copies (zeros beyond the ends).
+// Both blocks multiply by the same rows of B: each brings half of them, to both. A stage has two
+// barriers: full when its bytes are there, empty when the four warps that multiply have read them,
+// in both blocks, since copies of either write to both. Bound by the tensor cores: every 192 of
+// their cycles, 16 steps of k, read 16 KB of shared memory and bring 10 KB to it, 7 KB from the L2.
 //
 // e4m3 goes the same way two numbers at a time, as if a pair of them were one bf16: columns, k and
 // strides are of pairs. Its results are multiplied by one scale for each row and each column.
@@ -18,15 +21,17 @@
 namespace hrsam::cuda {
 
 struct HopperGemm {
-  static constexpr int kTile = 128;
+  static constexpr int kRows = 128, kColumns = 192;
+  static constexpr int kBlocks = 2, kShare = kColumns / kBlocks;  // of a cluster; of B's rows
   static constexpr int kDepth = kBoxColumns;
-  static constexpr uint32_t kStages = 6;
-  static constexpr int kOperandBytes = kTile * kDepth * 2;
-  static constexpr int kStageBytes = 2 * kOperandBytes;
+  static constexpr uint32_t kStages = 5;
+  static constexpr int kRowBytes = kDepth * 2, kLeftBytes = kRows * kRowBytes;
+  static constexpr int kStageBytes = kLeftBytes + kColumns * kRowBytes;
+  using Sums = float[2][kColumns / 2];  // of a thread, for 64 rows each
   static constexpr size_t kSharedBytes =
       kSwizzleBytes + kStages * kStageBytes + (2 * kStages + kConsumers) * sizeof(uint64_t);
   // Of each thread, 64 Ki altogether: few for who copies, many for who multiplies.
-  static constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;
+  static constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
 };
 
 // Barriers behind the ring.
@@ -43,7 +48,7 @@ struct HopperGemmShared {
   HRSAM_DEVICE void make() const {
     for (uint32_t i = 0; i < HopperGemm::kStages; ++i) {
       make_barrier(full + i, 1);
-      make_barrier(empty + i, kWarpgroup / kWarp);
+      make_barrier(empty + i, HopperGemm::kBlocks * kWarpgroup / kWarp);
     }
     for (int i = 0; i < kConsumers; ++i) make_barrier(turn + i, kWarpgroup / kWarp);
     publish_barriers();
@@ -51,21 +56,32 @@ struct HopperGemmShared {
   HRSAM_DEVICE unsigned char* stage(int index) const {
     return ring + index * HopperGemm::kStageBytes;
   }
+  // By a warp that has read the stage.
+  HRSAM_DEVICE void give_back(uint32_t turn) const {
+    const uint32_t lane = threadIdx.x % kWarp;
+    if (lane < HopperGemm::kBlocks)
+      arrive_at(empty + stage_of(turn, HopperGemm::kStages).index, lane);
+  }
 };
 
 // The block's tiles, one after the other.
 struct HopperTiles {
-  int64_t down, across, all;
-  HRSAM_DEVICE explicit HopperTiles(const Gemm& g)
-      : down(divide_up(g.m, HopperGemm::kTile)),
-        across(divide_up(g.n, HopperGemm::kTile)),
-        all(down * across * g.batch) {}
-  HRSAM_DEVICE int64_t index(uint32_t number) const {
-    return blockIdx.x + static_cast<int64_t>(number) * gridDim.x;
+  uint32_t down, across, all;  // pairs of tiles
+  HRSAM_BOTH explicit HopperTiles(const Gemm& g)
+      : down(tiles_across(g.m, HopperGemm::kBlocks * HopperGemm::kRows)),
+        across(tiles_across(g.n, HopperGemm::kColumns)),
+        all(down * across * static_cast<uint32_t>(g.batch)) {}
+  HRSAM_DEVICE static uint32_t block() { return blockIdx.x % HopperGemm::kBlocks; }
+  HRSAM_DEVICE bool has(uint32_t number) const { return index(number) < all; }
+  HRSAM_DEVICE uint32_t item(uint32_t number) const { return index(number) / (down * across); }
+  HRSAM_DEVICE Tile tile(uint32_t number) const {
+    const Tile pair = tile_of(index(number) % (down * across), down, across);
+    return {pair.row * HopperGemm::kBlocks + block(), pair.column};
   }
-  HRSAM_DEVICE int64_t item(int64_t index) const { return index / (down * across); }
-  HRSAM_DEVICE Tile tile(int64_t index) const {
-    return tile_of(index % (down * across), down, across);
+
+ private:
+  HRSAM_DEVICE uint32_t index(uint32_t number) const {
+    return blockIdx.x / HopperGemm::kBlocks + number * (gridDim.x / HopperGemm::kBlocks);
   }
 };
 
@@ -73,22 +89,24 @@ struct HopperTiles {
 HRSAM_DEVICE void bring_tiles(const Gemm& g, const TensorMap& a, const TensorMap& b, int steps,
                               const HopperGemmShared& shared) {
   using H = HopperGemm;
+  constexpr uint16_t kBoth = (1 << H::kBlocks) - 1;
   const HopperTiles tiles(g);
+  const int share = static_cast<int>(HopperTiles::block()) * H::kShare;
   uint32_t turn = 0;
-  for (uint32_t number = 0; tiles.index(number) < tiles.all; ++number) {
-    const int64_t index = tiles.index(number);
-    const Tile tile = tiles.tile(index);
-    const int row = static_cast<int>(tile.row) * H::kTile,
-              column = static_cast<int>(tile.column) * H::kTile,
-              item = static_cast<int>(tiles.item(index));
+  for (uint32_t number = 0; tiles.has(number); ++number) {
+    const Tile tile = tiles.tile(number);
+    const int row = static_cast<int>(tile.row) * H::kRows,
+              column = static_cast<int>(tile.column) * H::kColumns + share,
+              item = static_cast<int>(tiles.item(number));
     for (int step = 0; step < steps; ++step, ++turn) {
       const Stage stage = stage_of(turn, H::kStages);
       unsigned char* to = shared.stage(stage.index);
+      uint64_t* full = shared.full + stage.index;
       wait_for_phase(shared.empty + stage.index, stage.parity ^ 1);
-      arrive_expecting(shared.full + stage.index, H::kStageBytes);
-      copy_box(to, &a, step * H::kDepth, row, item, shared.full + stage.index);
-      copy_box(to + H::kOperandBytes, &b, step * H::kDepth, column, item,
-               shared.full + stage.index);
+      arrive_expecting(full, H::kStageBytes);
+      copy_box(to, &a, step * H::kDepth, row, item, full);
+      copy_box_to(kBoth, to + H::kLeftBytes + share * H::kRowBytes, &b, step * H::kDepth, column,
+                  item, full);
     }
   }
 }
@@ -101,20 +119,19 @@ struct Fp8Scales {
 // The sums of one tile, from the ring's stages `first`, first + 1 …
 template <bool kFp8>
 HRSAM_DEVICE void multiply_tile(const HopperGemmShared& shared, uint32_t first, int steps,
-                                float (&sums)[2][64]) {
+                                HopperGemm::Sums& sums) {
   using H = HopperGemm;
-  const bool speaks = threadIdx.x % kWarp == 0;
   for (int step = 0; step < steps; ++step) {
     const Stage stage = stage_of(first + step, H::kStages);
     wait_for_phase(shared.full + stage.index, stage.parity);
     const unsigned char* from = shared.stage(stage.index);
-    const uint64_t a = operand_at(from), b = operand_at(from + H::kOperandBytes);
+    const uint64_t a = operand_at(from), b = operand_at(from + H::kLeftBytes);
     begin_products();
 #pragma unroll
     for (int k = 0; k < H::kDepth / 16; ++k)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {  // 32 bytes further, 64 rows further
-        const uint64_t left = a + k * 2 + half * (H::kOperandBytes / 2 / 16);
+        const uint64_t left = a + k * 2 + half * (H::kLeftBytes / 2 / 16);
         if constexpr (kFp8)
           multiply_group_e4m3(sums[half], left, b + k * 2, step > 0 || k > 0);
         else
@@ -123,13 +140,14 @@ HRSAM_DEVICE void multiply_tile(const HopperGemmShared& shared, uint32_t first, 
     commit_products();
     // The step before has been read.
     wait_for_products<1>();
-    if (step > 0 && speaks) arrive(shared.empty + stage_of(first + step - 1, H::kStages).index);
+    if (step > 0) shared.give_back(first + step - 1);
   }
 }
 
 template <bool kFp8>
 HRSAM_DEVICE void finish_tile(const Gemm& g, const Fp8Scales& scales, const Tile& tile,
-                              int64_t item, const float (&sums)[2][64]) {
+                              int64_t item, const HopperGemm::Sums& sums) {
+  using H = HopperGemm;
   const int lane = static_cast<int>(threadIdx.x % kWarp),
             warp = static_cast<int>(threadIdx.x % kWarpgroup / kWarp);
   for_activation(g.epilogue.activation, [&](auto activation) {
@@ -137,13 +155,12 @@ HRSAM_DEVICE void finish_tile(const Gemm& g, const Fp8Scales& scales, const Tile
     for (int half = 0; half < 2; ++half)
 #pragma unroll
       for (int low = 0; low < 2; ++low) {
-        const int64_t row =
-            tile.row * HopperGemm::kTile + half * 64 + warp * 16 + low * 8 + lane / 4;
+        const int64_t row = tile.row * H::kRows + half * 64 + warp * 16 + low * 8 + lane / 4;
         if (row >= g.m) continue;
         const Epilogue::Row place = g.epilogue.row(item * g.m * g.n, row, g.n);
 #pragma unroll
-        for (int j = 0; j < 16; ++j) {
-          const int64_t column = tile.column * HopperGemm::kTile + j * 8 + lane % 4 * 2;
+        for (int j = 0; j < H::kColumns / 8; ++j) {
+          const int64_t column = tile.column * H::kColumns + j * 8 + lane % 4 * 2;
           const int count = static_cast<int>(smaller(2, g.n - column));
           if (count <= 0) continue;
           float x = sums[half][j * 4 + low * 2], y = sums[half][j * 4 + low * 2 + 1];
@@ -157,6 +174,29 @@ HRSAM_DEVICE void finish_tile(const Gemm& g, const Fp8Scales& scales, const Tile
   });
 }
 
+// A consumer's tiles: every other one of the block's.
+template <bool kFp8>
+HRSAM_DEVICE void compute_tiles(const Gemm& g, const Fp8Scales& scales, int steps,
+                                const HopperGemmShared& shared) {
+  const uint32_t own = threadIdx.x / kWarpgroup - 1;
+  const bool speaks = threadIdx.x % kWarp == 0;
+  const HopperTiles tiles(g);
+  for (uint32_t number = own; tiles.has(number); number += kConsumers) {
+    // In the ring's order: to a warp two uses behind, a stage looks as if its own use were there.
+    // All warps pass the turn on, for the same reason.
+    const uint32_t round = number / kConsumers;
+    wait_for_phase(shared.turn + own, (round & 1) ^ (own == 0 ? 1 : 0));
+    HopperGemm::Sums sums;
+    multiply_tile<kFp8>(shared, number * steps, steps, sums);
+    if (speaks) arrive(shared.turn + (own ^ 1));
+    wait_for_products<0>();
+    settle(sums[0]);
+    settle(sums[1]);
+    shared.give_back(number * steps + steps - 1);
+    finish_tile<kFp8>(g, scales, tiles.tile(number), tiles.item(number), sums);
+  }
+}
+
 template <bool kFp8>
 __global__ void __launch_bounds__(kHopperThreads, 1)
     hopper_gemm_kernel(const __grid_constant__ Gemm g, const __grid_constant__ TensorMap a,
@@ -164,32 +204,16 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
   using H = HopperGemm;
   const HopperGemmShared shared;
   if (threadIdx.x == 0) shared.make();
-  __syncthreads();
+  cluster_barrier();
   const int steps = static_cast<int>(divide_up(g.k, H::kDepth));
   if (threadIdx.x < kWarpgroup) {
     give_registers<H::kProducerRegisters>();
     if (threadIdx.x == 0) bring_tiles(g, a, b, steps, shared);
-    return;
+  } else {
+    take_registers<H::kConsumerRegisters>();
+    compute_tiles<kFp8>(g, scales, steps, shared);
   }
-  take_registers<H::kConsumerRegisters>();
-  const uint32_t own = threadIdx.x / kWarpgroup - 1;
-  const bool speaks = threadIdx.x % kWarp == 0;
-  const HopperTiles tiles(g);
-  for (uint32_t number = own; tiles.index(number) < tiles.all; number += kConsumers) {
-    // In the ring's order: to a warp two uses behind, a stage looks as if its own use were there.
-    // All warps pass the turn on, for the same reason.
-    const uint32_t round = number / kConsumers;
-    wait_for_phase(shared.turn + own, (round & 1) ^ (own == 0 ? 1 : 0));
-    float sums[2][64];
-    multiply_tile<kFp8>(shared, number * steps, steps, sums);
-    if (speaks) arrive(shared.turn + (own ^ 1));
-    wait_for_products<0>();
-    settle(sums[0]);
-    settle(sums[1]);
-    if (speaks) arrive(shared.empty + stage_of(number * steps + steps - 1, H::kStages).index);
-    const int64_t index = tiles.index(number);
-    finish_tile<kFp8>(g, scales, tiles.tile(index), tiles.item(index), sums);
-  }
+  cluster_barrier();
 }
 
 }  // namespace hrsam::cuda

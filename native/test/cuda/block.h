@@ -1,7 +1,9 @@
-// The block that runs: its threads as fibres, and who of them may go on.
+// The blocks that run together, one or a cluster: their threads as fibres, and who of them may go
+// on.
 #pragma once
 
 #include <map>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -12,7 +14,15 @@
 namespace gpu_on_cpu {
 
 // waiting: for a barrier in shared memory; resting: for products.
-enum class State { ready, in_warp_function, at_barrier, waiting, resting, ended };
+enum class State {
+  ready,
+  in_warp_function,
+  at_barrier,
+  at_cluster_barrier,
+  waiting,
+  resting,
+  ended
+};
 
 struct Copy {
   void* to;
@@ -60,6 +70,7 @@ struct BoxCopy {
   Matrices3d from;
   int at[3];
   const void* barrier;
+  uint32_t blocks;  // of the cluster, a bit each; its own alone: 0
 };
 
 class Block {
@@ -73,15 +84,24 @@ class Block {
   Fibre scheduler;
   size_t now = 0;  // the lane that runs
   std::string failure;
-  bool ended = true;  // all threads of the last block
+  bool ended = true;  // all threads, when it last ran
   // Hopper's.
   std::vector<unsigned char> shown;  // shared memory as products see it
   std::map<const void*, Barrier> barriers;
   std::vector<BoxCopy> boxes;  // under way
 
-  void begin(size_t threads);
-  // Until all threads have ended.
-  void run(bool backwards);
+  void begin(dim3 at, dim3 size, dim3 grid);
+  // What can go on without others. False: nothing.
+  bool run(bool backwards);
+  // Where all threads wait at it.
+  bool pass(State barrier);
+  // Of what is under way, one thing. False: nothing is.
+  bool finish_copy(bool newest);
+  bool finish_product(bool newest);
+  void check_end() const;
+  size_t count(State state) const;
+  size_t threads() const { return warps.size() * kLanes; }
+  bool has_ended() const { return count(State::ended) == threads(); }
   void leave() { Fibre::change(lanes[now].fibre, scheduler); }
   Lane& lane() { return lanes[now]; }
   Warp& warp() { return warps[now / kLanes]; }
@@ -89,9 +109,21 @@ class Block {
  private:
   static void enter();
   bool run_warp(size_t warp, bool backwards);
-  bool finish_something(bool newest);
-  size_t count(State state) const;
 };
+
+// The cluster's blocks, and the one that runs.
+struct Cluster {
+  std::vector<std::unique_ptr<Block>> blocks;
+  size_t now = 0;
+
+  // Until all threads have ended.
+  void run(bool backwards);
+};
+Cluster& cluster();
+// The same place in another block's shared memory.
+inline unsigned char* in_block(const Block& to, const Block& from, const void* at) {
+  return to.shared + (static_cast<const unsigned char*>(at) - from.shared);
+}
 
 Block& block();
 // Ends the grid with an error; for the thread that runs.

@@ -17,7 +17,9 @@ void perform(const std::vector<Copy>& copies) {
 
 }  // namespace
 
-void Block::begin(size_t threads) {
+void Block::begin(dim3 at, dim3 size, dim3 grid) {
+  const size_t threads = size_t{size.x} * size.y * size.z;
+  std::memset(shared, 0xff, shared_bytes);
   // Fibres keep their stacks, but for those that were left in the middle.
   if (!ended) lanes.clear();
   ended = false;
@@ -28,6 +30,8 @@ void Block::begin(size_t threads) {
   boxes.clear();
   shown.clear();
   for (size_t i = 0; i < threads; ++i) {
+    const auto n = static_cast<unsigned>(i);
+    lanes[i].thread = {{n % size.x, n / size.x % size.y, n / size.x / size.y}, at, size, grid};
     lanes[i].state = State::ready;
     lanes[i].groups.clear();
     lanes[i].open.clear();
@@ -37,42 +41,43 @@ void Block::begin(size_t threads) {
 
 size_t Block::count(State state) const {
   size_t found = 0;
-  for (size_t i = 0; i < warps.size() * kLanes; ++i) found += lanes[i].state == state;
+  for (size_t i = 0; i < threads(); ++i) found += lanes[i].state == state;
   return found;
 }
 
-void Block::run(bool backwards) {
-  const size_t threads = warps.size() * kLanes;
-  while (true) {
-    bool any = false;
+// Ahead of the cluster's other blocks, past barriers of its own threads.
+bool Block::run(bool backwards) {
+  bool ran = false;
+  for (bool any = true; any; backwards = !backwards) {
+    any = false;
     for (size_t i = 0; i < warps.size(); ++i)
       any = run_warp(backwards ? warps.size() - 1 - i : i, backwards) || any;
-    const size_t waiting = count(State::at_barrier);
-    if (count(State::ended) == threads) {
-      if (!boxes.empty()) throw std::runtime_error("a block ends before its bulk copies");
-      for (const Warp& warp : warps)
-        if (!warp.groups.empty() || !warp.open.empty())
-          throw std::runtime_error("a block ends before its products");
-      ended = true;
-      return;
-    }
-    if (waiting == threads) {
-      for (size_t i = 0; i < threads; ++i) lanes[i].state = State::ready;
-    } else if (!any && !finish_something(backwards)) {
-      throw std::runtime_error(waiting > 0
-                                   ? "a block's barrier is not reached by all of its threads"
-                                   : "a block's threads wait for what never comes");
-    }
-    backwards = !backwards;
+    any = pass(State::at_barrier) || any;
+    ran = ran || any;
   }
+  return ran;
 }
 
-// Nobody can go on: copies first, so that products read what is there as late as it can be.
-bool Block::finish_something(bool newest) {
-  if (!boxes.empty()) {
-    finish_box(*this, newest ? boxes.size() - 1 : 0);
-    return true;
-  }
+bool Block::pass(State barrier) {
+  if (count(barrier) != threads()) return false;
+  for (size_t i = 0; i < threads(); ++i) lanes[i].state = State::ready;
+  return true;
+}
+
+void Block::check_end() const {
+  if (!boxes.empty()) throw std::runtime_error("a block ends before its bulk copies");
+  for (const Warp& warp : warps)
+    if (!warp.groups.empty() || !warp.open.empty())
+      throw std::runtime_error("a block ends before its products");
+}
+
+bool Block::finish_copy(bool newest) {
+  if (boxes.empty()) return false;
+  finish_box(*this, newest ? boxes.size() - 1 : 0);
+  return true;
+}
+
+bool Block::finish_product(bool newest) {
   for (size_t i = 0; i < warps.size(); ++i) {
     const size_t warp = newest ? warps.size() - 1 - i : i;
     if (lanes[warp * kLanes].state != State::resting) continue;
@@ -80,6 +85,44 @@ bool Block::finish_something(bool newest) {
     return true;
   }
   return false;
+}
+
+void Cluster::run(bool backwards) {
+  for (bool ended = false; !ended; backwards = !backwards) {
+    bool any = false, together = true;
+    ended = true;
+    const auto each = [&](const auto& visit) {
+      for (size_t i = 0; i < blocks.size(); ++i) {
+        now = backwards ? blocks.size() - 1 - i : i;
+        if (visit(*blocks[now])) return true;
+      }
+      return false;
+    };
+    each([&](Block& b) {
+      any = b.run(backwards) || any;
+      return false;
+    });
+    each([&](Block& b) {
+      together = together && b.count(State::at_cluster_barrier) == b.threads();
+      ended = ended && b.has_ended();
+      return false;
+    });
+    if (together) each([](Block& b) { return !b.pass(State::at_cluster_barrier); });
+    // Nobody can go on: copies first, so that products read what is there as late as it can be.
+    if (ended || any || together) continue;
+    if (each([&](Block& b) { return b.finish_copy(backwards); }) ||
+        each([&](Block& b) { return b.finish_product(backwards); }))
+      continue;
+    const bool waits = each([](Block& b) {
+      return b.count(State::at_barrier) + b.count(State::at_cluster_barrier) > 0;
+    });
+    throw std::runtime_error(waits ? "a block's barrier is not reached by all of its threads"
+                                   : "a block's threads wait for what never comes");
+  }
+  for (const auto& b : blocks) {
+    b->check_end();
+    b->ended = true;
+  }
 }
 
 bool Block::run_warp(size_t warp, bool backwards) {
@@ -114,10 +157,12 @@ void Block::enter() {
   self.leave();
 }
 
-Block& block() {
-  static thread_local Block made;
+Cluster& cluster() {
+  static thread_local Cluster made;
   return made;
 }
+
+Block& block() { return *cluster().blocks[cluster().now]; }
 
 void fail(std::string message) {
   Block& b = block();
@@ -187,7 +232,8 @@ void wait_for_copies(int newest) {
   }
 }
 
-void run_grid(dim3 grid, dim3 size, size_t shared_bytes, Body body, void* context) {
+void run_grid(dim3 grid, dim3 size, size_t shared_bytes, Body body, void* context,
+              unsigned cluster) {
   const size_t threads = size_t{size.x} * size.y * size.z;
   if (threads == 0 || threads > 1024 || threads % kLanes != 0)
     throw std::runtime_error("a block of " + std::to_string(threads) + " threads");
@@ -195,26 +241,28 @@ void run_grid(dim3 grid, dim3 size, size_t shared_bytes, Body body, void* contex
     throw std::runtime_error("a grid that no GPU takes");
   if (shared_bytes > most_shared_bytes())
     throw std::runtime_error("more shared memory than some GPUs have");
-  Block& b = block();
-  b.body = body;
-  b.context = context;
+  if (cluster == 0 || grid.x % cluster != 0 || (cluster > 1 && !is_hopper()))
+    throw std::runtime_error("clusters that no GPU takes");
+  Cluster& together = gpu_on_cpu::cluster();
+  while (together.blocks.size() < cluster) together.blocks.push_back(std::make_unique<Block>());
+  together.blocks.resize(cluster);
   // Of exactly that size, so that AddressSanitizer sees its end.
-  std::vector<unsigned char> memory(shared_bytes + 128);
-  b.shared = memory.data();
-  b.shared += (128 - reinterpret_cast<uintptr_t>(b.shared) % 128) % 128;
-  b.shared_bytes = shared_bytes;
+  std::vector<std::vector<unsigned char>> memory(cluster);
+  for (unsigned i = 0; i < cluster; ++i) {
+    Block& b = *together.blocks[i];
+    b.body = body;
+    b.context = context;
+    memory[i].resize(shared_bytes + 128);
+    b.shared = memory[i].data();
+    b.shared += (128 - reinterpret_cast<uintptr_t>(b.shared) % 128) % 128;
+    b.shared_bytes = shared_bytes;
+  }
   bool backwards = false;
   for (unsigned z = 0; z < grid.z; ++z)
     for (unsigned y = 0; y < grid.y; ++y)
-      for (unsigned x = 0; x < grid.x; ++x) {
-        std::memset(b.shared, 0xff, shared_bytes);
-        b.begin(threads);
-        size_t i = 0;
-        for (unsigned tz = 0; tz < size.z; ++tz)
-          for (unsigned ty = 0; ty < size.y; ++ty)
-            for (unsigned tx = 0; tx < size.x; ++tx)
-              b.lanes[i++].thread = {{tx, ty, tz}, {x, y, z}, size, grid};
-        b.run(backwards);
+      for (unsigned x = 0; x < grid.x; x += cluster) {
+        for (unsigned i = 0; i < cluster; ++i) together.blocks[i]->begin({x + i, y, z}, size, grid);
+        together.run(backwards);
         backwards = !backwards;
       }
 }

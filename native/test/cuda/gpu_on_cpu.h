@@ -81,14 +81,16 @@ void copy_later(void* to, const void* from, size_t bytes, size_t valid);
 void commit_copies();
 void wait_for_copies(int newest_that_may_be_under_way);
 
-// Runs a grid block by block. Throws std::runtime_error.
+// Runs a grid block by block, or cluster by cluster: so many neighbours together. Throws
+// std::runtime_error.
 using Body = void (*)(void* context);
-void run_grid(dim3 grid, dim3 block, size_t shared_bytes, Body body, void* context);
+void run_grid(dim3 grid, dim3 block, size_t shared_bytes, Body body, void* context,
+              unsigned cluster);
 template <class F>
-void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const F& body) {
+void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const F& body, unsigned cluster = 1) {
   run_grid(
       grid, block, shared_bytes, [](void* context) { (*static_cast<const F*>(context))(); },
-      const_cast<F*>(&body));
+      const_cast<F*>(&body), cluster);
 }
 
 template <class T, class Pick>

@@ -39,12 +39,15 @@ Barrier* find_barrier(Block& b, const void* address) {
   return found == b.barriers.end() ? nullptr : &found->second;
 }
 constexpr char kNoBarrier[] = "a barrier that was never made";
+constexpr char kEnded[] = "something reaches a block of the cluster that has ended";
 constexpr char kTooMany[] = "more arrivals or bytes than a barrier expects";
 
 // Its phase may have ended. False: something is wrong.
 bool look_at(Block& b, const void* address, Barrier& barrier) {
-  if (barrier.bytes < 0 || barrier.missing < 0) return false;
-  if (barrier.missing > 0 || barrier.bytes > 0) return true;
+  // Another block's copies may be there before their bytes are announced.
+  const bool early = cluster().blocks.size() > 1 && barrier.missing > 0;
+  if ((barrier.bytes < 0 && !early) || barrier.missing < 0) return false;
+  if (barrier.missing > 0 || barrier.bytes != 0) return true;
   barrier.parity ^= 1;
   barrier.missing = barrier.arrivals;
   for (size_t i = 0; i < b.warps.size() * kLanes; ++i) {
@@ -187,13 +190,31 @@ void make_barrier(const void* barrier, int arrivals) {
   block().barriers[barrier] = {arrivals, arrivals, 0, 0};
 }
 
-void arrive(const void* address, int bytes) {
-  Block& b = block();
+namespace {
+
+void arrive_in(Block& b, const void* address, int bytes) {
   Barrier* barrier = find_barrier(b, address);
   if (barrier == nullptr) fail(kNoBarrier);
   barrier->bytes += bytes;
   --barrier->missing;
   if (!look_at(b, address, *barrier)) fail(kTooMany);
+}
+
+}  // namespace
+
+void arrive(const void* address, int bytes) { arrive_in(block(), address, bytes); }
+
+void arrive_at(const void* address, uint32_t which) {
+  if (which >= cluster().blocks.size()) fail("an arrival at a block that the cluster has not");
+  Block& to = *cluster().blocks[which];
+  if (to.has_ended()) fail(kEnded);
+  arrive_in(to, in_block(to, block(), address), 0);
+}
+
+void cluster_barrier() {
+  Block& b = block();
+  b.lane().state = State::at_cluster_barrier;
+  b.leave();
 }
 
 void wait_for_phase(const void* address, uint32_t parity) {
@@ -207,39 +228,64 @@ void wait_for_phase(const void* address, uint32_t parity) {
   b.leave();
 }
 
-void copy_box(void* shared, const void* map, int column, int row, int item, const void* barrier) {
+void copy_box(void* shared, const void* map, int column, int row, int item, const void* barrier,
+              uint32_t blocks) {
   if (shared_address(shared) % kSwizzleBytes != 0)
     fail("a bulk copy that does not begin where the swizzle does");
-  BoxCopy copy{static_cast<unsigned char*>(shared), {}, {column, row, item}, barrier};
+  BoxCopy copy{static_cast<unsigned char*>(shared), {}, {column, row, item}, barrier, blocks};
   std::memcpy(&copy.from, map, sizeof(copy.from));
+  // It may be there at once.
+  for (size_t i = 0; i < cluster().blocks.size(); ++i) {
+    Block& to = *cluster().blocks[i];
+    if ((blocks >> i & 1) != 0 && find_barrier(to, in_block(to, block(), barrier)) == nullptr)
+      fail(kNoBarrier);
+  }
   block().boxes.push_back(copy);
 }
+
+namespace {
+
+// What lies at a box's row and column; zeros outside of the matrix.
+uint16_t number_at(const BoxCopy& copy, int row, int column) {
+  const Matrices3d& m = copy.from;
+  const int64_t at[3] = {int64_t{copy.at[0]} + column, int64_t{copy.at[1]} + row, copy.at[2]};
+  uint16_t number = 0;
+  for (int i = 0; i < 3; ++i)
+    if (at[i] < 0 || at[i] >= m.sizes[i]) return number;
+  std::memcpy(
+      &number,
+      static_cast<const char*>(m.data) + at[1] * m.strides[0] + at[2] * m.strides[1] + at[0] * 2,
+      2);
+  return number;
+}
+
+void put_box(const BoxCopy& copy, const Block& from, Block& to) {
+  if (to.has_ended()) throw std::runtime_error(kEnded);
+  const auto first = static_cast<uint32_t>(in_block(to, from, copy.to) - to.shared) + kFirstAddress;
+  std::vector<unsigned char>& view = shown(to);
+  const auto [columns, rows] = copy.from.box;
+  for (int r = 0; r < rows; ++r)
+    for (int c = 0; c < columns; ++c) {
+      const uint16_t number = number_at(copy, r, c);
+      const uint32_t at = swizzled(first + static_cast<uint32_t>(r * kRowBytes + c * 2));
+      std::memcpy(in_view(to.shared, to.shared_bytes, at, 2), &number, 2);
+      std::memcpy(in_view(view.data(), view.size(), at, 2), &number, 2);
+    }
+  const void* address = in_block(to, from, copy.barrier);
+  Barrier* barrier = find_barrier(to, address);
+  if (barrier == nullptr) throw std::runtime_error(kNoBarrier);
+  barrier->bytes -= int64_t{columns} * rows * 2;
+  if (!look_at(to, address, *barrier)) throw std::runtime_error(kTooMany);
+}
+
+}  // namespace
 
 void finish_box(Block& b, size_t which) {
   const BoxCopy copy = b.boxes[which];
   b.boxes.erase(b.boxes.begin() + static_cast<int64_t>(which));
-  const Matrices3d& m = copy.from;
-  const auto first = static_cast<uint32_t>(copy.to - b.shared) + kFirstAddress;
-  std::vector<unsigned char>& view = shown(b);
-  for (int r = 0; r < m.box[1]; ++r)
-    for (int c = 0; c < m.box[0]; ++c) {
-      const int64_t at[3] = {int64_t{copy.at[0]} + c, int64_t{copy.at[1]} + r, copy.at[2]};
-      bool inside = true;
-      for (int i = 0; i < 3; ++i) inside = inside && at[i] >= 0 && at[i] < m.sizes[i];
-      uint16_t number = 0;
-      if (inside)
-        std::memcpy(&number,
-                    static_cast<const char*>(m.data) + at[1] * m.strides[0] + at[2] * m.strides[1] +
-                        at[0] * 2,
-                    2);
-      const uint32_t to = swizzled(first + static_cast<uint32_t>(r * kRowBytes + c * 2));
-      std::memcpy(in_view(b.shared, b.shared_bytes, to, 2), &number, 2);
-      std::memcpy(in_view(view.data(), view.size(), to, 2), &number, 2);
-    }
-  Barrier* barrier = find_barrier(b, copy.barrier);
-  if (barrier == nullptr) throw std::runtime_error(kNoBarrier);
-  barrier->bytes -= int64_t{m.box[0]} * m.box[1] * 2;
-  if (!look_at(b, copy.barrier, *barrier)) throw std::runtime_error(kTooMany);
+  if (copy.blocks == 0) return put_box(copy, b, b);
+  for (size_t i = 0; i < cluster().blocks.size(); ++i)
+    if ((copy.blocks >> i & 1) != 0) put_box(copy, b, *cluster().blocks[i]);
 }
 
 void show_to_products() {

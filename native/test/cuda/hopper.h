@@ -23,6 +23,9 @@ uint32_t shared_address(const void* pointer);
 void make_barrier(const void* barrier, int arrivals);
 void arrive(const void* barrier, int bytes);
 void wait_for_phase(const void* barrier, uint32_t parity);
+// At the barrier in the same place of a block of the cluster.
+void arrive_at(const void* barrier, uint32_t block);
+void cluster_barrier();
 
 // The first bytes of a TensorMap.
 struct Matrices3d {
@@ -31,7 +34,9 @@ struct Matrices3d {
   int64_t strides[2];  // of rows and items, in bytes
   int32_t box[2];      // columns, rows
 };
-void copy_box(void* shared, const void* map, int column, int row, int item, const void* barrier);
+// `blocks`: to the same place of each of them, a bit each, and their barriers; 0: its own alone.
+void copy_box(void* shared, const void* map, int column, int row, int item, const void* barrier,
+              uint32_t blocks = 0);
 void show_to_products();
 
 // The nearest number of e4m3, ties to even; beyond ±448 that; NaN is 0x7f.
