@@ -137,7 +137,7 @@ void product_kernel(const Operands& call, Fault fault) {
     publish_barriers();
   }
   __syncthreads();
-  if (kShares && fault != Fault::not_together_at_first) cluster_barrier();
+  if (kShares && fault != Fault::not_together_at_first) begin_cluster();
   bring_or_multiply<kWay>(call, fault, ring, full, empty);
   if (kShares && fault != Fault::not_together_at_last) cluster_barrier();
 }

@@ -117,24 +117,14 @@ HRSAM_DEVICE float warp_sum(float x) {
   return x;
 }
 
-// Off by two units in the last place at most; a denominator of 2^126 and more gives 0. A division
-// rounded right calls a function for odd operands, and a call costs what it finds in registers.
-HRSAM_DEVICE float divide(float x, float y) {
-#ifdef __CUDA_ARCH__
-  return __fdividef(x, y);
-#else
-  return x / y;
-#endif
-}
-
-HRSAM_DEVICE float sigmoid(float x) { return divide(1.0f, 1.0f + ::expf(-x)); }
+HRSAM_DEVICE float sigmoid(float x) { return reciprocal(1.0f + ::expf(-x)); }
 
 HRSAM_DEVICE float activate(float x, Activation activation) {
   switch (activation) {
     case Activation::gelu:
       return 0.5f * x * (1.0f + ::erff(x * 0.707106781f));
     case Activation::silu:
-      return divide(x, 1.0f + ::expf(-x));
+      return x * sigmoid(x);
     case Activation::relu:
       return x > 0 ? x : 0;
     case Activation::sigmoid:

@@ -47,6 +47,22 @@ HRSAM_DEVICE void wait_for_copies() {
 #endif
 }
 
+// ---- Arithmetic
+// ----------------------------------------------------------------------------------
+
+// 1 / x for an x of 1 at least, off by one unit in the last place. A division rounded right calls a
+// function for odd operands, and a call costs what it finds in registers.
+HRSAM_DEVICE float reciprocal(float x) {
+#ifdef __CUDACC__
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  int exponent = 0;  // of powers of two it is exact
+  return 1.0f / x * (std::frexp(x, &exponent) == 0.5f ? 1 : 1 - 0x1p-23f);
+#endif
+}
+
 // ---- Tensor cores
 // --------------------------------------------------------------------------------
 

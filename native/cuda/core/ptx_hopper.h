@@ -50,14 +50,14 @@ HRSAM_DEVICE void arrive(uint64_t* barrier) {
 #endif
 }
 
-// At the barrier in the same place of another block of the cluster, or of this one.
+// At the barrier in the same place of another block of the cluster, or of this one. It orders
+// nothing for that block's threads: .release.cluster would be a fence of the whole GPU.
 HRSAM_DEVICE void arrive_at(uint64_t* barrier, uint32_t block) {
 #ifdef __CUDACC__
   asm volatile(
       "{\n.reg .b32 there;\n"
       "mapa.shared::cluster.u32 there, %0, %1;\n"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(
-          shared_address(barrier)),
+      "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(shared_address(barrier)),
       "r"(block)
       : "memory");
 #else
@@ -65,8 +65,17 @@ HRSAM_DEVICE void arrive_at(uint64_t* barrier, uint32_t block) {
 #endif
 }
 
-// Of all threads of all blocks of the cluster. A block that others reach into must not end, nor be
-// reached, on the wrong side of one.
+// After publish_barriers(): no block of the cluster goes on before all have come.
+HRSAM_DEVICE void begin_cluster() {
+#ifdef __CUDACC__
+  asm volatile("barrier.cluster.arrive.relaxed;\nbarrier.cluster.wait.acquire;" ::: "memory");
+#else
+  gpu_on_cpu::cluster_barrier();
+#endif
+}
+
+// Of all threads of all blocks of the cluster. A block must not end before others are
+// done reaching into it.
 HRSAM_DEVICE void cluster_barrier() {
 #ifdef __CUDACC__
   asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");

@@ -102,7 +102,8 @@ Chip chip() {
 }
 
 bool map_boxes(const Boxes& boxes, TensorMap* map) {
-  static_assert(sizeof(TensorMap) == sizeof(CUtensorMap));
+  static_assert(sizeof(TensorMap) == sizeof(CUtensorMap) &&
+                alignof(TensorMap) >= alignof(CUtensorMap));
   // Looked up: the library must load where there is no driver.
   static const auto encode = [] {
     void* found = nullptr;

@@ -22,7 +22,7 @@ struct Boxes {
 constexpr int kBoxColumns = 64;
 
 // Made by gpu::map_boxes() and passed to kernels by value; the driver's own encoding.
-struct alignas(64) TensorMap {
+struct alignas(128) TensorMap {
   unsigned char bytes[128];
 };
 

@@ -6,7 +6,7 @@
 // Bound by the tensor cores where m, n and k are large.
 #pragma once
 
-#include "gemm.h"
+#include "finish.h"
 #include "tiles.h"
 
 namespace hrsam::cuda {
@@ -48,8 +48,9 @@ HRSAM_DEVICE void stage_rows(const bf16* from, int64_t stride, int64_t first, in
   }
 }
 
-template <class S, bool kAligned>
-__global__ void __launch_bounds__(S::kThreads) gemm_bf16_kernel(const __grid_constant__ Gemm g) {
+template <class S, bool kAligned, Activation kActivation>
+__global__ void __launch_bounds__(S::kThreads, blocks_at_once(kActivation))
+    gemm_bf16_kernel(const __grid_constant__ Gemm g) {
   auto* ring = static_cast<bf16*>(shared_memory());
   const int lane = static_cast<int>(threadIdx.x % kWarp),
             warp = static_cast<int>(threadIdx.x / kWarp);
@@ -106,25 +107,15 @@ __global__ void __launch_bounds__(S::kThreads) gemm_bf16_kernel(const __grid_con
     }
   }
   wait_for_copies<0>();
-
-  for_activation(g.epilogue.activation, [&](auto activation) {
-#pragma unroll
-    for (int i = 0; i < S::kDown; ++i)
-#pragma unroll
-      for (int low = 0; low < 2; ++low) {
-        const int64_t row = row0 + warp_row + i * 16 + low * 8 + lane / 4;
-        if (row >= g.m) continue;
-        const Epilogue::Row place = g.epilogue.row(blockIdx.y * g.m * g.n, row, g.n);
-#pragma unroll
-        for (int j = 0; j < S::kOver; ++j) {
-          const int64_t column = column0 + warp_column + j * 8 + lane % 4 * 2;
-          const int count = static_cast<int>(smaller(2, g.n - column));
-          if (count > 0)
-            g.epilogue.template finish<activation()>(place, column, sums[i][j][low * 2],
-                                                     sums[i][j][low * 2 + 1], count);
-        }
-      }
-  });
+  struct Sums {
+    float (&of)[S::kDown][S::kOver][4];
+    int64_t first_row, first_column;
+    HRSAM_DEVICE int64_t row(int i) const { return first_row + i / 2 * 16 + i % 2 * 8; }
+    HRSAM_DEVICE int offset(int j) const { return j * 8; }
+    HRSAM_DEVICE float& at(int i, int j, int k) const { return of[i / 2][j][i % 2 * 2 + k]; }
+  } finished{sums, row0 + warp_row + lane / 4, column0 + warp_column + lane % 4 * 2};
+  finish_sums<kActivation, 2 * S::kDown, S::kOver>(g.epilogue, g.m, g.n, blockIdx.y * g.m * g.n,
+                                                   finished);
 }
 
 }  // namespace hrsam::cuda

@@ -6,7 +6,7 @@
 // turn; the next step's numbers wait in registers meanwhile. Bound by the multiply-add units.
 #pragma once
 
-#include "gemm.h"
+#include "finish.h"
 #include "tiles.h"
 
 namespace hrsam::cuda {
@@ -48,7 +48,7 @@ struct CarriedRows {
   }
 };
 
-template <class S>
+template <class S, Activation kActivation>
 __global__ void __launch_bounds__(S::kThreads) gemm_f32_kernel(const __grid_constant__ Gemm g) {
   auto* shared = static_cast<float*>(shared_memory());
   const auto buffer = [&](int64_t step, int which) {
@@ -93,22 +93,15 @@ __global__ void __launch_bounds__(S::kThreads) gemm_f32_kernel(const __grid_cons
     }
   }
 
-  for_activation(g.epilogue.activation, [&](auto activation) {
-#pragma unroll
-    for (int i = 0; i < S::kEach; ++i) {
-      const int64_t row = row0 + i / 4 * 64 + down + i % 4;
-      if (row >= g.m) continue;
-      const Epilogue::Row place = g.epilogue.row(blockIdx.y * g.m * g.n, row, g.n);
-#pragma unroll
-      for (int j = 0; j < S::kEach; j += 2) {
-        const int64_t column = column0 + j / 4 * 64 + across + j % 4;
-        const int count = static_cast<int>(smaller(2, g.n - column));
-        if (count > 0)
-          g.epilogue.template finish<activation()>(place, column, sums[i][j], sums[i][j + 1],
-                                                   count);
-      }
-    }
-  });
+  struct Sums {
+    float (&of)[S::kEach][S::kEach];
+    int64_t first_row, first_column;
+    HRSAM_DEVICE int64_t row(int i) const { return first_row + i / 4 * 64 + i % 4; }
+    HRSAM_DEVICE int offset(int j) const { return j / 2 * 64 + j % 2 * 2; }
+    HRSAM_DEVICE float& at(int i, int j, int k) const { return of[i][j * 2 + k]; }
+  } finished{sums, row0 + down, column0 + across};
+  finish_sums<kActivation, S::kEach, S::kEach / 2>(g.epilogue, g.m, g.n, blockIdx.y * g.m * g.n,
+                                                   finished);
 }
 
 }  // namespace hrsam::cuda

@@ -24,18 +24,21 @@ template <class S>
 void launch_bf16(cudaStream_t stream, const Gemm& g) {
   const bool aligned =
       reinterpret_cast<uintptr_t>(g.a) % 16 == 0 && g.a_stride % 8 == 0 && g.k % 8 == 0;
-  launch({dim3(static_cast<unsigned>(tiles_of(g, S::kRows, S::kColumns)),
-               static_cast<unsigned>(g.batch)),
-          dim3(S::kThreads), S::kSharedBytes, stream},
-         aligned ? gemm_bf16_kernel<S, true> : gemm_bf16_kernel<S, false>, g);
+  const Launch at{dim3(static_cast<unsigned>(tiles_of(g, S::kRows, S::kColumns)),
+                       static_cast<unsigned>(g.batch)),
+                  dim3(S::kThreads), S::kSharedBytes, stream};
+  for_activation(g.epilogue.activation, [&](auto kind) {
+    launch(at, aligned ? gemm_bf16_kernel<S, true, kind()> : gemm_bf16_kernel<S, false, kind()>, g);
+  });
 }
 
 template <class S>
 void launch_f32(cudaStream_t stream, const Gemm& g) {
-  launch(
-      {dim3(static_cast<unsigned>(tiles_of(g, S::kTile, S::kTile)), static_cast<unsigned>(g.batch)),
-       dim3(S::kThreads), S::kSharedBytes, stream},
-      gemm_f32_kernel<S>, g);
+  const Launch at{
+      dim3(static_cast<unsigned>(tiles_of(g, S::kTile, S::kTile)), static_cast<unsigned>(g.batch)),
+      dim3(S::kThreads), S::kSharedBytes, stream};
+  for_activation(g.epilogue.activation,
+                 [&](auto kind) { launch(at, gemm_f32_kernel<S, kind()>, g); });
 }
 
 }  // namespace

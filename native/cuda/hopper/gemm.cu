@@ -36,10 +36,15 @@ bool start(cudaStream_t stream, const Gemm& g, const Fp8Scales& scales) {
   if (!gpu::map_boxes(boxes_of(g.a, g.m, g.a_stride, g.a_batch, g, H::kRows), &a) ||
       !gpu::map_boxes(boxes_of(g.b, g.n, g.b_stride, g.b_batch, g, H::kShare), &b))
     return false;
-  const int64_t clusters = smaller(HopperTiles(g).all, gpu::chip().processors / H::kBlocks);
-  launch({dim3(static_cast<unsigned>(clusters * H::kBlocks)), dim3(kHopperThreads), H::kSharedBytes,
-          stream, H::kBlocks},
-         hopper_gemm_kernel<kFp8>, g, a, b, scales);
+  const HopperTiles tiles(g);
+  const int64_t clusters = smaller(tiles.all, gpu::chip().processors / H::kBlocks);
+  const Launch at{dim3(static_cast<unsigned>(clusters * H::kBlocks)), dim3(kHopperThreads),
+                  H::kSharedBytes, stream, H::kBlocks};
+  for_activation(g.epilogue.activation, [&](auto activation) {
+    // Its registers would not suffice, and nothing asks for it: linear_fp8 refuses it.
+    if constexpr (!kFp8 || activation() != Activation::sigmoid)
+      launch(at, hopper_gemm_kernel<kFp8, activation()>, g, tiles, a, b, scales);
+  });
   return true;
 }
 

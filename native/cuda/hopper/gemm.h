@@ -14,7 +14,7 @@
 // strides are of pairs. Its results are multiplied by one scale for each row and each column.
 #pragma once
 
-#include "../gemm/gemm.h"
+#include "../gemm/finish.h"
 #include "../gemm/tiles.h"
 #include "roles.h"
 
@@ -34,23 +34,25 @@ struct HopperGemm {
   static constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
 };
 
-// Barriers behind the ring.
+// The ring, and barriers behind it.
 struct HopperGemmShared {
-  unsigned char* ring;
-  uint64_t *full, *empty;
-  uint64_t* turn;  // of each consumer: to multiply
+  unsigned char* ring = swizzled_memory();
 
-  HRSAM_DEVICE HopperGemmShared() : ring(swizzled_memory()) {
-    full = reinterpret_cast<uint64_t*>(ring + HopperGemm::kStages * HopperGemm::kStageBytes);
-    empty = full + HopperGemm::kStages;
-    turn = empty + HopperGemm::kStages;
+  HRSAM_DEVICE uint64_t* full(int stage) const {
+    return reinterpret_cast<uint64_t*>(ring + HopperGemm::kStages * HopperGemm::kStageBytes) +
+           stage;
+  }
+  HRSAM_DEVICE uint64_t* empty(int stage) const { return full(HopperGemm::kStages) + stage; }
+  // Of each consumer: to multiply.
+  HRSAM_DEVICE uint64_t* turn(uint32_t consumer) const {
+    return empty(HopperGemm::kStages) + consumer;
   }
   HRSAM_DEVICE void make() const {
-    for (uint32_t i = 0; i < HopperGemm::kStages; ++i) {
-      make_barrier(full + i, 1);
-      make_barrier(empty + i, HopperGemm::kBlocks * kWarpgroup / kWarp);
+    for (int i = 0; i < static_cast<int>(HopperGemm::kStages); ++i) {
+      make_barrier(full(i), 1);
+      make_barrier(empty(i), HopperGemm::kBlocks * kWarpgroup / kWarp);
     }
-    for (int i = 0; i < kConsumers; ++i) make_barrier(turn + i, kWarpgroup / kWarp);
+    for (uint32_t i = 0; i < kConsumers; ++i) make_barrier(turn(i), kWarpgroup / kWarp);
     publish_barriers();
   }
   HRSAM_DEVICE unsigned char* stage(int index) const {
@@ -60,17 +62,19 @@ struct HopperGemmShared {
   HRSAM_DEVICE void give_back(uint32_t turn) const {
     const uint32_t lane = threadIdx.x % kWarp;
     if (lane < HopperGemm::kBlocks)
-      arrive_at(empty + stage_of(turn, HopperGemm::kStages).index, lane);
+      arrive_at(empty(stage_of(turn, HopperGemm::kStages).index), lane);
   }
 };
 
-// The block's tiles, one after the other.
+// The block's tiles, one after the other: made on the host, since every register counts.
 struct HopperTiles {
   uint32_t down, across, all;  // pairs of tiles
-  HRSAM_BOTH explicit HopperTiles(const Gemm& g)
+  int steps;                   // of k
+  explicit HopperTiles(const Gemm& g)
       : down(tiles_across(g.m, HopperGemm::kBlocks * HopperGemm::kRows)),
         across(tiles_across(g.n, HopperGemm::kColumns)),
-        all(down * across * static_cast<uint32_t>(g.batch)) {}
+        all(down * across * static_cast<uint32_t>(g.batch)),
+        steps(static_cast<int>(divide_up(g.k, HopperGemm::kDepth))) {}
   HRSAM_DEVICE static uint32_t block() { return blockIdx.x % HopperGemm::kBlocks; }
   HRSAM_DEVICE bool has(uint32_t number) const { return index(number) < all; }
   HRSAM_DEVICE uint32_t item(uint32_t number) const { return index(number) / (down * across); }
@@ -86,11 +90,10 @@ struct HopperTiles {
 };
 
 // For one thread.
-HRSAM_DEVICE void bring_tiles(const Gemm& g, const TensorMap& a, const TensorMap& b, int steps,
+HRSAM_DEVICE void bring_tiles(const HopperTiles& tiles, const TensorMap& a, const TensorMap& b,
                               const HopperGemmShared& shared) {
   using H = HopperGemm;
   constexpr uint16_t kBoth = (1 << H::kBlocks) - 1;
-  const HopperTiles tiles(g);
   const int share = static_cast<int>(HopperTiles::block()) * H::kShare;
   uint32_t turn = 0;
   for (uint32_t number = 0; tiles.has(number); ++number) {
@@ -98,11 +101,11 @@ HRSAM_DEVICE void bring_tiles(const Gemm& g, const TensorMap& a, const TensorMap
     const int row = static_cast<int>(tile.row) * H::kRows,
               column = static_cast<int>(tile.column) * H::kColumns + share,
               item = static_cast<int>(tiles.item(number));
-    for (int step = 0; step < steps; ++step, ++turn) {
+    for (int step = 0; step < tiles.steps; ++step, ++turn) {
       const Stage stage = stage_of(turn, H::kStages);
       unsigned char* to = shared.stage(stage.index);
-      uint64_t* full = shared.full + stage.index;
-      wait_for_phase(shared.empty + stage.index, stage.parity ^ 1);
+      uint64_t* full = shared.full(stage.index);
+      wait_for_phase(shared.empty(stage.index), stage.parity ^ 1);
       arrive_expecting(full, H::kStageBytes);
       copy_box(to, &a, step * H::kDepth, row, item, full);
       copy_box_to(kBoth, to + H::kLeftBytes + share * H::kRowBytes, &b, step * H::kDepth, column,
@@ -123,7 +126,7 @@ HRSAM_DEVICE void multiply_tile(const HopperGemmShared& shared, uint32_t first, 
   using H = HopperGemm;
   for (int step = 0; step < steps; ++step) {
     const Stage stage = stage_of(first + step, H::kStages);
-    wait_for_phase(shared.full + stage.index, stage.parity);
+    wait_for_phase(shared.full(stage.index), stage.parity);
     const unsigned char* from = shared.stage(stage.index);
     const uint64_t a = operand_at(from), b = operand_at(from + H::kLeftBytes);
     begin_products();
@@ -144,74 +147,76 @@ HRSAM_DEVICE void multiply_tile(const HopperGemmShared& shared, uint32_t first, 
   }
 }
 
-template <bool kFp8>
-HRSAM_DEVICE void finish_tile(const Gemm& g, const Fp8Scales& scales, const Tile& tile,
-                              int64_t item, const HopperGemm::Sums& sums) {
-  using H = HopperGemm;
-  const int lane = static_cast<int>(threadIdx.x % kWarp),
-            warp = static_cast<int>(threadIdx.x % kWarpgroup / kWarp);
-  for_activation(g.epilogue.activation, [&](auto activation) {
+// A thread's sums of a tile.
+struct HopperSums {
+  HopperGemm::Sums& of;
+  int first_row, first_column;
+  HRSAM_DEVICE HopperSums(HopperGemm::Sums& sums, const Tile& tile)
+      : of(sums),
+        first_row(static_cast<int>(tile.row * HopperGemm::kRows +
+                                   threadIdx.x % kWarpgroup / kWarp * 16 +
+                                   threadIdx.x % kWarp / 4)),
+        first_column(static_cast<int>(tile.column * HopperGemm::kColumns + threadIdx.x % 4 * 2)) {}
+  HRSAM_DEVICE int row(int i) const { return first_row + i / 2 * 64 + i % 2 * 8; }
+  HRSAM_DEVICE int offset(int j) const { return j * 8; }
+  HRSAM_DEVICE float& at(int i, int j, int k) const { return of[i / 2][j * 4 + i % 2 * 2 + k]; }
+
+  static constexpr int kRows = 4, kPairs = HopperGemm::kColumns / 8;
+};
+
+// A thread's e4m3 sums times what their rows were divided by.
+HRSAM_DEVICE void scale_rows(HopperSums& sums, const Gemm& g, const Fp8Scales& by) {
 #pragma unroll
-    for (int half = 0; half < 2; ++half)
+  for (int i = 0; i < HopperSums::kRows; ++i) {
+    const float factor = by.rows[sums.row(i) < g.m ? sums.row(i) : 0];
 #pragma unroll
-      for (int low = 0; low < 2; ++low) {
-        const int64_t row = tile.row * H::kRows + half * 64 + warp * 16 + low * 8 + lane / 4;
-        if (row >= g.m) continue;
-        const Epilogue::Row place = g.epilogue.row(item * g.m * g.n, row, g.n);
+    for (int j = 0; j < HopperSums::kPairs; ++j)
 #pragma unroll
-        for (int j = 0; j < H::kColumns / 8; ++j) {
-          const int64_t column = tile.column * H::kColumns + j * 8 + lane % 4 * 2;
-          const int count = static_cast<int>(smaller(2, g.n - column));
-          if (count <= 0) continue;
-          float x = sums[half][j * 4 + low * 2], y = sums[half][j * 4 + low * 2 + 1];
-          if constexpr (kFp8) {
-            x *= scales.rows[row] * scales.columns[column];
-            if (count > 1) y *= scales.rows[row] * scales.columns[column + 1];
-          }
-          g.epilogue.template finish<activation()>(place, column, x, y, count);
-        }
-      }
-  });
+      for (int k = 0; k < 2; ++k) sums.at(i, j, k) *= factor;
+  }
 }
 
 // A consumer's tiles: every other one of the block's.
-template <bool kFp8>
-HRSAM_DEVICE void compute_tiles(const Gemm& g, const Fp8Scales& scales, int steps,
+template <bool kFp8, Activation kActivation>
+HRSAM_DEVICE void compute_tiles(const Gemm& g, const Fp8Scales& scales, const HopperTiles& tiles,
                                 const HopperGemmShared& shared) {
   const uint32_t own = threadIdx.x / kWarpgroup - 1;
   const bool speaks = threadIdx.x % kWarp == 0;
-  const HopperTiles tiles(g);
   for (uint32_t number = own; tiles.has(number); number += kConsumers) {
     // In the ring's order: to a warp two uses behind, a stage looks as if its own use were there.
     // All warps pass the turn on, for the same reason.
     const uint32_t round = number / kConsumers;
-    wait_for_phase(shared.turn + own, (round & 1) ^ (own == 0 ? 1 : 0));
+    wait_for_phase(shared.turn(own), (round & 1) ^ (own == 0 ? 1 : 0));
     HopperGemm::Sums sums;
-    multiply_tile<kFp8>(shared, number * steps, steps, sums);
-    if (speaks) arrive(shared.turn + (own ^ 1));
+    multiply_tile<kFp8>(shared, number * tiles.steps, tiles.steps, sums);
+    if (speaks) arrive(shared.turn(own ^ 1));
     wait_for_products<0>();
     settle(sums[0]);
     settle(sums[1]);
-    shared.give_back(number * steps + steps - 1);
-    finish_tile<kFp8>(g, scales, tiles.tile(number), tiles.item(number), sums);
+    shared.give_back(number * tiles.steps + tiles.steps - 1);
+    HopperSums finished(sums, tiles.tile(number));
+    const int64_t first = tiles.item(number) * g.m * g.n;
+    if constexpr (kFp8) scale_rows(finished, g, scales);
+    finish_sums<kActivation, HopperSums::kRows, HopperSums::kPairs, kFp8>(
+        g.epilogue, g.m, g.n, first, finished, scales.columns);
   }
 }
 
-template <bool kFp8>
+template <bool kFp8, Activation kActivation>
 __global__ void __launch_bounds__(kHopperThreads, 1)
-    hopper_gemm_kernel(const __grid_constant__ Gemm g, const __grid_constant__ TensorMap a,
-                       const __grid_constant__ TensorMap b, const Fp8Scales scales) {
+    hopper_gemm_kernel(const __grid_constant__ Gemm g, const __grid_constant__ HopperTiles tiles,
+                       const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
+                       const __grid_constant__ Fp8Scales scales) {
   using H = HopperGemm;
   const HopperGemmShared shared;
   if (threadIdx.x == 0) shared.make();
-  cluster_barrier();
-  const int steps = static_cast<int>(divide_up(g.k, H::kDepth));
+  begin_cluster();
   if (threadIdx.x < kWarpgroup) {
     give_registers<H::kProducerRegisters>();
-    if (threadIdx.x == 0) bring_tiles(g, a, b, steps, shared);
+    if (threadIdx.x == 0) bring_tiles(tiles, a, b, shared);
   } else {
     take_registers<H::kConsumerRegisters>();
-    compute_tiles<kFp8>(g, scales, steps, shared);
+    compute_tiles<kFp8, kActivation>(g, scales, tiles, shared);
   }
   cluster_barrier();
 }
