@@ -15,7 +15,8 @@
 # to the folder (default out/gpu), which keeps the build for the next call. Where $OUT names a folder, logs and results are
 # copied there as well. Needs nvcc, CMake and a C++20 compiler; no network. Node: HRSAM_NODE, or scripts/node.xz (a node
 # binary, packed), or the one on the PATH. Of what is not in git it needs node_modules/node-addon-api and node-api-headers
-# to build; dist/ and node_modules without development's for the bench; all of node_modules for fixtures and cycles.
+# to build; dist/ and node_modules without development's for the bench; all of node_modules for fixtures and cycles, where
+# it may come packed as scripts/node_modules.txz.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 all="build native memcheck racecheck initcheck synccheck fixtures cycles bench-ops bench-encoder bench-encoder-f32 bench-train bench-hopper rivals"
@@ -29,6 +30,7 @@ done
 mkdir -p "$out" bench/results
 out=$(cd "$out" && pwd)
 PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin
+[ ! -f scripts/node_modules.txz ] || [ -d node_modules/vitest ] || tar xJf scripts/node_modules.txz
 jobs=$(getconf _NPROCESSORS_ONLN)
 failed=()
 
@@ -62,7 +64,8 @@ step() {
     echo "ok    $name ($((SECONDS - start)) s)"
   else
     echo "FAILED $name ($((SECONDS - start)) s): $out/$name.log"
-    grep -E '^FAIL|^== .*: [1-9]|FAILED|failed|[Ee]rror|ERROR SUMMARY: [1-9]' "$out/$name.log" | head -40 || true
+    grep -E '^FAIL|^== .*: [1-9]|FAILED|failed|[Ee]rror|ERROR SUMMARY: [1-9]' "$out/$name.log" |
+      grep -vE '^ok |, 0 failed' | head -40 || true
     tail -5 "$out/$name.log"
     failed+=("$name")
   fi
@@ -113,21 +116,28 @@ fi
 backend_tests() {
   HRSAM_TEST_BACKEND=${HRSAM_TEST_BACKEND:-$library} \
     limited xargs -P "$((jobs / 2 + 1))" -I{} sh -c 'log=$("$@" 2>&1); status=$?; echo "== $*: $status"; echo "$log"; exit $status' \
-    sh timeout -k 10 400 "$@" "$build/{}" --threads 1 < <(
+    sh timeout --foreground -k 10 400 "$@" "$build/{}" --threads 1 < <(
       grep -l '"harness.h"' native/test/*_test.cc | sed 's|.*/||; s|\.cc$||'
     )
 }
 # Hopper has two ways: its own instructions, and those of every GPU.
 if part native; then
   for wgmma in $([ "$capability" = 90a ] && echo 0 1 || echo 0); do
-    step "native-wgmma-$wgmma" backend_tests env HRSAM_TEST_TWICE=1 "HRSAM_CUDA_WGMMA=$wgmma"
+    HRSAM_PART_SECONDS=${HRSAM_PART_SECONDS:-270} step "native-wgmma-$wgmma" backend_tests env HRSAM_TEST_TWICE=1 "HRSAM_CUDA_WGMMA=$wgmma"
   done
 fi
+
+# Not everywhere that it is installed: it needs what a container may not give.
+sanitizer_works() {
+  command -v compute-sanitizer >/dev/null &&
+    HRSAM_TEST_BACKEND=${HRSAM_TEST_BACKEND:-$library} limited compute-sanitizer --tool memcheck "$build/mask_runs_test" \
+      >"$out/sanitizer.log" 2>&1 && ! grep -qi 'not supported' "$out/sanitizer.log"
+}
 
 # Without graphs, so that reports name kernels. A test asks for more memory than there is: no error.
 for tool in memcheck racecheck initcheck synccheck; do
   part "$tool" || continue
-  if ! command -v compute-sanitizer >/dev/null; then without compute-sanitizer "$tool"; continue; fi
+  if ! sanitizer_works; then without "compute-sanitizer that works here" "$tool"; continue; fi
   step "$tool" backend_tests env HRSAM_CUDA_GRAPHS=0 compute-sanitizer --tool "$tool" --error-exitcode 9 \
     $([ "$tool" != memcheck ] || echo --report-api-errors no)
 done
@@ -140,7 +150,7 @@ vitest() {
   limited "$node" node_modules/vitest/vitest.mjs run --maxWorkers "$((jobs / 2 + 1))" "$@"
 }
 if [ -n "$node" ]; then
-  if part fixtures; then step fixtures vitest test/ops test/model test/predictor test/gradient test/train; fi
+  if part fixtures; then step fixtures vitest test/ops test/model test/predictor test/gradient test/train test/runtime/exit.test.ts; fi
   if part cycles; then step cycles vitest test/leak/cycles.test.ts; fi
 fi
 
@@ -158,13 +168,13 @@ if [ -n "$node" ]; then
   if part bench-encoder; then step bench-encoder ours encoder --dtype bf16; fi
   if part bench-encoder-f32; then step bench-encoder-f32 ours encoder --dtype f32; fi
   if part bench-train; then step bench-train ours train; fi
-  if part bench-hopper && [ "$capability" = 90a ]; then step bench-hopper hopper; fi
+  if part bench-hopper && [ "$capability" = 90a ]; then HRSAM_PART_SECONDS=${HRSAM_PART_SECONDS:-270} step bench-hopper hopper; fi
 fi
 # One that computes something else than the model is no rival.
 python=${HRSAM_PYTHON:-python3}
 if part rivals; then
   if "$python" -c 'import torch' 2>/dev/null; then
-    step rivals-check "$python" bench/rivals/pytorch.py --check test/fixtures/reference
+    step rivals-check limited "$python" bench/rivals/pytorch.py --check test/fixtures/reference
     step rivals theirs
   else
     without PyTorch rivals

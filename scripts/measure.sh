@@ -37,6 +37,7 @@ keep() {
   return $status
 }
 
+trap : TERM # its commands get it too; what they have measured by then is kept
 status=0
 if command -v "$node" >/dev/null; then
   "$node" scripts/hrsam.mjs bench --device "$device" --full -o "$file.json" "$@" ${HRSAM_BENCH:-} >&2 || status=1

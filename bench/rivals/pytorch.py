@@ -11,6 +11,7 @@ to 10 runs, of what takes more than half a minute a single one.
 
 import argparse
 import json
+import signal
 import sys
 
 import torch
@@ -74,8 +75,12 @@ def main():
         "hrsam": lambda: hrsam_rows(rows, dtypes, runs, options.mode),
         "sam": lambda: sam_rows(rows, dtypes, [run for run in runs if not options.full or run[0] == SAM_SIZE], options.mode),
     }
-    for group in options.only:
-        measure[group]()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        for group in options.only:
+            measure[group]()
+    except KeyboardInterrupt:
+        print("stopped: what was measured so far", file=sys.stderr)
     json.dump(document(rows), sys.stdout, indent=1)
     print()
     return 0

@@ -34,14 +34,31 @@ int guarded_step(Job& job, hrsam_error* error) {
 
 }  // namespace
 
+namespace {
+
+struct Workers {
+  std::mutex mutex;
+  std::map<int32_t, std::shared_ptr<Worker>> open;
+};
+
+// Those of a backend. Made after what it keeps for itself, CUDA's runtime for one, and so destroyed
+// before that when the process ends.
+template <bool kCpu>
+Workers& workers() {
+  static Workers made;
+  return made;
+}
+
+}  // namespace
+
 std::shared_ptr<Worker> Worker::open(const std::string& kind, int32_t ordinal) {
-  static std::mutex mutex;
-  static std::map<std::pair<std::string, int32_t>, std::shared_ptr<Worker>> workers;
-  std::lock_guard<std::mutex> lock(mutex);
-  const auto found = workers.find({kind, ordinal});
-  if (found != workers.end()) return found->second;
-  std::shared_ptr<Worker> worker(new Worker(hrsam::backend(kind.c_str()), ordinal));
-  workers.emplace(std::make_pair(kind, ordinal), worker);
+  const hrsam_backend* backend = hrsam::backend(kind.c_str());
+  Failure failure{};
+  if (backend->device_count(&failure.error) < 0) throw failure;
+  Workers& own = kind == "cpu" ? workers<true>() : workers<false>();
+  std::lock_guard<std::mutex> lock(own.mutex);
+  std::shared_ptr<Worker>& worker = own.open[ordinal];
+  if (worker == nullptr) worker.reset(new Worker(backend, ordinal));
   return worker;
 }
 

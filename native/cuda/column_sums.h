@@ -52,6 +52,7 @@ template <class F>
 void sum_columns(cudaStream_t stream, int64_t rows, int64_t columns, void* workspace, const F& f) {
   auto* partial = static_cast<float*>(workspace);
   const int64_t chunks = sum_chunks(rows);
+  if (chunks > 65535) plan::fail("ERR_SHAPE", "at most %lld rows", 65535LL * kSumChunk);
   launch(
       {dim3(static_cast<unsigned>(divide_up(columns, kSumColumns)), static_cast<unsigned>(chunks)),
        dim3(kSumColumns * kSumRows), sizeof(float) * kSumColumns * kSumRows, stream},

@@ -1,11 +1,23 @@
 # The CUDA backend: a library of its own beside the addon, loaded at run time. Built wherever nvcc is found.
 # Its kernels take minutes to compile, for nothing where no GPU runs them.
 set(HRSAM_CUDA AUTO CACHE STRING "Build the CUDA backend: ON, OFF, or AUTO, where nvcc and an NVIDIA driver are found")
-# PTX of the first one is added: the driver compiles it for GPUs that are not among them. Packages are built for all; for
-# oneself the PTX will do, or the GPU's own.
-set(HRSAM_CUDA_ARCHS "80" CACHE STRING "GPU architectures that the CUDA backend is compiled for; all: what packages are built for")
+# PTX of the first one is added: the driver compiles it for GPUs that are not among them, which takes a minute once.
+set(HRSAM_CUDA_ARCHS "own" CACHE STRING
+    "GPU architectures that the CUDA backend is compiled for; own: of the GPUs here, 80 where there are none; all: what packages are built for")
 if(HRSAM_CUDA_ARCHS STREQUAL all)
   set(HRSAM_CUDA_ARCHS 80 86 89 90a 100 120)
+elseif(HRSAM_CUDA_ARCHS STREQUAL own)
+  execute_process(COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader
+                  OUTPUT_VARIABLE capabilities ERROR_QUIET RESULT_VARIABLE failed)
+  string(REGEX MATCHALL "[0-9]+[.][0-9]" capabilities "${capabilities}")
+  list(TRANSFORM capabilities REPLACE "[.]" "")
+  list(REMOVE_DUPLICATES capabilities)
+  list(SORT capabilities COMPARE NATURAL)
+  list(FILTER capabilities EXCLUDE REGEX "^[1-7][0-9]$") # too old
+  set(HRSAM_CUDA_ARCHS ${capabilities})
+  if(failed OR NOT HRSAM_CUDA_ARCHS)
+    set(HRSAM_CUDA_ARCHS 80)
+  endif()
 endif()
 
 if(HRSAM_SANITIZE)

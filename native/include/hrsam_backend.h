@@ -139,7 +139,7 @@ typedef struct hrsam_backend {
 
   int (*program_create)(hrsam_device* device, const hrsam_plan* plan, hrsam_program** program,
                         hrsam_error* error);
-  void (*program_destroy)(hrsam_program* program);
+  void (*program_destroy)(hrsam_program* program); /* any thread */
 
   /* A run advances by steps so that the worker may let a short run pass a long one. */
   int (*run_create)(hrsam_program* program, hrsam_buffer* const* inputs,

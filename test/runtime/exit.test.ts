@@ -1,12 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { runModule } from '../support/child.js';
 
+/** The device under test. */
+const DEVICE = JSON.stringify(process.env.HRSAM_TEST_DEVICE ?? 'cpu');
+
 /** In front of each program: a tiny model, a long encode. */
 const PROLOGUE = `
   import { HRSAM } from 'hrsam';
   import { Worker } from 'node:worker_threads';
   const pixels = { data: new Uint8Array(64 * 48 * 3).fill(90), width: 64, height: 48, channels: 3 };
-  const load = () => HRSAM.load('random:hrsam-tiny', { device: 'cpu' });
+  const load = () => HRSAM.load('random:hrsam-tiny', { device: ${DEVICE} });
   const LONG = { size: 2048 };
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 `;
@@ -17,7 +20,7 @@ const THREADS = `
     import { parentPort } from 'node:worker_threads';
     import { HRSAM } from 'hrsam';
     const pixels = { data: new Uint8Array(64 * 48 * 3).fill(90), width: 64, height: 48, channels: 3 };
-    const model = await HRSAM.load('random:hrsam-tiny', { device: 'cpu' });
+    const model = await HRSAM.load('random:hrsam-tiny', { device: ${DEVICE} });
   \`;
   const thread = (body) => new Worker(WORKER + body, { eval: true, execArgv: ['--input-type=module'] });
   const ended = (worker) => new Promise((resolve, reject) => worker.on('exit', resolve).on('error', reject));

@@ -138,7 +138,16 @@ int program_create(hrsam_device* device, const hrsam_plan* plan, hrsam_program**
   });
 }
 
-void program_destroy(hrsam_program* program) { delete program; }
+// On whatever thread lets go of it.
+void program_destroy(hrsam_program* program) {
+  if (program == nullptr) return;
+  hrsam_error ignored;
+  guarded(&ignored, [&] {
+    if (program->device != nullptr) gpu::select(program->device->ordinal);
+    return 0;
+  });
+  delete program;
+}
 
 int run_create(hrsam_program* program, hrsam_buffer* const* inputs, hrsam_buffer* const* outputs,
                hrsam_run** run, hrsam_error* error) {

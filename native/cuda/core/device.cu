@@ -190,9 +190,29 @@ SharedBlock Compiler::share(const Value& constant, const char* layout, size_t by
 
 namespace gpu = hrsam::cuda::gpu;
 
-hrsam_device::hrsam_device(int number)
+namespace {
+
+// Others are listed, but nothing here is compiled for them.
+constexpr int kOldest = 80;
+
+gpu::Properties usable(int number) {
+  const gpu::Properties found = gpu::properties(number);
+  if (found.capability < kOldest)
+    hrsam::plan::fail(
+        "ERR_DEVICE",
+        "cuda:%d (%s): compute capability %d.%d; 8.0 (Ampere) or newer is needed. Use "
+        "the device 'cpu'",
+        number, found.name, found.capability / 10, found.capability % 10);
+  return found;
+}
+
+}  // namespace
+
+hrsam_device::hrsam_device(int number) : hrsam_device(number, usable(number)) {}
+
+hrsam_device::hrsam_device(int number, const gpu::Properties& found)
     : ordinal((gpu::select(number), number)),
-      processors(gpu::properties(number).processors),
-      shared_bytes(gpu::properties(number).shared_bytes),
+      processors(found.processors),
+      shared_bytes(found.shared_bytes),
       memory(number),
       transfers(number) {}

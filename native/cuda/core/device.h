@@ -91,6 +91,7 @@ class Transfers {
 
 struct hrsam_device {
   explicit hrsam_device(int number);
+  hrsam_device(int number, const hrsam::cuda::gpu::Properties& found);
   const int ordinal;
   const int processors;
   const size_t shared_bytes;

@@ -8,11 +8,14 @@
 namespace hrsam::cuda {
 
 HopperUse hopper_use() {
-  const char* value = std::getenv("HRSAM_CUDA_WGMMA");
-  const std::string wanted = value == nullptr ? "" : value;
+  // Once: JavaScript may change the environment while products are launched.
+  static const std::string wanted = [] {
+    const char* value = std::getenv("HRSAM_CUDA_WGMMA");
+    return std::string(value == nullptr ? "" : value);
+  }();
   if (wanted == "0") return HopperUse::never;
   if (!wanted.empty() && wanted != "1")
-    plan::fail("ERR_ARGUMENT", "HRSAM_CUDA_WGMMA: expected 0 or 1, got '%s'", value);
+    plan::fail("ERR_ARGUMENT", "HRSAM_CUDA_WGMMA: expected 0 or 1, got '%s'", wanted.c_str());
   const int capability = gpu::chip().capability;
   if (wanted == "1" && capability != 90)
     plan::fail("ERR_ARGUMENT", "HRSAM_CUDA_WGMMA=1: this GPU has compute capability %d.%d, not 9.0",

@@ -80,13 +80,9 @@ Properties properties(int ordinal) {
                 found.major, found.minor, found.multiProcessorCount, major_of(driver),
                 minor_of(driver), major_of(CUDART_VERSION), minor_of(CUDART_VERSION));
   made.memory_bytes = found.totalGlobalMem;
+  made.capability = found.major * 10 + found.minor;
   made.processors = found.multiProcessorCount;
   made.shared_bytes = found.sharedMemPerBlockOptin;
-  if (found.major < 8)
-    fail("ERR_DEVICE",
-         "cuda:%d (%s): compute capability %d.%d; 8.0 (Ampere) or newer is needed. Use the device "
-         "'cpu'",
-         ordinal, made.name, found.major, found.minor);
   return made;
 }
 
@@ -134,6 +130,9 @@ bool map_boxes(const Boxes& boxes, TensorMap* map) {
 }
 
 void* allocate(size_t bytes) {
+  // No driver need be asked for more than there is, whatever it would answer.
+  size_t unused = 0, all = 0;
+  if (cudaMemGetInfo(&unused, &all) == cudaSuccess && bytes > all) return nullptr;
   void* data = nullptr;
   const cudaError_t status = cudaMalloc(&data, bytes);
   if (status == cudaErrorMemoryAllocation) {

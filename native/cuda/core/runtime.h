@@ -15,6 +15,7 @@ struct Properties {
   char name[128];
   char detail[512];
   uint64_t memory_bytes;
+  int capability;  // 90: compute capability 9.0
   int processors;
   size_t shared_bytes;  // that a block may have
 };

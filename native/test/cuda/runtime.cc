@@ -22,6 +22,7 @@ Properties properties(int) {
   std::snprintf(made.name, sizeof(made.name), "GPU on the CPU");
   std::snprintf(made.detail, sizeof(made.detail), "kernels run by the CPU, for tests");
   made.memory_bytes = kMemory;
+  made.capability = chip().capability;
   made.processors = kProcessors;
   made.shared_bytes = gpu_on_cpu::most_shared_bytes();
   return made;
