@@ -2,8 +2,8 @@
 //
 // A block owns 128 queries of a unit, each of its two consumer warpgroups 64 of them, with their
 // logits against 128 keys, the powers of those before and their sums in registers. The first
-// warpgroup brings the queries, then tile after tile of 128 keys, through registers, where they
-// turn, and of values to a ring of kStages stages of 32 KB in shared memory. While a consumer turns
+// warpgroup brings the queries, then tile after tile of 128 keys, through registers if they turn,
+// and of values to a ring of kStages stages of 32 KB in shared memory. While a consumer turns
 // one tile's logits into powers, the tensor cores add up the values of the one before. Bound by the
 // tensor cores and as much by the exponentials.
 #pragma once
@@ -127,8 +127,12 @@ HRSAM_DEVICE void bring_unit(const Unit& unit, const Rope& rope,
     wait_for_phase(shared.empty + stage.index, stage.parity ^ 1);
     send_rows([&](int r) { return unit.value(first + r); }, unit.keys - first,
               shared.values(stage.index));
-    bring_turned([&](int r) { return unit.key(first + r); }, unit.keys - first, rope,
-                 shared.keys(stage.index));
+    if (rope.table != nullptr)
+      bring_turned([&](int r) { return unit.key(first + r); }, unit.keys - first, rope,
+                   shared.keys(stage.index));
+    else
+      send_rows([&](int r) { return unit.key(first + r).data; }, unit.keys - first,
+                shared.keys(stage.index));
     wait_for_copies<0>();
     show_to_products();
     arrive(shared.full + stage.index);
