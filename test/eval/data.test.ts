@@ -216,7 +216,7 @@ describe('one mask file per object', () => {
       [(x, y) => [left(x, y) ? 1 : right(x, y) ? 2 : band(x, y) ? 255 : 0], 'grey'],
       [
         (x, y) =>
-          left(x, y) ? [0, 128, 0] : right(x, y) ? [128, 0, 0] : band(x, y) ? [224, 224, 192] : [0, 0, 0],
+          left(x, y) ? [128, 0, 0] : right(x, y) ? [0, 128, 0] : band(x, y) ? [224, 224, 192] : [0, 0, 0],
         'colours',
       ],
     ];
@@ -233,6 +233,19 @@ describe('one mask file per object', () => {
       const { mask, ignore } = together.objects['00000.png']!;
       expect([area(mask), area(ignore!)]).toEqual([37, 6]);
     }
+    // One that is not in the frame has its number all the same.
+    await files.picture('Annotations/480p/bear/00000.png', W, H, (x, y) => [0, right(x, y) ? 128 : 0, 0]);
+    expect(Object.keys((await only(files.folder, 'davis', '2017/val')).objects)).toEqual(['00000.png:2']);
+  });
+
+  it('DAVIS: the folder that the set is in may have any name', async () => {
+    const files = sample();
+    await files.picture('2017/JPEGImages/480p/bear/00000.jpg', W, H);
+    await files.picture('2017/Annotations/480p/bear/00000.png', W, H, (x, y) => [
+      left(x, y) ? 1 : right(x, y) ? 2 : 0,
+    ]);
+    files.write('2017/ImageSets/2016/val.txt', 'bear\n');
+    expect(Object.keys((await only(files.path('2017'))).objects)).toEqual(['00000.png']);
   });
 
   it('DAVIS: the frames as interactive segmentation passes them on', async () => {

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import {
   firstExisting,
   isFolder,
@@ -22,22 +22,31 @@ import {
 import { maskFile, pairs } from './folder.js';
 import { type LabelImage, readLabels, regions } from './label_map.js';
 
-/** The instance number of what nobody decided about, and its colour in the palette of the set. */
+/** The instance number of what nobody decided about. */
 const VOID = 255;
-const VOID_COLOUR = 0xe0e0c0;
 /** More objects than one frame has. */
 const MOST_OBJECTS = 31;
 
+/** A colour's index in the set's palette, that of PASCAL VOC: three bits of the index are the highest of each channel. */
+function paletteIndex(red: number, green: number, blue: number): number {
+  let index = 0;
+  for (let bit = 0; bit < 8; bit++) {
+    const triple = ((red >> bit) & 1) | (((green >> bit) & 1) << 1) | (((blue >> bit) & 1) << 2);
+    index |= triple << (3 * (7 - bit));
+  }
+  return index;
+}
+
 /**
- * Each pixel's object as a number, and which number is no object: instances are numbered, by grey or by the colours of a
+ * Each pixel's object as a number, and which number is no object: instances are numbered, by grey or by the colours of the
  * palette. A mask has 0 and 255, and perhaps soft edges; there 255 is the object.
  */
 function numbered(labels: LabelImage): { number: (i: number) => number; none?: number } {
   const { data, channels, height, width } = labels;
   if (channels === 3)
     return {
-      number: (i) => (data[3 * i]! << 16) | (data[3 * i + 1]! << 8) | data[3 * i + 2]!,
-      none: VOID_COLOUR,
+      number: (i) => paletteIndex(data[3 * i]!, data[3 * i + 1]!, data[3 * i + 2]!),
+      none: VOID,
     };
   const value = brightest(labels);
   let [few, soft] = [false, false];
@@ -70,7 +79,7 @@ async function instances(path: string): Promise<LabelledObject[]> {
   return [...masks]
     .filter(([value]) => value !== none)
     .sort(([a], [b]) => a - b)
-    .map(([, mask], k) => ({ name: `${basename(path)}:${k + 1}`, read: async () => ({ mask, ignore }) }));
+    .map(([value, mask]) => ({ name: `${basename(path)}:${value}`, read: async () => ({ mask, ignore }) }));
 }
 
 /**
@@ -88,7 +97,7 @@ export async function openDavis(folder: string, options: OpenOptions = {}): Prom
   const resolution = basename(annotations);
   const list = await findList(root, resolution, options);
   const frames = list === undefined ? undefined : await listedFrames(list);
-  const each = list !== undefined && /[\\/]2017[\\/]/.test(list);
+  const each = list !== undefined && /[\\/]2017[\\/]/.test(relative(root, list));
   const wanted = (path: string) => {
     const [sequence, frame] = path.split(/[\\/]/).slice(-2) as [string, string];
     return [sequence, `${sequence}/${stem(frame)}`, `${sequence}_${stem(frame)}`].some(
