@@ -155,6 +155,30 @@ describe('COCO', () => {
     expect((await errorOf(() => openDataSet(files.folder))).message).toContain('panoptic_val2017/');
   });
 
+  it('annotations of a split, not of one whose name holds its name', async () => {
+    const files = sample();
+    const lists = [
+      'coco/instances_minival2014',
+      'coco/instances_val2014',
+      'lvis/lvis_v1_minival',
+      'lvis/lvis_v1_val',
+    ];
+    for (const [id, list] of lists.entries())
+      files.json(`${list}.json`, {
+        images: [{ id, file_name: 'a.jpg', height: H, width: W }],
+        annotations: [{ id: 1, image_id: id, segmentation: mask }],
+      });
+    const opened = async (folder: string, split?: string) => {
+      const { pictures } = await openDataSet(files.path(folder), 'auto', { split });
+      return lists[pictures[0]!.id!];
+    };
+    expect(await opened('coco')).toBe('coco/instances_val2014');
+    expect(await opened('lvis')).toBe('lvis/lvis_v1_val');
+    for (const split of ['minival', 'val', 'minival2014', 'val2014'])
+      expect(await opened('coco', split)).toBe(`coco/instances_${split.replace('2014', '')}2014`);
+    for (const split of ['minival', 'val']) expect(await opened('lvis', split)).toBe(`lvis/lvis_v1_${split}`);
+  });
+
   it('LVIS: pictures named by their address', async () => {
     const files = sample();
     await files.picture('val2017/000000000009.jpg', W, H);

@@ -50,7 +50,7 @@ const FILES: Record<Format, readonly [RegExp, string]> = {
   lvis: [/^lvis_.*\.json$/, 'lvis_v1_<split>.json'],
 };
 
-/** The annotations of a format in a folder or its annotations/, the validation part first. */
+/** The annotations of a format in a folder or its annotations/: the split's, else those that name it. */
 export async function findAnnotations(
   root: string,
   format: Format,
@@ -62,7 +62,13 @@ export async function findAnnotations(
     ...(await listFiles(join(root, 'annotations'), pattern)),
     ...(await listFiles(root, pattern)),
   ];
-  return files.find((path) => basename(path).includes(split)) ?? (split === 'val' ? files[0] : undefined);
+  const first = (fits: (name: string) => boolean) => files.find((path) => fits(basename(path, '.json')));
+  return (
+    first((name) => name.endsWith(`_${split}`)) ??
+    first((name) => name.replace(/\d+$/, '').endsWith(`_${split}`)) ??
+    first((name) => name.includes(split)) ??
+    (split === 'val' ? files[0] : undefined)
+  );
 }
 
 async function readAnnotations(root: string, format: Format, split?: string): Promise<AnnotationFile> {
