@@ -1,7 +1,7 @@
 import { constants } from 'node:buffer';
 import type { Dirent } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
-import { isAbsolute, join, relative } from 'node:path';
+import { isAbsolute, join, relative, sep } from 'node:path';
 import { type ErrorCode, HrsamError } from '../errors.js';
 import { readRegular } from '../files.js';
 
@@ -68,7 +68,8 @@ export async function readJson(path: string, code: ErrorCode = 'ERR_FILE'): Prom
 /** Lists come from elsewhere: they name files of their own folder. @throws HrsamError ERR_FILE */
 export function pathInside(folder: string, path: string, where: string): string {
   const full = join(folder, path);
-  if (isAbsolute(path) || relative(folder, full).startsWith('..'))
+  const way = relative(folder, full);
+  if (isAbsolute(path) || way === '..' || way.startsWith(`..${sep}`))
     throw new HrsamError('ERR_FILE', 'a path out of the folder', {
       where,
       expected: 'one inside',

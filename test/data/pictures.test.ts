@@ -73,5 +73,6 @@ describe('pathInside', () => {
 
   it('resolves what stays inside', () => {
     expect(pathInside('/data/set', 'a/../b.png', 'list')).toBe(join('/data/set', 'b.png'));
+    expect(pathInside('/data/set', '..x.jpg', 'list')).toBe(join('/data/set', '..x.jpg'));
   });
 });
