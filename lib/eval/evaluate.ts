@@ -81,7 +81,8 @@ export async function evaluateClicks(
     const { pixels, list } = entry;
     let opened: OpenedPicture | undefined;
     try {
-      for (const object of list.slice(0, limit - objects.length)) {
+      for (const object of list) {
+        if (objects.length >= limit) break;
         const name = `${picture.name}: ${object.name}`;
         const truth = await attempt(name, () => readObject(object, pixels, name));
         if (!truth) continue;

@@ -182,6 +182,9 @@ describe('an evaluation', () => {
     ]);
     expect(failed[3]!.error).toContain(`${W + 1} x ${H}`);
     expect(seen).toEqual([1, 2, 3, 4, 5, 6]);
+    // A limit counts what could be judged.
+    const limited = await run(new Scripted([good]), data, { clicks: 1, limit: 1 });
+    expect([limited.objects.length, limited.failed.length]).toEqual([1, 3]);
   });
 
   it('a fault of the method or an abort ends it', async () => {
