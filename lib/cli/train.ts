@@ -24,7 +24,8 @@ The recipe is JSON: model, size, batch, steps, learningRate and so on; recipes/ 
 step, the model as it is answers simulated clicks, and some of those prompts are learned from. --data takes folders with
 an index.json (a list of {image, mask}), or folders of such folders; without any, synthetic scenes are all there is.
 The folder --out then holds model.safetensors (the parameters' moving average), checkpoint.safetensors, log.jsonl and
-curves.png. Ctrl-C ends the step under way and saves; --resume goes on as if nothing had happened.
+curves.png. Ctrl-C ends the step under way and saves; --resume goes on as if nothing had happened, with the same data,
+wherever they lie by then.
 
 With several devices (auto takes one) each computes another of a step's micro-batches, of which "accumulate" in the recipe
 says how many there are. The result is that of one device to the byte, so --resume may be on more or fewer of them.

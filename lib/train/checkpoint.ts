@@ -12,6 +12,8 @@ export interface SavedTraining {
   recipe: Recipe;
   /** Steps taken. */
   step: number;
+  /** What it learns from, a line each; older checkpoints do not say. */
+  sources?: readonly string[];
   /** (4, P) */
   state: Float32Array;
   /** Tensors that are not trained. */
@@ -25,9 +27,9 @@ const STATE = 'state';
 
 /** Writes a checkpoint, which appears complete or not at all. @throws HrsamError ERR_FILE */
 export async function writeCheckpoint(path: string, training: SavedTraining): Promise<void> {
-  const { recipe, step, state, fixed } = training;
+  const { recipe, step, sources, state, fixed } = training;
   const tensors = recipeTensors(recipe);
-  const header = JSON.stringify({ step, recipe, parameters: listed(tensors.trained) });
+  const header = JSON.stringify({ step, recipe, sources, parameters: listed(tensors.trained) });
   const contents = new Map([[STATE, state]]);
   for (const { name, shape } of tensors.fixed) contents.set(name, fixed(name, shape));
   const shapes = [stateTensor(tensors.trained), ...tensors.fixed];
@@ -69,7 +71,8 @@ export async function readCheckpoint(path: string): Promise<SavedTraining> {
   if (written !== undefined && written !== digest(text, contents)) {
     throw new HrsamError('ERR_WEIGHTS', 'is damaged: its content is not what was written', { where: path });
   }
-  return { recipe, step: header.step, state: contents.get(STATE)!, fixed: (name) => contents.get(name)! };
+  const { step, sources } = header;
+  return { recipe, step, sources, state: contents.get(STATE)!, fixed: (name) => contents.get(name)! };
 }
 
 const stateTensor = (trained: readonly Parameter[]): Parameter => ({
@@ -87,6 +90,7 @@ function digest(header: string, contents: ReadonlyMap<string, Float32Array>): st
 
 interface Header {
   step: number;
+  sources?: string[];
   recipe: unknown;
   parameters: unknown;
 }
@@ -98,7 +102,9 @@ function parse(text: string, where: string): Header {
   } catch (cause) {
     throw new HrsamError('ERR_CONFIG', `${KEY} is no JSON`, { where, cause });
   }
-  const step = header?.step;
+  const { step, sources } = header ?? {};
+  if (sources !== undefined && !Array.isArray(sources))
+    throw new HrsamError('ERR_CONFIG', `${KEY}: sources`, { where, expected: 'a list' });
   if (Number.isSafeInteger(step) && step! >= 0) return header as Header;
   throw new HrsamError('ERR_CONFIG', `${KEY}: step`, {
     where,

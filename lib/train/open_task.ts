@@ -4,7 +4,7 @@ import { DistillTask } from './distill_task.js';
 import type { FixedTensors } from './parameters.js';
 import type { DistillRecipe, FinetuneRecipe, Recipe } from './recipe.js';
 import type { Replica } from './replica.js';
-import { openSamples } from './sets.js';
+import { openSamples, setLine } from './sets.js';
 import type { Task } from './task.js';
 import { TaughtPictures } from './taught_pictures.js';
 import { type Teacher, taughtRecipe } from './teacher.js';
@@ -28,6 +28,13 @@ export interface Place {
   constants: FixedTensors;
 }
 
+export interface OpenedTasks {
+  /** One for each place. */
+  tasks: Task[];
+  /** What they learn from, a line each. */
+  sources: string[];
+}
+
 /**
  * One task for each place. They share their data.
  * @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_CONFIG, ERR_ARGUMENT for data that are not there or not what the recipe is about
@@ -36,7 +43,7 @@ export function openTasks(
   recipe: Recipe,
   places: readonly [Place, ...Place[]],
   sources: TaskSources,
-): Promise<Task[]> {
+): Promise<OpenedTasks> {
   return recipe.task === 'finetune'
     ? openClicks(recipe, places, sources)
     : openDistillation(recipe, places, sources);
@@ -46,20 +53,23 @@ async function openClicks(
   recipe: FinetuneRecipe,
   places: readonly Place[],
   { data, onCorrupt }: TaskSources,
-): Promise<Task[]> {
+): Promise<OpenedTasks> {
   const { clicks, focal, model, multiScale } = recipe;
   const { objects } = clicks;
-  const sample = await openSamples(recipe, data, { cacheBytes: CACHE_BYTES, objects, onCorrupt });
+  const { sample, sets } = await openSamples(recipe, data, { cacheBytes: CACHE_BYTES, objects, onCorrupt });
   const { most, steps, ...rest } = clicks;
   const options = { ...rest, ...shared(recipe), multiScale, focal, clicks: most, steps };
-  return places.map(({ replica, constants }) => new ClickTask(replica, model, constants, sample, options));
+  const tasks = places.map(
+    ({ replica, constants }) => new ClickTask(replica, model, constants, sample, options),
+  );
+  return { tasks, sources: sets };
 }
 
 async function openDistillation(
   recipe: DistillRecipe,
   places: readonly [Place, ...Place[]],
   { data, teacher, onCorrupt }: TaskSources,
-): Promise<Task[]> {
+): Promise<OpenedTasks> {
   if (teacher?.stores.length !== data.length || data.length === 0)
     throw new HrsamError('ERR_ARGUMENT', 'folders of embeddings', {
       expected: 'one for each folder of pictures, of which there is at least one',
@@ -70,9 +80,11 @@ async function openDistillation(
   const { device } = places[0].replica;
   const pictures = await TaughtPictures.open(device, roots, { size, seed, image: model.image, onCorrupt });
   const sample = (index: number) => pictures.sample(index);
-  return places.map(
+  const tasks = places.map(
     ({ replica, constants }) => new DistillTask(replica, model, constants, sample, shared(recipe)),
   );
+  const sets = data.map((root, i) => setLine(root, pictures.counts[i]!, 'pictures'));
+  return { tasks, sources: [`teacher ${teacher.stores[0]!.origin.weights}`, ...sets] };
 }
 
 const shared = ({ size, batch, seed, dtype: compute, dropPath, recompute }: Recipe) => ({

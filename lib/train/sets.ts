@@ -1,4 +1,4 @@
-import { basename } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { indexedFolders } from '../data/pictures.js';
 import { HrsamError } from '../errors.js';
 import type { FinetuneRecipe } from './recipe.js';
@@ -27,17 +27,27 @@ async function setFolders(root: string): Promise<string[]> {
   });
 }
 
+/** A set as a checkpoint remembers it; where its folder lies does not matter. */
+export const setLine = (folder: string, count: number, what: string): string =>
+  `${basename(resolve(folder))}: ${count} ${what}`;
+
+export interface Samples {
+  /** Makes sample `index`, of the recipe's size or another. */
+  sample(index: number, size?: number): Promise<Sample>;
+  /** What they are drawn from. */
+  sets: string[];
+}
+
 /**
  * The samples that a recipe asks for.
  * @param roots folders of sets; none: scenes alone
- * @returns Makes sample `index`, of the recipe's size or another.
  * @throws HrsamError ERR_FILE for a folder without sets, ERR_CONFIG when the recipe names a set that is not there
  */
 export async function openSamples(
   recipe: FinetuneRecipe,
   roots: readonly string[],
   { cacheBytes, objects, onCorrupt }: SetsOptions,
-): Promise<(index: number, size?: number) => Promise<Sample>> {
+): Promise<Samples> {
   const folders = (await Promise.all(roots.map(setFolders))).flat();
   const { sets, scenes, mosaic, size, multiScale, seed, augment } = recipe;
   const largest = Math.max(size, ...Object.keys(multiScale).map(Number));
@@ -50,12 +60,14 @@ export async function openSamples(
       expected: folders.map((folder) => basename(folder)).join(', ') || 'no set without data',
     });
   const opened: WeightedSource[] = [];
+  const lines: string[] = [];
   for (const folder of folders) {
     const share = sets ? (sets[basename(folder)] ?? 0) : 1;
     if (share === 0) continue;
     const options = { maxSide: Math.max(1024, largest), cacheBytes: cacheBytes / folders.length, onCorrupt };
     const source = await FolderSource.open(folder, options);
     opened.push({ source, weight: sets ? share : Math.sqrt(source.size) });
+    lines.push(setLine(folder, source.size, 'objects'));
   }
   const all = opened.reduce((sum, { weight }) => sum + weight, 0);
   const scene = new SceneSource({ sides: scenes.sides });
@@ -66,7 +78,7 @@ export async function openSamples(
   const tiled = new MosaicSource(all === 0 ? single : opened, mosaic);
   const sources = [...scaled(single, 1 - mosaic.share), { source: tiled, weight: mosaic.share }];
   const mixture = new Mixture(sources, { seed, size, augment, objects });
-  return (index, side) => mixture.sample(index, side);
+  return { sample: (index, side) => mixture.sample(index, side), sets: lines };
 }
 
 const scaled = (sources: readonly WeightedSource[], factor: number): WeightedSource[] =>

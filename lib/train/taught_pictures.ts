@@ -44,6 +44,8 @@ export class TaughtPictures {
   private constructor(
     readonly device: Device,
     readonly pictures: readonly Entry[],
+    /** Of them, how many are of each root. */
+    readonly counts: readonly number[],
     readonly options: TaughtOptions,
   ) {}
 
@@ -57,6 +59,7 @@ export class TaughtPictures {
     options: TaughtOptions,
   ): Promise<TaughtPictures> {
     const pictures: Entry[] = [];
+    const counts: number[] = [];
     for (const [root, store] of roots) {
       const listed = await listPictures(root, options.onCorrupt);
       const taught: Entry[] = [];
@@ -67,8 +70,9 @@ export class TaughtPictures {
           expected: `what hrsam embed ${root} -o ${store.folder} writes`,
         });
       pictures.push(...taught);
+      counts.push(taught.length);
     }
-    return new TaughtPictures(device, pictures, options);
+    return new TaughtPictures(device, pictures, counts, options);
   }
 
   /** @throws HrsamError ERR_FILE when none of many pictures can be used */

@@ -73,8 +73,8 @@ export async function beginTraining(
 
 /**
  * Goes on from a folder's last checkpoint, to the byte as if it had never stopped, on as many devices as there are now.
- * @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_CONFIG for a checkpoint that is missing, damaged or of another model,
- * ERR_ARGUMENT for more devices than micro-batches
+ * @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_CONFIG for a checkpoint that is missing, damaged, of another model or of
+ * other data, ERR_ARGUMENT for more devices than micro-batches
  */
 export async function resumeTraining(devices: Devices, options: TrainingOptions): Promise<void> {
   const folder = new RunFolder(options.out);
@@ -86,6 +86,14 @@ export async function resumeTraining(devices: Devices, options: TrainingOptions)
 
 function expectTask({ task }: Recipe, expected: Recipe['task'], where: string): void {
   if (task !== expected) throw new HrsamError('ERR_CONFIG', 'task', { where, expected, actual: task });
+}
+
+/** Going on with other data or another teacher would be another training. */
+function expectSources(known: SavedTraining['sources'], sources: readonly string[], where: string): void {
+  if (known === undefined || known.join('\n') === sources.join('\n')) return;
+  const shown = (lines: readonly string[]) => (lines.length > 0 ? lines : 'scenes alone');
+  const [expected, actual] = [shown(known), shown(sources)];
+  throw new HrsamError('ERR_CONFIG', 'a training on other data', { where, expected, actual });
 }
 
 /** A device without a micro-batch would sit idle. */
@@ -140,13 +148,14 @@ async function train(
     constants: owned.add(new FixedTensors(replica.device, fixed, start.fixed)),
   })) as [Place, ...Place[]];
   const onCorrupt = (error: HrsamError) => onNote?.(`left out: ${error.message}`);
-  const tasks = await openTasks(recipe, places, { data, teacher, onCorrupt });
+  const { tasks, sources } = await openTasks(recipe, places, { data, teacher, onCorrupt });
   for (const task of tasks) owned.add(task);
+  expectSources(start.sources, sources, folder.checkpoint);
   const save = async () => {
     const state = (await trainer.state.data()) as Float32Array;
     // A gradient may overflow where the loss does not: what is saved stays good.
     if (!state.every(Number.isFinite)) throw diverged('parameters are not finite', trainer.taken);
-    await folder.save({ ...start, step: trainer.taken, state });
+    await folder.save({ ...start, sources, step: trainer.taken, state });
   };
   // Before the first step too: a run can be resumed wherever it is killed.
   if (start.step === 0) await save();

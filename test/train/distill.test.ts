@@ -94,6 +94,16 @@ describe('a distillation', () => {
       expect(readFileSync(at('parts', file)).equals(readFileSync(at('whole', file)))).toBe(true);
   });
 
+  it('does not go on with another teacher', async () => {
+    await beginTraining(device, recipe(), options('taught-twice', { signal: AbortSignal.abort() }));
+    await teach(at('whole', 'model.safetensors'), at('discs'), at('other-teacher'), 64);
+    const resumed = () => resumeTraining(device, options('taught-twice', { teacher: [at('other-teacher')] }));
+    const { code, message } = await errorOf(resumed);
+    expect([code, message]).toEqual(['ERR_CONFIG', expect.stringMatching(/teacher .*discs: 5 .*teacher /)]);
+    const [expected, actual] = [...message.matchAll(/teacher (\w{64})/g)].map(([, weights]) => weights);
+    expect(actual).not.toBe(expected);
+  });
+
   it('learns from Segment Anything', async () => {
     const model = {
       ...tinyDistillation.model,

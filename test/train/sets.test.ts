@@ -32,7 +32,7 @@ function recipe(change: object): FinetuneRecipe {
 }
 
 async function eight(change: object, roots = [root]): Promise<Sample[]> {
-  const sample = await openSamples(recipe(change), roots, CACHE);
+  const { sample } = await openSamples(recipe(change), roots, CACHE);
   return Promise.all([...Array(8).keys()].map((k) => sample(k)));
 }
 
@@ -66,7 +66,7 @@ describe('openSamples', () => {
   });
 
   it('makes them of other sizes too', async () => {
-    const sample = await openSamples(recipe({ multiScale: { 160: 0.5 } }), [root], CACHE);
+    const { sample } = await openSamples(recipe({ multiScale: { 160: 0.5 } }), [root], CACHE);
     for (const size of [96, 160]) {
       const { image, mask } = await sample(3, size);
       expect([image.width, image.height, mask.length]).toEqual([size, size, size * size]);

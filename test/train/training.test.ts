@@ -15,7 +15,7 @@ import { encodeRle } from '../../lib/image/rle.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
 import type { Mask } from '../../lib/predictor/mask.js';
 import { Rng } from '../../lib/rng.js';
-import { readCheckpoint } from '../../lib/train/checkpoint.js';
+import { readCheckpoint, writeCheckpoint } from '../../lib/train/checkpoint.js';
 import { ClickPlayer } from '../../lib/train/click_player.js';
 import { readRecipe } from '../../lib/train/recipe.js';
 import type { LogLine } from '../../lib/train/run_folder.js';
@@ -264,6 +264,33 @@ describe('resumeTraining', () => {
     expect(readLog('cut').map(({ step }) => step)).toEqual([4, 6]);
     expect(existsSync(at('cut', 'checkpoint.safetensors.0-1.part'))).toBe(false);
     expect(existsSync(at('cut', 'my.part'))).toBe(true);
+  });
+
+  it('goes on with the same data wherever they lie, and with no other', async () => {
+    const { data: sets } = options('');
+    cpSync(at('stopped'), at('elsewhere'), { recursive: true });
+    const refused: [readonly string[], string][] = [
+      [[], 'expected [discs: 4 objects]; got scenes alone'],
+      [[...sets, ...sets], 'got [discs: 4 objects, discs: 4 objects]'],
+      [[at('few', 'discs')], 'got [discs: 1 objects]'],
+    ];
+    await discSet(at('few', 'discs'), [1, 2, 3], [3, 2, 1], [[64, 64]]);
+    for (const [data, text] of refused) {
+      const { code, message } = await errorOf(() => resumeTraining(device, options('elsewhere', { data })));
+      expect([code, message]).toEqual(['ERR_CONFIG', expect.stringContaining(text)]);
+      expect(sameFile('checkpoint.safetensors', 'elsewhere', 'stopped')).toBe(true);
+    }
+    cpSync(at('discs'), at('moved', 'discs'), { recursive: true });
+    await resumeTraining(device, options('elsewhere', { data: [at('moved', 'discs')] }));
+    expect(sameFile('checkpoint.safetensors', 'elsewhere', 'whole')).toBe(true);
+  });
+
+  it('goes on from a checkpoint that does not say what it learned from', async () => {
+    cpSync(at('stopped'), at('older'), { recursive: true });
+    const path = at('older', 'checkpoint.safetensors');
+    await writeCheckpoint(path, { ...(await readCheckpoint(path)), sources: undefined });
+    await resumeTraining(device, options('older'));
+    expect(sameFile('checkpoint.safetensors', 'older', 'whole')).toBe(true);
   });
 
   it('does nothing more once all steps are taken', async () => {
