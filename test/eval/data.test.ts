@@ -58,7 +58,7 @@ describe('folders', () => {
     ]);
     for (const root of [files.folder, files.path('index.json')]) {
       const data = await openDataSet(root);
-      expect([data.format, ...names(data)]).toEqual(['index', 'a.jpg']);
+      expect([data.format, ...names(data)]).toEqual(['index', image]);
       const list = await data.pictures[0]!.objects();
       expect(area((await list[0]!.read()).mask)).toBe(12);
       expect(await codeOf(() => list[1]!.read())).toBe('ERR_FILE');

@@ -80,7 +80,7 @@ export async function openIndex(root: string): Promise<DataSet> {
       if (!objects) {
         const those: LabelledObject[] = [];
         pictures.push({
-          name: basename(image),
+          name: image,
           read: async () => readPicture(list.file(i, image)),
           objects: async () => those,
         });
