@@ -3,7 +3,8 @@ import { HrsamError } from '../errors.js';
 import { DATA_FORMATS, type DataFormat } from '../eval/formats.js';
 import { describeModel, loadModel } from './model.js';
 import { addDeviceOptions, coarseOption, type ModelOptions, refineOption, wholeNumber } from './options.js';
-import { checkOutputs, printJson } from './output.js';
+import { checkOutputs, numbered, printJson } from './output.js';
+import { pictureFormat } from './picture_format.js';
 import { usageError } from './usage.js';
 
 const BASELINES = ['box', 'grabcut'] as const;
@@ -81,25 +82,30 @@ export function evalCommand(): Command {
     .addOption(new Option('--baseline <name>', 'judge this instead of a model').choices(BASELINES))
     .option('--json', 'print the figures as JSON')
     .option('-o, --output <json>', 'figures and every object’s IoUs and clicks')
-    .option('--sheet <png>', 'the worst and the best objects as one picture')
+    .option('--sheet <png>', 'the worst and the best objects as one picture (.png, .jpg or .webp)')
     .option('--predictions <json>', 'masks after the last click, in COCO’s result format')
     .option('--config <json>', "the model's settings, where the weights do not tell them");
   return addDeviceOptions(command, 'f32').addHelpText('after', HELP).action(evaluate);
 }
 
 async function evaluate(weights: string | undefined, options: EvalOptions): Promise<void> {
-  const { baseline, size, refine, coarse, json } = options;
+  const { baseline, size, refine, coarse, json, output, sheet, predictions } = options;
   if (baseline && (weights || size || refine !== undefined || !coarse))
     usageError('a baseline takes no weights, --size, --refine or --no-coarse');
-  await checkOutputs([options.output, options.sheet, options.predictions]);
-  const { judge, printRuns, writeResults } = await import('./eval_run.js');
+  if (sheet) pictureFormat(sheet);
+  const count = size?.length ?? 1;
+  const all = (path?: string) =>
+    path ? Array.from({ length: count }, (_, i) => numbered(path, i, count)) : [];
+  const outputs = [...(output ? [output] : []), ...all(sheet), ...all(predictions)];
+  await checkOutputs(outputs);
+  const { judge, printRuns, writeResults, writeSheets } = await import('./eval_run.js');
   const { openDataSet } = await import('../eval/data/open.js');
   const data = await openDataSet(options.data, options.format, { split: options.split });
   const runs: Awaited<ReturnType<typeof judge>>[] = [];
   // After each: what is done is not lost with what follows.
   const keep = async (run: (typeof runs)[number]) => {
     runs.push(run);
-    await writeResults(runs, data, options);
+    await writeResults(runs, count, options);
   };
   if (baseline) await keep(await judge(data, options, baseline));
   else {
@@ -121,4 +127,5 @@ async function evaluate(weights: string | undefined, options: EvalOptions): Prom
   } else printRuns(runs, data);
   if (runs.every(({ figures }) => figures.masks === 0))
     throw new HrsamError('ERR_FILE', 'no object could be judged', { where: options.data });
+  if (sheet) await writeSheets(runs, data, sheet);
 }

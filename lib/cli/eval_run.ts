@@ -12,6 +12,7 @@ import type { EvalOptions } from './eval.js';
 import { interruption } from './interrupt.js';
 import type { describeModel } from './model.js';
 import { formatMs, numbered, print, table } from './output.js';
+import { pictureFormat } from './picture_format.js';
 
 type Figures = Summary & {
   data: string;
@@ -94,25 +95,33 @@ function progressLine(label: string) {
   };
 }
 
-/** The files that were asked for; several sizes are numbered. */
+/**
+ * Figures and predictions, of those of the runs that are done; predictions of several are numbered.
+ * @param count of all runs
+ */
 export async function writeResults(
   runs: readonly Run[],
-  data: DataSet,
-  { output, sheet, predictions }: EvalOptions,
+  count: number,
+  { output, predictions }: EvalOptions,
 ): Promise<void> {
   if (output) {
     const content = runs.map(({ figures, objects }) => ({ ...figures, objects: objects.map(objectRow) }));
     await writeWhole(output, `${JSON.stringify(runs.length === 1 ? content[0] : content)}\n`);
   }
+  const last = runs.length - 1;
+  if (predictions) {
+    const content = JSON.stringify(cocoPredictions(runs[last]!.objects));
+    await writeWhole(numbered(predictions, last, count), `${content}\n`);
+  }
+}
+
+/** A sheet for each run; several are numbered. */
+export async function writeSheets(runs: readonly Run[], data: DataSet, sheet: string): Promise<void> {
+  const { renderSheet } = await import('../eval/sheet.js');
+  const format = pictureFormat(sheet);
   for (const [i, { objects }] of runs.entries()) {
-    if (predictions) {
-      const content = JSON.stringify(cocoPredictions(objects));
-      await writeWhole(numbered(predictions, i, runs.length), `${content}\n`);
-    }
-    if (sheet && objects.length > 0) {
-      const { renderSheet } = await import('../eval/sheet.js');
-      await writeWhole(numbered(sheet, i, runs.length), await renderSheet(objects, data));
-    }
+    if (objects.length === 0) continue;
+    await writeWhole(numbered(sheet, i, runs.length), await renderSheet(objects, data, format));
   }
 }
 

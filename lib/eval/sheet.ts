@@ -20,10 +20,14 @@ const COLORS = [
 ] as const;
 
 /**
- * The objects that went worst and best, by their IoU after the last click (then by their mean), as one PNG. Each is
+ * The objects that went worst and best, by their IoU after the last click (then by their mean), as one picture. Each is
  * shown with what is right (green), missing (orange) and too much (purple), and with its clicks.
  */
-export async function renderSheet(objects: readonly EvaluatedObject[], data: DataSet): Promise<Buffer> {
+export async function renderSheet(
+  objects: readonly EvaluatedObject[],
+  data: DataSet,
+  format: 'png' | 'jpeg' | 'webp' = 'png',
+): Promise<Buffer> {
   const order = [...objects].sort((a, b) => a.ious.at(-1)! - b.ious.at(-1)! || sum(a.ious) - sum(b.ious));
   const count = Math.min(COLUMNS * ROWS_EACH, Math.ceil(order.length / 2));
   const worst = order.slice(0, count);
@@ -54,13 +58,15 @@ export async function renderSheet(objects: readonly EvaluatedObject[], data: Dat
   return sharp({ create: { width, height, channels: 3, background: '#fff' } })
     .composite([...tiles, { input: Buffer.from(svg), left: 0, top: 0 }])
     .removeAlpha()
-    .png()
+    .toFormat(format)
     .toBuffer();
 }
 
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 
-const escaped = (value: string) => value.replace(/[<>&"]/g, (char) => `&#${char.charCodeAt(0)};`);
+/** XML has no way to write a control character. */
+const escaped = (value: string) =>
+  value.replace(/[\p{Cc}\ufffe\uffff]/gu, '\ufffd').replace(/[<>&"]/g, (char) => `&#${char.charCodeAt(0)};`);
 
 const text = (x: number, y: number, value: string, size: number, bold = false) =>
   `<text x="${x}" y="${y}" font-size="${size}"${bold ? ' font-weight="bold"' : ''}>${escaped(value)}</text>`;

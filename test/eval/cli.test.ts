@@ -52,6 +52,40 @@ describe('hrsam eval', () => {
     expect(all.iouAtClicks).toEqual(figures.iouAtClicks);
   });
 
+  it('tells pictures of one name in several folders apart', async () => {
+    const set = sample();
+    for (const [name, width, height] of [
+      ['a/1', 64, 48],
+      ['b/1', 400, 300],
+    ] as const) {
+      await set.picture(`${name}.jpg`, width, height);
+      await set.picture(`${name}.png`, width, height, (x) => [x > width - 12 ? 255 : 0]);
+    }
+    set.json(
+      'index.json',
+      ['a', 'b'].map((name) => ({ image: `${name}/1.jpg`, mask: `${name}/1.png` })),
+    );
+    const [sheet, predictions] = ['both.webp', 'both.json'].map(done.path) as [string, string];
+    const asked = ['eval', '--baseline', 'box', '--data', set.folder, '--clicks', '1'];
+    const figures = await hrsamJson([...asked, '--sheet', sheet, '--predictions', predictions]);
+    expect(figures.pictures).toBe(2);
+    expect((await sharp(sheet).metadata()).format).toBe('webp');
+    const written: { image_id: number; file_name: string }[] = JSON.parse(readFileSync(predictions, 'utf8'));
+    expect(written.map(({ image_id, file_name }) => [image_id, file_name])).toEqual([
+      [0, 'a/1.jpg'],
+      [1, 'b/1.jpg'],
+    ]);
+  });
+
+  it('a sheet that fails costs nothing else', async () => {
+    const [output, sheet] = [done.path('kept.json'), done.path(`${'long'.repeat(60)}.png`)];
+    const asked = ['eval', '--baseline', 'box', '--data', files.folder, '--clicks', '1', '--json'];
+    const { code, stdout, stderr } = await hrsam([...asked, '-o', output, '--sheet', sheet]);
+    expect([code, stderr]).toEqual([1, expect.stringContaining('ENAMETOOLONG')]);
+    expect(JSON.parse(stdout).masks).toBe(3);
+    expect(JSON.parse(readFileSync(output, 'utf8')).objects).toHaveLength(3);
+  });
+
   it('judges a model at several sizes, with what it costs', async () => {
     const figures = await hrsamJson(
       ['eval', 'random:hrsam-tiny', '--data', files.folder].concat([
@@ -61,7 +95,12 @@ describe('hrsam eval', () => {
         '64,128',
         '-d',
         'cpu',
+        '--predictions',
+        done.path('sizes.json'),
       ]),
+    );
+    expect(['sizes-0.json', 'sizes-1.json', 'sizes.json'].map((name) => existsSync(done.path(name)))).toEqual(
+      [true, true, false],
     );
     expect(figures.runs.map(({ model }: { model: { size: number } }) => model.size)).toEqual([64, 128]);
     const [small, large] = figures.runs;
@@ -134,6 +173,7 @@ describe('hrsam eval', () => {
     ['an unknown layout', ['--baseline', 'box', '--format', 'nope'], 2, 'nope'],
     ['sizes that are none', ['w', '--size', '64,x'], 2, '1024,2048'],
     ['an inner k below 1', ['--baseline', 'box', '--inner-k', '0.5'], 2, 'from 1'],
+    ['a sheet of no known kind', ['--baseline', 'box', '--sheet', 's.gif'], 2, '.png, .jpg or .webp'],
     [
       'a folder that is not there',
       ['--baseline', 'box', '--sheet', '/nowhere/at/all/x.png'],
