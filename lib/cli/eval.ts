@@ -1,4 +1,7 @@
+import { realpath } from 'node:fs/promises';
+import { basename, dirname, resolve, sep } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { isFolder } from '../data/files.js';
 import { HrsamError } from '../errors.js';
 import { DATA_FORMATS, type DataFormat } from '../eval/formats.js';
 import { describeModel, loadModel } from './model.js';
@@ -98,6 +101,7 @@ async function evaluate(weights: string | undefined, options: EvalOptions): Prom
     path ? Array.from({ length: count }, (_, i) => numbered(path, i, count)) : [];
   const outputs = [...(output ? [output] : []), ...all(sheet), ...all(predictions)];
   await checkOutputs(outputs);
+  await spareData(outputs, options.data);
   const { judge, printRuns, writeResults, writeSheets } = await import('./eval_run.js');
   const { openDataSet } = await import('../eval/data/open.js');
   const data = await openDataSet(options.data, options.format, { split: options.split });
@@ -128,4 +132,18 @@ async function evaluate(weights: string | undefined, options: EvalOptions): Prom
   if (runs.every(({ figures }) => figures.masks === 0))
     throw new HrsamError('ERR_FILE', 'no object could be judged', { where: options.data });
   if (sheet) await writeSheets(runs, data, sheet);
+}
+
+/** Ends with ERR_FILE where an output would replace a file of the folder that the data are in. */
+async function spareData(outputs: readonly string[], data: string): Promise<void> {
+  const real = (path: string) => realpath(path).catch(() => undefined);
+  let folder = (await isFolder(data)) ? resolve(data) : dirname(resolve(data));
+  if (basename(folder) === 'annotations') folder = dirname(folder);
+  const folders = [folder, await real(folder)];
+  for (const path of outputs) {
+    const there = await real(path);
+    const within = (file: string) => folders.some((each) => each && file.startsWith(each + sep));
+    if (there !== undefined && [resolve(path), there].some(within))
+      throw new HrsamError('ERR_FILE', 'would overwrite what is there, among the data', { where: path });
+  }
 }

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, symlinkSync } from 'node:fs';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { decompressRle, rleArea } from '../../lib/image/rle.js';
@@ -84,6 +84,25 @@ describe('hrsam eval', () => {
     expect([code, stderr]).toEqual([1, expect.stringContaining('ENAMETOOLONG')]);
     expect(JSON.parse(stdout).masks).toBe(3);
     expect(JSON.parse(readFileSync(output, 'utf8')).objects).toHaveLength(3);
+  });
+
+  it('overwrites nothing among the data', async () => {
+    const before = readFileSync(files.path('masks/a.png'));
+    const asked = ['eval', '--baseline', 'box', '--clicks', '1'];
+    symlinkSync(files.path('masks'), done.path('link'));
+    files.json('annotations/list.json', { images: [], annotations: [] });
+    const list = files.path('annotations/list.json');
+    for (const [data, ...outputs] of [
+      [files.folder, '--sheet', files.path('masks/a.png')],
+      [files.folder, '--sheet', done.path('link/a.png')],
+      [files.folder, '-o', list],
+      [list, '-o', list, '--format', 'coco'],
+      [list, '--predictions', files.path('images/a.jpg'), '--format', 'coco'],
+    ] as const) {
+      const { code, stderr } = await hrsam([...asked, '--data', data, ...outputs]);
+      expect([code, stderr]).toEqual([1, expect.stringContaining('would overwrite')]);
+    }
+    expect(readFileSync(files.path('masks/a.png'))).toEqual(before);
   });
 
   it('judges a model at several sizes, with what it costs', async () => {
