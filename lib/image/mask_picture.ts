@@ -14,8 +14,11 @@ export const brightest = ({ data, channels }: MaskPicture): ((i: number) => numb
         return most;
       };
 
-/** What is white in a mask: 255, or 1 where nothing is brighter than 1. */
-export const white = ({ data }: MaskPicture): 1 | 255 => (data.some((value) => value > 1) ? 255 : 1);
+/** What is white in a mask: the most of its bits, or 255 or 1 where nothing is brighter than that. */
+export function white({ data }: MaskPicture): 1 | 255 | 65535 {
+  if (data instanceof Uint16Array && data.some((value) => value > 255)) return 65535;
+  return data.some((value) => value > 1) ? 255 : 1;
+}
 
 /** What counts as inside a mask: from half of white on. */
 export function inside(picture: MaskPicture): (value: number) => boolean {

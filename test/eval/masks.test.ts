@@ -1,12 +1,15 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
-import { readBmp } from '../../lib/eval/data/bmp.js';
+import { readBmp } from '../../lib/data/bmp.js';
+import { readLabels } from '../../lib/data/read_picture.js';
 import { instanceMask } from '../../lib/eval/data/coco.js';
-import { binaryMask, readLabels, regions } from '../../lib/eval/data/label_map.js';
+import { binaryMask, regions } from '../../lib/eval/data/label_map.js';
 import { readMat } from '../../lib/eval/data/mat.js';
 import { polygonMask } from '../../lib/eval/data/polygon.js';
 import { compressRle, encodeRle, rleArea } from '../../lib/image/rle.js';
+import { crc32 } from '../../lib/weights/zip.js';
 import { codeOf, errorOf } from '../support/errors.js';
 import { rows, sample } from './support.js';
 
@@ -78,6 +81,10 @@ describe('label maps', () => {
     expect(shown([0, 127, 128, 255])).toBe('..##');
     expect(shown([0, 1, 0, 1])).toBe('.#.#');
     expect(shown([0, 0, 0, 0])).toBe('....');
+    const deep = (values: number[]) => rows(binaryMask({ ...image, data: Uint16Array.from(values) }))[0];
+    expect(deep([2000, 32767, 32768, 65535])).toBe('..##');
+    expect(deep([0, 127, 128, 255])).toBe('..##');
+    expect(deep([0, 1, 0, 1])).toBe('.#.#');
   });
 
   it('reads 8 and 16 bits, colours and palettes unchanged', async () => {
@@ -91,11 +98,32 @@ describe('label maps', () => {
     await files.picture('colour.png', 2, 1, (x) => [x, 7, 200]);
     const { data, channels } = await readLabels(files.path('colour.png'));
     expect([channels, ...data]).toEqual([3, 0, 7, 200, 1, 7, 200]);
+    // Grey with a transparent one, and colours.
+    const deep = readFileSync(files.path('deep.png'));
+    files.write('transparent.png', withChunk(deep, 'tRNS', Buffer.of(0x03, 0xe8)));
+    expect([...(await readLabels(files.path('transparent.png'))).data]).toEqual([
+      1000, 2000, 3000, 1001, 2001, 3001,
+    ]);
+    const colours = sharp(Uint16Array.of(1, 2, 300, 4, 5, 60000), {
+      raw: { width: 2, height: 1, channels: 3 },
+    });
+    files.write('colours.png', await colours.toColourspace('rgb16').png().toBuffer());
+    expect([...(await readLabels(files.path('colours.png'))).data]).toEqual([1, 2, 300, 4, 5, 60000]);
     files.write('broken.png', readFileSync(files.path('grey.png')).subarray(0, 40));
     expect(await codeOf(() => readLabels(files.path('broken.png')))).toBe('ERR_IMAGE');
     expect(await codeOf(() => readLabels(files.path('none.png')))).toBe('ERR_FILE');
   });
 });
+
+/** A PNG with one more chunk before its pixels. */
+function withChunk(png: Buffer, type: string, content: Buffer): Buffer {
+  const body = Buffer.concat([Buffer.from(type), content]);
+  const [length, crc] = [Buffer.alloc(4), Buffer.alloc(4)];
+  length.writeUInt32BE(content.length);
+  crc.writeUInt32BE(crc32(body));
+  const at = png.indexOf('IDAT') - 4;
+  return Buffer.concat([png.subarray(0, at), length, body, crc, png.subarray(at)]);
+}
 
 describe('bitmaps', () => {
   const files = sample();

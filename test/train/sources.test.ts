@@ -10,6 +10,7 @@ import { FolderSource } from '../../lib/train/samples/folder_source.js';
 import { Mixture } from '../../lib/train/samples/mixture.js';
 import { prefetch } from '../../lib/train/samples/prefetch.js';
 import { SceneSource } from '../../lib/train/samples/scene_source.js';
+import { sample } from '../eval/support.js';
 import { codeOf, errorOf } from '../support/errors.js';
 import { sampleDigest } from '../support/samples.js';
 import { BLUE, discSet, RED, SHAPES } from '../support/sets.js';
@@ -90,6 +91,31 @@ describe('FolderSource', () => {
     for (const i of entries.keys()) {
       const object = await source.read(i);
       expect([object.pixels.channels, Buffer.compare(object.mask, ones)]).toEqual([3, 0]);
+    }
+  });
+
+  it('takes masks of 16 bits and bitmaps, shrunk or not', async () => {
+    const files = sample();
+    const disc = (x: number, y: number) => (x - 40) ** 2 + (y - 30) ** 2 < 400;
+    for (const name of ['a.png', 'a.bmp']) await files.picture(name, 80, 60);
+    await files.picture('mask.bmp', 80, 60, (x, y) => Array(3).fill(disc(x, y) ? 255 : 0));
+    for (const white of [1, 255, 65535])
+      await files.deep(`mask${white}.png`, 80, 60, (x, y) => (disc(x, y) ? white : 0));
+    const entries = ['mask.bmp', 'mask1.png', 'mask255.png', 'mask65535.png'].flatMap((mask) =>
+      ['a.png', 'a.bmp'].map((image) => ({ image, mask })),
+    );
+    files.json('index.json', entries);
+    const inside = Uint8Array.from({ length: 80 * 60 }, (_, i) => Number(disc(i % 80, Math.floor(i / 80))));
+    for (const scale of [1, 0.5]) {
+      const source = await FolderSource.open(files.folder, { maxSide: 80 * scale });
+      const first = await source.read(0);
+      for (const i of entries.keys()) {
+        const { pixels, mask, area } = await source.read(i);
+        expect([pixels.width, pixels.height]).toEqual([80 * scale, 60 * scale]);
+        expect(Buffer.compare(pixels.data, first.pixels.data)).toBe(0);
+        if (scale === 1) expect(Buffer.compare(mask, inside)).toBe(0);
+        expect(Math.abs(area / (400 * Math.PI * scale ** 2) - 1)).toBeLessThan(0.06);
+      }
     }
   });
 

@@ -1,15 +1,8 @@
 import { basename, join } from 'node:path';
 import { firstExisting, listFiles } from '../../data/files.js';
+import { readPicture } from '../../data/read_picture.js';
 import { rleArea } from '../../image/rle.js';
-import {
-  corrupt,
-  type DataSet,
-  type LabelledObject,
-  notThere,
-  type OpenOptions,
-  readPicture,
-  stem,
-} from './dataset.js';
+import { corrupt, type DataSet, type LabelledObject, notThere, type OpenOptions, stem } from './dataset.js';
 import { regions } from './label_map.js';
 import { type MatValue, readMat } from './mat.js';
 

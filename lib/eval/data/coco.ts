@@ -1,5 +1,6 @@
 import { basename, dirname, join } from 'node:path';
 import { firstExisting, isFolder, listFiles, readJson } from '../../data/files.js';
+import { readLabels } from '../../data/read_picture.js';
 import { HrsamError } from '../../errors.js';
 import { union } from '../../image/overlap.js';
 import type { Rle } from '../../image/rle.js';
@@ -14,7 +15,7 @@ import {
   readAnnotated,
   unreadable,
 } from './dataset.js';
-import { readLabels, regions } from './label_map.js';
+import { regions } from './label_map.js';
 import { polygonMask } from './polygon.js';
 
 interface ImageEntry {

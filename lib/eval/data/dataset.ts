@@ -1,9 +1,8 @@
 import { basename, extname } from 'node:path';
+import { readPicture } from '../../data/read_picture.js';
 import { HrsamError } from '../../errors.js';
-import { decodeImage } from '../../image/decode.js';
 import type { Pixels } from '../../image/pixels.js';
 import type { Rle } from '../../image/rle.js';
-import { readBmp } from './bmp.js';
 
 /** What an object is judged by. */
 export interface ObjectMask {
@@ -41,15 +40,11 @@ export interface OpenOptions {
 
 export const stem = (path: string): string => basename(path, extname(path));
 
-/** A picture file: what sharp reads, and BMP, which sharp's builds do not. */
-export const readPicture = (path: string, asStored = false): Promise<Pixels> =>
-  /\.bmp$/i.test(path) ? readBmp(path) : decodeImage(path, { asStored });
-
 /** A picture file whose annotations say its size; where only the picture as stored has it, they were made without EXIF data. */
 export async function readAnnotated(path: string, height: number, width: number): Promise<Pixels> {
   const pixels = await readPicture(path);
   const turned = pixels.height === width && pixels.width === height && height !== width;
-  return turned ? readPicture(path, true) : pixels;
+  return turned ? readPicture(path, { asStored: true }) : pixels;
 }
 
 /** @throws HrsamError ERR_FILE: what was looked for is not there */

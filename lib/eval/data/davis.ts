@@ -9,6 +9,7 @@ import {
   PICTURES,
   walkFiles,
 } from '../../data/files.js';
+import { type LabelImage, readLabels, readPicture } from '../../data/read_picture.js';
 import { brightest } from '../../image/mask_picture.js';
 import {
   type DataSet,
@@ -16,11 +17,10 @@ import {
   type LabelledPicture,
   notThere,
   type OpenOptions,
-  readPicture,
   stem,
 } from './dataset.js';
 import { maskFile, pairs } from './folder.js';
-import { type LabelImage, readLabels, regions } from './label_map.js';
+import { regions } from './label_map.js';
 
 /** The instance number of what nobody decided about. */
 const VOID = 255;

@@ -1,6 +1,7 @@
 import { basename, join } from 'node:path';
 import { listFiles, MASKS } from '../../data/files.js';
 import { type IndexEntry, IndexFile } from '../../data/index_file.js';
+import { type LabelImage, readLabels, readPicture } from '../../data/read_picture.js';
 import {
   corrupt,
   type DataSet,
@@ -8,11 +9,10 @@ import {
   type LabelledPicture,
   notThere,
   type ObjectMask,
-  readPicture,
   stem,
   unreadable,
 } from './dataset.js';
-import { binaryMask, type LabelImage, readLabels } from './label_map.js';
+import { binaryMask } from './label_map.js';
 
 /** What a mask's picture says. */
 export type MaskRule = (labels: LabelImage) => ObjectMask;

@@ -1,6 +1,7 @@
 // Sets whose pictures come with a map of numbered instances.
 import { basename, join } from 'node:path';
 import { firstExisting, isFolder, walkFiles } from '../../data/files.js';
+import { type LabelImage, readLabels, readPicture } from '../../data/read_picture.js';
 import {
   corrupt,
   type DataSet,
@@ -8,10 +9,9 @@ import {
   type LabelledPicture,
   notThere,
   type OpenOptions,
-  readPicture,
   stem,
 } from './dataset.js';
-import { type LabelImage, readLabels, regions } from './label_map.js';
+import { regions } from './label_map.js';
 
 /** Objects of a map; `label` gives 0 for what is none. */
 async function instances(

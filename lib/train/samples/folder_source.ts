@@ -1,6 +1,6 @@
 import { IndexFile } from '../../data/index_file.js';
+import { type LabelImage, readLabels, readPicture } from '../../data/read_picture.js';
 import { HrsamError } from '../../errors.js';
-import { decodeImage } from '../../image/decode.js';
 import { brightest, inside } from '../../image/mask_picture.js';
 import type { Pixels } from '../../image/pixels.js';
 import type { Rng } from '../../rng.js';
@@ -115,8 +115,10 @@ export class FolderSource implements SampleSource {
       this.#cache.set(key, known);
       return known;
     }
-    const decoded = await decodeImage(path, { maxSide: this.options.maxSide ?? 1024 });
-    const picture = isMask ? thresholded(decoded) : decoded;
+    const { maxSide = 1024 } = this.options;
+    const picture = isMask
+      ? thresholded(await readLabels(path, maxSide))
+      : await readPicture(path, { maxSide });
     this.#keep(key, picture);
     return picture;
   }
@@ -133,7 +135,7 @@ export class FolderSource implements SampleSource {
   }
 }
 
-function thresholded(picture: Pixels): Pixels {
+function thresholded(picture: LabelImage): Pixels {
   const { width, height } = picture;
   const [value, test] = [brightest(picture), inside(picture)];
   const mask = new Uint8Array(width * height);

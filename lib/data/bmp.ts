@@ -1,6 +1,6 @@
-import { HrsamError } from '../../errors.js';
-import { readRegular } from '../../files.js';
-import type { Pixels } from '../../image/pixels.js';
+import { HrsamError } from '../errors.js';
+import { readRegular } from '../files.js';
+import type { Pixels } from '../image/pixels.js';
 
 const MAX_PIXELS = 2 ** 28;
 const MAX_BYTES = 2 ** 30;
