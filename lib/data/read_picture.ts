@@ -31,7 +31,8 @@ export async function readLabels(path: string, maxSide = Number.POSITIVE_INFINIT
   const bitmap = BMP.test(path) ? await readBmp(path) : undefined;
   if (bitmap && Math.max(bitmap.width, bitmap.height) <= maxSide) return bitmap;
   const limits = {
-    failOn: 'truncated',
+    // Anything less makes labels up where a TIFF is damaged.
+    failOn: 'error',
     ignoreIcc: true,
     autoOrient: true,
     limitInputPixels: DEFAULT_LIMITS.maxPixels,

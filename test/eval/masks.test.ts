@@ -64,6 +64,24 @@ describe('polygons are filled as pycocotools fills them', () => {
 });
 
 describe('label maps', () => {
+  it('refuses a TIFF that is cut or damaged', async () => {
+    const files = sample();
+    const noise = Uint8Array.from({ length: 64 * 48 }, (_, i) => (i * 2654435761) >>> 24);
+    for (const compression of ['jpeg', 'lzw'] as const) {
+      const raw = sharp(noise, { raw: { width: 64, height: 48, channels: 1 } }).toColourspace('b-w');
+      const good = await raw.tiff({ compression }).toBuffer();
+      files.write('good.tif', good);
+      expect((await readLabels(files.path('good.tif'))).data).toHaveLength(64 * 48);
+      const [cut, changed] = [
+        good.subarray(0, -1),
+        Buffer.from(good).fill(0x55, good.length >> 1, (good.length >> 1) + 20),
+      ];
+      const bad = compression === 'jpeg' ? cut : changed;
+      files.write('bad.tif', bad);
+      expect(await codeOf(() => readLabels(files.path('bad.tif')))).toBe('ERR_IMAGE');
+    }
+  });
+
   it('gives the run lengths of every label', () => {
     const labels = [0, 1, 1, 2, 0, 1, 3, 2, 5, 5, 3, 2];
     const found = regions(3, 4, (i) => labels[i]!);
