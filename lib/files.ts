@@ -12,7 +12,7 @@ import {
   stat,
   writeFile,
 } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { HrsamError } from './errors.js';
 
 /** Where the bytes for a path go. */
@@ -23,12 +23,24 @@ export interface Target {
   path?: string;
 }
 
+/** @throws HrsamError ERR_ARGUMENT for what is no string */
+export function checkPath(path: unknown, where: string): void {
+  if (typeof path !== 'string')
+    throw new HrsamError('ERR_ARGUMENT', 'path', { where, expected: 'a string', actual: path });
+}
+
+/** Where a path leads, links followed; of what is not there yet, where it would be made. */
+export async function realPath(path: string): Promise<string> {
+  return realpath(path).catch(async () => {
+    const end = resolve(dirname(path), await readlink(path).catch(() => basename(path)));
+    return join(await realpath(dirname(end)).catch(() => dirname(end)), basename(end));
+  });
+}
+
 /** A file appears under its name only when it is complete; a link stays one, and what it points to is replaced. */
 export async function targetOf(path: string): Promise<Target> {
   const isLink = (await lstat(path).catch(() => undefined))?.isSymbolicLink() ?? false;
-  const real = isLink
-    ? await realpath(path).catch(async () => resolve(dirname(path), await readlink(path)))
-    : path;
+  const real = isLink ? await realPath(path) : path;
   const there = await stat(real).catch(() => undefined);
   if (there && !there.isFile() && !there.isDirectory()) return { partial: real };
   return { partial: `${real}.${randomUUID()}.part`, path: real };

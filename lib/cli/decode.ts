@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { Command } from 'commander';
 import type { TensorToWrite } from '../weights/safetensors_writer.js';
 import type { Decoded } from './decode_batch.js';
@@ -35,12 +36,14 @@ export function decodeCommand(): Command {
 }
 
 async function decode(path: string, options: DecodeOptions): Promise<void> {
-  await checkOutputs([options.output]);
-  const { readPrompts } = await import('./prompts_file.js');
+  const { maskFiles, readPrompts } = await import('./prompts_file.js');
   const { checkEmbedding, decodeBatch } = await import('./decode_batch.js');
   const { readEmbedding } = await import('../predictor/embedding_file.js');
   const { writeSafetensors } = await import('../weights/safetensors_writer.js');
   const prompts = await readPrompts(options.prompts);
+  const { weights, config } = options;
+  const masks = maskFiles(prompts, dirname(options.prompts));
+  await checkOutputs([options.output], [path, options.prompts, weights, config, ...masks]);
   const watch = new Stopwatch();
   using model = await watch.time('load', () => loadModel(options));
   const { embedding, coarse } = await readEmbedding(path, model.device);

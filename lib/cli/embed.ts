@@ -45,7 +45,7 @@ async function embed(input: string, options: EmbedOptions): Promise<void> {
     const { embedFolder } = await import('./embed_folder.js');
     return embedFolder(input, options);
   }
-  await checkOutputs([options.output]);
+  await checkOutputs([options.output], [input, options.weights, options.config]);
   const watch = new Stopwatch();
   using model = await watch.time('load', () => loadModel(options));
   const shape = await (isTensor ? embedTensors : embedPicture)(model, input, options, watch);

@@ -59,11 +59,12 @@ export function everythingCommand(): Command {
 }
 
 async function everything(picture: string, options: EverythingCommandOptions): Promise<void> {
-  const { output, rle, json } = options;
+  const { output, rle, json, weights, config } = options;
   const overlay = options.overlay ?? (output || rle || json ? undefined : 'everything.png');
   const format = overlay === undefined ? undefined : pictureFormat(overlay);
   if (output) await makeFolder(output);
-  await checkOutputs([overlay, rle], picture);
+  const inputs = [picture, weights, config];
+  await checkOutputs([overlay, rle], inputs);
   const signal = interruption();
   const watch = new Stopwatch();
   const { decodeImage } = await import('../image/decode.js');
@@ -81,9 +82,11 @@ async function everything(picture: string, options: EverythingCommandOptions): P
     point,
     rle: mask.compressedRle(),
   }));
+  const files = output ? found.map((_, i) => join(output, `${i}.png`)) : [];
+  await checkOutputs([...files, overlay, rle], inputs);
   await watch.time('write', async () => {
     if (rle) await writeWhole(rle, `${JSON.stringify(results)}\n`);
-    if (output) await writeMasks(output, found);
+    for (const [i, file] of files.entries()) await writeWhole(file, await found[i]!.mask.toPng());
     if (overlay) await writeWhole(overlay, await draw(pixels, found, format!));
   });
   if (json) {
@@ -116,10 +119,6 @@ async function find(image: EncodedImage, options: EverythingCommandOptions, sign
   } finally {
     bar.end();
   }
-}
-
-async function writeMasks(folder: string, found: readonly FoundMask[]): Promise<void> {
-  for (const [i, { mask }] of found.entries()) await writeWhole(join(folder, `${i}.png`), await mask.toPng());
 }
 
 /** The largest masks below, so that none is hidden. */

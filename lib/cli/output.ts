@@ -1,6 +1,7 @@
-import { dirname, extname, resolve } from 'node:path';
+import { dirname, extname } from 'node:path';
 import { isFolder } from '../data/files.js';
 import { HrsamError } from '../errors.js';
+import { realPath } from '../files.js';
 
 // Names and metadata come from files of anyone: none of them moves a terminal's cursor.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
@@ -17,16 +18,20 @@ export const printJson = (value: unknown): void => print(JSON.stringify(value, n
 
 /**
  * Ends with ERR_FILE before the work rather than after it when an output cannot be written.
- * @param paths those that the user gave
- * @param picture that is read and must stay as it is
+ * @param paths those that are written
+ * @param inputs files that are read and must stay as they are
  */
-export async function checkOutputs(paths: readonly (string | undefined)[], picture?: string): Promise<void> {
-  const given = paths.filter((path) => path !== undefined);
-  for (const [i, path] of given.entries()) {
-    if (picture !== undefined && resolve(path) === resolve(picture))
-      throw new HrsamError('ERR_FILE', 'would overwrite the picture', { where: path });
-    const same = given.slice(0, i).some((other) => resolve(other) === resolve(path));
-    if (same) throw new HrsamError('ERR_FILE', 'two outputs have one name', { where: path });
+export async function checkOutputs(
+  paths: readonly (string | undefined)[],
+  inputs: readonly (string | undefined)[] = [],
+): Promise<void> {
+  const read = new Set(await Promise.all(inputs.filter((path) => path !== undefined).map(realPath)));
+  const written = new Set<string>();
+  for (const path of paths.filter((path) => path !== undefined)) {
+    const target = await realPath(path);
+    if (read.has(target)) throw new HrsamError('ERR_FILE', 'would overwrite what is read', { where: path });
+    if (written.has(target)) throw new HrsamError('ERR_FILE', 'two outputs have one name', { where: path });
+    written.add(target);
     const folder = dirname(path);
     if (!(await isFolder(folder))) {
       throw new HrsamError('ERR_FILE', 'cannot be written: there is no such folder', { where: path });

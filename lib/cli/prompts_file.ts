@@ -87,6 +87,18 @@ export interface MaskBatch {
   data: Float32Array;
 }
 
+/** Where a list's file lies: beside the list, else in the current folder. */
+function maskFile(file: string, folder: string): string {
+  const beside = join(folder, file);
+  return isAbsolute(file) || !existsSync(beside) ? file : beside;
+}
+
+/** The files that masks are read from. @param folder the list's */
+export const maskFiles = (prompts: readonly TensorPrompt[], folder: string): string[] =>
+  prompts.flatMap(({ mask_logits: source }) =>
+    source && 'file' in source ? [maskFile(source.file, folder)] : [],
+  );
+
 /** Logits that a file holds or a rule generates. @param folder where relative file names start; else the current folder */
 export async function readMask(
   source: Exclude<MaskSource, { from_prompt: string }>,
@@ -97,8 +109,7 @@ export async function readMask(
     const shape = batchShape(source.shape, where);
     return { shape, data: fillTensor(source.name, source, new Float32Array(shape[0] * shape[1] * shape[2])) };
   }
-  const beside = join(folder, source.file);
-  const path = isAbsolute(source.file) || !existsSync(beside) ? source.file : beside;
+  const path = maskFile(source.file, folder);
   await using file = await SafetensorsFile.open(path);
   const stored = file.tensors.get(source.tensor);
   if (stored?.dtype !== 'F32') {

@@ -111,7 +111,10 @@ async function prompts({ point, box = [], mask }: SegmentCommandOptions, picture
 async function segment(picture: string, options: SegmentCommandOptions): Promise<void> {
   checkPrompts(options);
   checkExtensions(options);
-  await checkOutputs([options.output, options.overlay, options.rle], picture);
+  const { mask, rle, overlay, json, weights, config } = options;
+  const output = options.output ?? (json || rle || overlay ? undefined : 'mask.png');
+  const inputs = [picture, mask, weights, config];
+  await checkOutputs([output, overlay, rle], inputs);
   const signal = interruption();
   const watch = new Stopwatch();
   const { decodeImage } = await import('../image/decode.js');
@@ -128,9 +131,10 @@ async function segment(picture: string, options: SegmentCommandOptions): Promise
   const masks = await watch.time('segment', () =>
     withSpinner('segmenting', () => find(model, image, asked, options, signal)),
   );
-  const files = await watch.time('write', () => write(masks, pixels, options));
+  const files = output === undefined ? [] : masks.map((_, i) => numbered(output, i, masks.length));
+  await checkOutputs([...files, overlay, rle], inputs);
+  await watch.time('write', () => write(masks, files, pixels, options));
   const results = masks.map(({ prompt, mask }, i) => ({ prompt, ...maskJson(mask), file: files[i] }));
-  const { rle, overlay, json } = options;
   if (rle) await writeWhole(rle, `${JSON.stringify(results.map(({ file, ...rest }) => rest))}\n`);
   const { original, input } = image;
   if (json) {
@@ -184,24 +188,17 @@ function warnUntrained({ weights }: SegmentCommandOptions): void {
   if (isUntrained(weights)) process.stderr.write(`hrsam: ${weights} is untrained: its masks mean nothing\n`);
 }
 
-/** Writes masks and overlay; returns the masks' files. */
+/** Writes masks, where there are files for them, and overlay. */
 async function write(
   masks: readonly { mask: Mask }[],
+  files: readonly string[],
   picture: Parameters<typeof import('../image/overlay.js').renderOverlay>[0],
-  { output, overlay, rle, json, point, box }: SegmentCommandOptions,
-): Promise<string[]> {
-  const target = output ?? (json || rle || overlay ? undefined : 'mask.png');
-  const files: string[] = [];
-  if (target !== undefined) {
-    for (const [i, { mask }] of masks.entries()) {
-      files.push(numbered(target, i, masks.length));
-      await writeWhole(files[i]!, await mask.toPng());
-    }
-  }
+  { overlay, point, box }: SegmentCommandOptions,
+): Promise<void> {
+  for (const [i, file] of files.entries()) await writeWhole(file, await masks[i]!.mask.toPng());
   if (overlay !== undefined) {
     const { renderOverlay } = await import('../image/overlay.js');
     const drawn = { masks: masks.map(({ mask }) => mask.pixels()), points: point, boxes: box };
     await writeWhole(overlay, await renderOverlay(picture, { ...drawn, format: pictureFormat(overlay) }));
   }
-  return files;
 }

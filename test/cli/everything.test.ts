@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { decodeImage } from '../../lib/image/decode.js';
 import { decompressRle, rleArea, rleBox } from '../../lib/image/rle.js';
@@ -42,6 +43,17 @@ describe('everything', () => {
     expect(code).toBe(0);
     expect(stdout).toMatch(/nothing found: lower --min-score or --min-stability/);
     expect(existsSync(path('none.png'))).toBe(true);
+  });
+
+  test('refuses to write a mask over the picture or the overlay', async () => {
+    await sharp(photograph).resize(64).png().toFile(path('0.png'));
+    const all = ['-d', 'cpu', '--size', '64', '--points', '2', '--min-score', '0', '--min-stability', '0'];
+    const over = await hrsam(['everything', path('0.png'), ...all, '-o', path('.')]);
+    expect([over.code, over.stderr]).toEqual([1, expect.stringContaining('would overwrite what is read')]);
+    const overlay = ['-o', path('m'), '--overlay', path('m/0.png')];
+    const twice = await hrsam(['everything', path('0.png'), ...all, ...overlay]);
+    expect([twice.code, twice.stderr]).toEqual([1, expect.stringContaining('two outputs have one name')]);
+    expect(readdirSync(path('m'))).toEqual([]);
   });
 
   test.each([

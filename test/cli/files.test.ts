@@ -81,6 +81,24 @@ test('decode answers a prompt with nothing in it, as SAM does', async () => {
   );
 });
 
+test('embed and decode leave what they read as it is', async () => {
+  writeFileSync(
+    path('over.json'),
+    JSON.stringify([{ name: 'p', mask_logits: { file: 'm.safetensors', tensor: 'm' } }]),
+  );
+  writeFileSync(path('m.safetensors'), '');
+  const decode = ['decode', path('e.safetensors'), ...TINY, '--prompts', path('over.json')];
+  for (const args of [
+    ['embed', path('m.safetensors'), ...TINY, '-o', path('m.safetensors')],
+    [...decode, '-o', path('e.safetensors')],
+    [...decode, '-o', path('over.json')],
+    [...decode, '-o', path('m.safetensors')],
+  ]) {
+    const { code, stderr } = await hrsam(args);
+    expect([code, stderr]).toEqual([1, expect.stringContaining('would overwrite what is read')]);
+  }
+});
+
 describe('decode refuses', () => {
   const point = { name: 'p', points: [[[8, 8]]], labels: [[1]] };
   test.each<[string, unknown, string]>([

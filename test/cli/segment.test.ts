@@ -223,11 +223,27 @@ describe('segment refuses', () => {
     expect([code, stdout]).toEqual([2, '']);
   });
 
+  test.each([
+    ['the picture', 'x-1.png', [], 'x-1.png: would overwrite what is read'],
+    ['an overlay', 'y.png', ['--overlay', path('x-0.png')], 'x-0.png: two outputs have one name'],
+  ])('numbered masks over %s', async (_, name, args, message) => {
+    const picture = path(name);
+    const bytes = await sharp(photograph).resize(64).png().toBuffer();
+    writeFileSync(picture, bytes);
+    const boxes = ['-b', '1,1,40,40', '-b', '1,1,30,30', '-o', path('x.png'), ...args];
+    const { code, stderr } = await hrsam(['segment', picture, ...MODEL, '--size', '64', ...boxes]);
+    expect(stderr).toContain(message);
+    expect(code).toBe(1);
+    expect(readFileSync(picture)).toEqual(bytes);
+    expect(existsSync(path('x-0.png'))).toBe(false);
+  });
+
   test('what is wrong with files, prompts and devices, with exit code 1', async () => {
     writeFileSync(path('not.png'), 'not a picture');
     const [config, pipe] = [path('config.json'), path('pipe')];
     writeFileSync(config, '{}');
     execFileSync('mkfifo', [pipe]);
+    symlinkSync('not.png', path('to-not.png'));
     const cases: [string[], string][] = [
       [[path('none.png'), '-p', '1,1'], 'none.png: does not exist'],
       [[path('not.png'), '-p', '1,1'], 'not a readable picture'],
@@ -242,7 +258,9 @@ describe('segment refuses', () => {
         [photograph, '-p', '1,1', '-o', path('a.png'), '--overlay', path('a.png')],
         'two outputs have one name',
       ],
-      [[path('not.png'), '-p', '1,1', '--overlay', path('not.png')], 'would overwrite the picture'],
+      [[path('not.png'), '-p', '1,1', '--overlay', path('not.png')], 'would overwrite what is read'],
+      [[path('not.png'), '-p', '1,1', '-o', path('to-not.png')], 'to-not.png: would overwrite what is read'],
+      [[photograph, '--mask', path('not.png'), '-o', path('not.png')], 'would overwrite what is read'],
       [
         [photograph, '-p', '1,1', '-w', 'random:hrsam-tiny', '--config', config],
         'a preset has its own settings',
