@@ -77,7 +77,8 @@ async function decodeBytes(
   if (bytes.length === 0) throw new HrsamError('ERR_IMAGE', 'the picture is empty (0 bytes)', { where });
   const sharp = await loadSharp();
   const options = {
-    failOn: 'truncated',
+    // Beyond what is cut short: damage that a decoder repairs with noise.
+    failOn: 'error',
     ignoreIcc: true,
     autoOrient: !asStored,
     limitInputPixels: false,

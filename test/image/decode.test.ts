@@ -139,6 +139,17 @@ describe('what is no picture', () => {
     }
   });
 
+  it.each([
+    ['jpeg', (bytes: Buffer) => bytes.subarray(0, -1)],
+    ['lzw', (bytes: Buffer) => Buffer.from(bytes).fill(0xff, bytes.length / 2, bytes.length / 2 + 400)],
+    ['deflate', (bytes: Buffer) => Buffer.from(bytes).fill(0xff, bytes.length / 2, bytes.length / 2 + 400)],
+  ] as const)('a damaged tiff of %s', async (compression, damage) => {
+    const pixels = Uint8Array.from({ length: 3 * 200 * 100 }, (_, i) => (i * i) >>> 7);
+    const bytes = await raw(pixels, 3, 200, 100).tiff({ compression }).toBuffer();
+    await decodeImage(bytes);
+    await expect(decodeImage(damage(bytes))).rejects.toThrow(hrsamError('ERR_IMAGE'));
+  });
+
   it('names the file', async () => {
     const path = join(folder, 'broken.jpg');
     writeFileSync(path, 'nothing of the kind');
