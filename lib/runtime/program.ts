@@ -9,11 +9,13 @@ export type Tensors = Record<string, Tensor>;
 
 export interface ProgramRunOptions {
   signal?: AbortSignal;
-  /** Existing tensors to write outputs to, by name. */
+  /** Existing tensors to write outputs to, by name; each for one output, and none that is an input of the same run. */
   into?: Tensors;
+  /** @internal Inputs may be written to: the graph reads no element after it has written its place. Default false. */
+  inPlace?: boolean;
 }
 
-const checkOptions = optionsOf<ProgramRunOptions>({ signal: true, into: true });
+const checkOptions = optionsOf<ProgramRunOptions>({ signal: true, into: true, inPlace: true });
 
 /** A compiled forward pass for one set of input shapes. Any number of runs may be in flight. */
 export class Program {
@@ -30,13 +32,15 @@ export class Program {
 
   /**
    * One asynchronous native call: inputs in, new output tensors out, all by name.
-   * @throws HrsamError ERR_SHAPE for a missing or wrong tensor, ERR_DEVICE for one of another device, ERR_DISPOSED, ERR_ABORTED, ERR_OUT_OF_MEMORY
+   * @throws HrsamError ERR_SHAPE for a missing or wrong tensor, ERR_ARGUMENT for one that may not be written to, ERR_DEVICE for one of another device, ERR_DISPOSED, ERR_ABORTED, ERR_OUT_OF_MEMORY
    */
   async run(inputs: Tensors, options: ProgramRunOptions = {}): Promise<Tensors> {
     checkOptions(options, 'run');
     const handle = this.#handle;
     if (!handle) throw new HrsamError('ERR_DISPOSED', 'the program was disposed');
-    const given = this.plan.inputs.map((port) => this.#fitting('input', port, inputs[port.name]).buffer);
+    const read = this.plan.inputs.map((port) => this.#fitting('input', port, inputs[port.name]));
+    this.#checkInto(options.into ?? {}, options.inPlace ? [] : read);
+    const given = read.map(({ buffer }) => buffer);
     const made: Tensor[] = [];
     const outputs: Tensors = {};
     try {
@@ -54,6 +58,21 @@ export class Program {
     } catch (error) {
       for (const tensor of made) tensor.dispose();
       throw error;
+    }
+  }
+
+  #checkInto(into: Tensors, read: readonly Tensor[]): void {
+    const seen = new Set(read);
+    for (const [name, tensor] of Object.entries(into)) {
+      const known = this.plan.outputs.some((port) => port.name === name);
+      if (known && !seen.has(tensor)) seen.add(tensor);
+      else
+        throw new HrsamError('ERR_ARGUMENT', known ? 'a tensor used twice' : 'an unknown output', {
+          where: `into '${name}'`,
+          expected: known
+            ? 'one that is neither an input nor another output'
+            : this.plan.outputs.map((port) => port.name),
+        });
     }
   }
 

@@ -52,7 +52,10 @@ export class Followers {
   async collect(i: number): Promise<void> {
     this.#arrived.write((await this.replicas[i]!.gradient.data()) as Float32Array);
     const { gradient } = this.first;
-    await this.sum.run({ gradient: this.#arrived, accumulated: gradient }, { into: { sum: gradient } });
+    await this.sum.run(
+      { gradient: this.#arrived, accumulated: gradient },
+      { into: { sum: gradient }, inPlace: true },
+    );
   }
 
   /** Gives all followers the first replica's parameters. */

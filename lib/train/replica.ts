@@ -51,7 +51,10 @@ export class Replica {
     using owned = new Owned();
     const weights = owned.add(this.device.tensor([size], 'f32', new Float32Array(size).fill(1)));
     const given = { ...inputs, state: this.state, accumulated, weights };
-    const { gradient: _, ...outputs } = await program.run(given, { into: { gradient: this.gradient } });
+    const { gradient: _, ...outputs } = await program.run(given, {
+      into: { gradient: this.gradient },
+      inPlace: true,
+    });
     for (const tensor of Object.values(outputs)) owned.add(tensor);
     await onOutputs?.(outputs);
     return ((await outputs.loss!.data()) as Float32Array).reduce((total, loss) => total + loss, 0);

@@ -127,7 +127,7 @@ export class Trainer {
     const kept = Math.min(average, t / (t + 9));
     this.#step.write(new Float32Array([rate, 1 - beta1 ** t, 1 - beta2 ** t, samples, kept]));
     const { state, gradient } = this.replicas[0];
-    await this.update.run({ state, gradient, step: this.#step }, { into: { state } });
+    await this.update.run({ state, gradient, step: this.#step }, { into: { state }, inPlace: true });
     this.#taken = t;
   }
 

@@ -3,6 +3,7 @@ import { program } from '../../lib/graph/evaluate.js';
 import type { Graph } from '../../lib/graph/graph.js';
 import { activation } from '../../lib/graph/ops/activation.js';
 import { linear } from '../../lib/graph/ops/linear.js';
+import { permute } from '../../lib/graph/ops/permute.js';
 import { Device } from '../../lib/runtime/device.js';
 import type { Tensors } from '../../lib/runtime/program.js';
 import { codeOf, errorOf } from '../support/errors.js';
@@ -54,6 +55,17 @@ describe('programs', () => {
     expect(await codeOf(() => made.run(inputs, { into: { y: cpu.tensor([33, 63], 'f32') } }))).toBe(
       'ERR_SHAPE',
     );
+  });
+
+  it('write neither over what they read, nor twice to one tensor, nor to outputs they do not have', async () => {
+    const x = filled([4, 4], 1);
+    const twice = await program(cpu, { x }, (graph, { x }) => ({
+      y: permute(graph, x!, [1, 0]),
+      z: activation(graph, x!, 'gelu'),
+    }));
+    const other = cpu.tensor([4, 4], 'f32');
+    const wrong: Tensors[] = [{ y: x }, { y: other, z: other }, { w: other }];
+    for (const into of wrong) expect(await codeOf(() => twice.run({ x }, { into }))).toBe('ERR_ARGUMENT');
   });
 
   it('end with ERR_DISPOSED when they or an input are gone', async () => {

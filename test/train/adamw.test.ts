@@ -56,7 +56,7 @@ async function steps(groups: readonly ParameterGroup[], given: AdamWOptions, cou
       given,
     );
     // The state is replaced where it is.
-    await compiled.run({ state, gradient, step }, { into: { state } });
+    await compiled.run({ state, gradient, step }, { into: { state }, inPlace: true });
   }
   return { actual: (await state.data()) as Float32Array, expected };
 }

@@ -39,7 +39,7 @@ async function run(size: number, matrices: readonly MuonMatrix[], initial: Float
     state: muon(graph, v.state!, v.step!, matrices),
   }));
   const apart = (await compiled.run({ state, step })).state!;
-  await compiled.run({ state, step }, { into: { state } });
+  await compiled.run({ state, step }, { into: { state }, inPlace: true });
   expect(await state.data()).toEqual(await apart.data());
   return (await state.data()) as Float32Array;
 }
