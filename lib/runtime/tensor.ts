@@ -80,7 +80,9 @@ export class Tensor<T extends DType = DType> {
       });
     }
     const buffer = this.buffer;
-    native(() => buffer.write(data, 0));
+    // The addon reads no memory that other threads may write to.
+    const own = data.buffer instanceof SharedArrayBuffer ? data.slice() : data;
+    native(() => buffer.write(own, 0));
     return this;
   }
 

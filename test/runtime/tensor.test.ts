@@ -84,6 +84,13 @@ describe('tensors', () => {
     },
   );
 
+  it('takes data that other threads share', async () => {
+    const shared = new Float32Array(new SharedArrayBuffer(8));
+    shared.set([1, 2]);
+    using tensor = cpu.tensor([2], 'f32', shared);
+    expect([...(await tensor.data())]).toEqual([1, 2]);
+  });
+
   it('refuses an unknown type', async () => {
     expect(await codeOf(() => cpu.tensor([2], 'f16' as DType))).toBe('ERR_ARGUMENT');
   });
