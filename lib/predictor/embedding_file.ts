@@ -1,7 +1,7 @@
 import { HrsamError } from '../errors.js';
 import { evaluate } from '../graph/evaluate.js';
 import { permute } from '../graph/ops/permute.js';
-import type { Size } from '../image/resize.js';
+import { longestSide, type Size } from '../image/resize.js';
 import type { Device } from '../runtime/device.js';
 import { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
@@ -81,9 +81,10 @@ function parseSizes(json: string | undefined, where: string): SavedEmbedding | u
   };
   try {
     const { original, resized, input } = JSON.parse(json) as Partial<SavedEmbedding>;
-    const fits =
-      isSize(resized) && isSize(input) && resized.height <= input.height && resized.width <= input.width;
-    if (fits && isSize(original)) return { original, resized, input };
+    if (isSize(original) && isSize(resized) && isSize(input) && input.height === input.width) {
+      const { height, width } = longestSide(original.height, original.width, input.height);
+      if (resized.height === height && resized.width === width) return { original, resized, input };
+    }
   } catch {
     // Falls through to the one error for everything that is not what we write.
   }

@@ -1,4 +1,5 @@
 import { HrsamError } from '../errors.js';
+import { checkPath } from '../files.js';
 import { decodeImage, type ImageSource } from '../image/decode.js';
 import type { Pixels } from '../image/pixels.js';
 import { longestSide, type Size } from '../image/resize.js';
@@ -155,8 +156,15 @@ export class HRSAM {
     return wanted && size > this.config.image.size ? this.config.image.size : undefined;
   }
 
-  /** Keeps an encoded picture in a .safetensors file. @throws HrsamError ERR_FILE, ERR_DISPOSED */
+  /** Keeps an encoded picture in a .safetensors file. @throws HrsamError ERR_ARGUMENT, ERR_FILE, ERR_DISPOSED */
   async saveEmbedding(image: EncodedImage, path: string): Promise<void> {
+    if (!(image instanceof EncodedImage))
+      throw new HrsamError('ERR_ARGUMENT', 'image', {
+        where: 'saveEmbedding',
+        expected: 'an encoded picture',
+        actual: image,
+      });
+    checkPath(path, 'saveEmbedding');
     const { original, resized, input, coarse } = image;
     await writeEmbedding(path, image.embedding, { original, resized, input }, coarse?.embedding);
   }
@@ -164,6 +172,7 @@ export class HRSAM {
   /** Brings back an encoded picture that this model saved. @throws HrsamError ERR_WEIGHTS, ERR_FILE, ERR_SHAPE */
   async loadEmbedding(path: string): Promise<EncodedImage> {
     this.#checkOpen();
+    checkPath(path, 'loadEmbedding');
     const { embedding, sizes, coarse } = await readEmbedding(path, this.device);
     if (!coarse) return this.#restored(path, embedding, sizes);
     using owned = new Owned();

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { HRSAM } from '../../lib/predictor/hrsam.js';
 import { SafetensorsFile } from '../../lib/weights/safetensors.js';
@@ -94,7 +94,17 @@ describe('saved embeddings', () => {
     ['part of a pixel', { sizes: { ...SIZES, original: square(30.5) } }, 'ERR_WEIGHTS'],
     ['a picture beyond all memory', { sizes: { ...SIZES, original: square(2 ** 20) } }, 'ERR_WEIGHTS'],
     ['more picture than input', { sizes: { ...SIZES, resized: square(257) } }, 'ERR_WEIGHTS'],
-    ['an input that is no grid', { sizes: { ...SIZES, input: square(260) } }, 'ERR_SHAPE'],
+    ['less picture than resizing leaves', { sizes: { ...SIZES, resized: square(1) } }, 'ERR_WEIGHTS'],
+    [
+      'an input that is no square',
+      { shape: [1, 64, 16, 20], sizes: { ...SIZES, input: { height: 256, width: 320 } } },
+      'ERR_WEIGHTS',
+    ],
+    [
+      'an input that is no grid',
+      { sizes: { ...SIZES, resized: { height: 156, width: 260 }, input: square(260) } },
+      'ERR_SHAPE',
+    ],
   ])('%s', async (_, content, code) => {
     const path = await write(content);
     const before = await heldBytes();
@@ -112,6 +122,18 @@ describe('saved embeddings', () => {
     const path = file('damaged.safetensors');
     await writeFile(path, damage(await readFile(await write({}))));
     expect((await errorOf(() => model.loadEmbedding(path))).code).toBe('ERR_WEIGHTS');
+  });
+
+  it('paths and pictures that are none', async () => {
+    using image = await model.encode(picture(8, 8), { size: 16 });
+    const before = await readdir('.');
+    for (const path of [undefined, null, 5, new URL('file:///e.safetensors')] as unknown as string[]) {
+      expect((await errorOf(() => model.saveEmbedding(image, path))).code).toBe('ERR_ARGUMENT');
+      expect((await errorOf(() => model.loadEmbedding(path))).code).toBe('ERR_ARGUMENT');
+    }
+    const none = null as unknown as typeof image;
+    expect((await errorOf(() => model.saveEmbedding(none, file('e')))).code).toBe('ERR_ARGUMENT');
+    expect(await readdir('.')).toEqual(before);
   });
 
   it('files that are not there, or cannot be written', async () => {
