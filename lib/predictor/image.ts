@@ -4,7 +4,7 @@ import { optionsOf } from '../options.js';
 import { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { type DecodedPrompts, decodePrompts, promptsPerRun } from './decode.js';
-import { type FoundMask, findCandidates } from './everything.js';
+import { type Candidate, type FoundMask, findCandidates } from './everything.js';
 import type { EverythingOptions } from './everything_options.js';
 import { Mask } from './mask.js';
 import type { Network, PreprocessSizes } from './network.js';
@@ -87,8 +87,17 @@ export class EncodedImage {
         actual: request,
       });
     }
-    const { boxes, multimask, refinements, signal, ...prompt } = request as SegmentRequest;
+    if (Object.values(options).some((option) => option !== undefined)) {
+      throw new HrsamError('ERR_ARGUMENT', 'options of a single prompt are fields of it', {
+        where: 'segment',
+        expected: '{ points, multimask, … } alone',
+        actual: Object.keys(options),
+      });
+    }
+    const { boxes, multimask, refinements, signal, ...rest } = request as SegmentRequest;
+    const { points, labels, box, mask } = request as SegmentRequest;
     const own = { multimask, refinements, signal };
+    const prompt = { ...rest, points, labels, box, mask };
     if (boxes === undefined) return (await this.#segmentAll([prompt], own, () => 'prompt'))[0]!;
     if (!Array.isArray(boxes)) {
       throw new HrsamError('ERR_PROMPT', 'boxes', { expected: 'a list of [x0, y0, x1, y1]', actual: boxes });
@@ -96,10 +105,10 @@ export class EncodedImage {
     if (Object.values(prompt).some((part) => part !== undefined)) {
       throw new HrsamError('ERR_PROMPT', 'several boxes are prompts of their own', {
         expected: 'boxes alone, or a list of prompts',
-        actual: Object.keys(prompt),
+        actual: Object.keys(request),
       });
     }
-    const prompts = boxes.map((box) => ({ box }));
+    const prompts = boxes.map((one) => ({ box: one }));
     return (await this.#segmentAll(prompts, own, (i) => `boxes[${i}]`)).flat();
   }
 
@@ -115,12 +124,21 @@ export class EncodedImage {
     this.#checkOpen();
     const candidates = await findCandidates(this.#network, this, options);
     // Decoded again, in their own size: to have kept all candidates would take more memory than this takes time.
-    const points = [...new Set(candidates.map(({ point }) => point))];
+    const wanted = new Map<Candidate['point'], number[]>();
+    for (const { point, index } of candidates) wanted.set(point, [...(wanted.get(point) ?? []), index]);
+    const points = [...wanted.keys()];
     const prompts = points.map((point) => ({ points: [point] }));
     const { signal } = options;
-    const masks = points.length > 0 ? await this.#segmentAll(prompts, { multimask: true, signal }) : [];
+    const masks = await this.#answer(prompts, true, { passes: 0, signal }, (decoded, asked) =>
+      this.#masks(
+        decoded,
+        asked.map((i) => wanted.get(points[i]!)!),
+        signal,
+      ),
+    );
+    const found = new Map(points.map((point, i) => [point, masks[i]!]));
     return candidates.map(({ point, index, stability }) => {
-      const mask = masks[points.indexOf(point)]!.find((one) => one.index === index)!;
+      const mask = found.get(point)!.find((one) => one.index === index)!;
       return { mask, stability, point };
     });
   }
@@ -143,14 +161,18 @@ export class EncodedImage {
     checkMultimask(multimask);
     checkRefinements(refinements);
     const passes = multimask === false ? (refinements ?? this.#network.config.decoder.refinements ?? 0) : 0;
-    checkPrompts(prompts, this.original, where);
+    let asked = checkPrompts(prompts, this.original, where);
     if (this.coarse && multimask === false) {
-      const masks = await this.coarse.#firstMasks(prompts, passes, signal);
-      prompts = prompts.map((prompt, i) => ({ ...prompt, mask: masks[i]! }));
+      const masks = await this.coarse.#firstMasks(asked, passes, signal);
+      asked = asked.map((prompt, i) => ({ ...prompt, mask: masks[i]! }));
     }
-    return this.#answer(prompts, multimask, { passes, signal }, (decoded) =>
-      this.#masks(decoded, multimask, signal),
-    );
+    return this.#answer(asked, multimask, { passes, signal }, (decoded) => {
+      const { ious, masksPerPrompt, sparseEntries } = decoded;
+      const chosen = sparseEntries.map((entries, p) =>
+        chooseMasks(ious.subarray(p * masksPerPrompt, (p + 1) * masksPerPrompt), multimask, entries),
+      );
+      return this.#masks(decoded, chosen, signal);
+    });
   }
 
   /** The decoder's own first answers. */
@@ -166,19 +188,24 @@ export class EncodedImage {
     );
   }
 
-  /** Decodes prompts run by run. @param read an answer for each prompt of a run @returns them in the prompts' order */
+  /**
+   * Decodes prompts run by run.
+   * @param read an answer for each prompt of a run; `indices` are their places among all
+   * @returns the answers in the prompts' order
+   */
   async #answer<Answer>(
     prompts: readonly Prompt[],
     multimask: Multimask,
     { passes, signal }: { passes: number; signal?: AbortSignal },
-    read: (decoded: DecodedPrompts) => Promise<Answer[]>,
+    read: (decoded: DecodedPrompts, indices: readonly number[]) => Promise<Answer[]>,
   ): Promise<Answer[]> {
     const results: Answer[] = new Array(prompts.length);
     for (const indices of this.#runs(prompts, multimask)) {
       using owned = new Owned();
       const asked = indices.map((i) => prompts[i]!);
       const options = { refinements: asked[0]!.mask ? 0 : passes, signal };
-      const answers = await read(await decodePrompts(this.#network, this, asked, owned, options));
+      const decoded = await decodePrompts(this.#network, this, asked, owned, options);
+      const answers = await read(decoded, indices);
       for (const [k, i] of indices.entries()) results[i] = answers[k]!;
     }
     return results;
@@ -205,24 +232,20 @@ export class EncodedImage {
     );
   }
 
-  /** The chosen masks of each prompt, in the picture's size. */
+  /** Masks in the picture's size. @param chosen which of each prompt's masks */
   async #masks(
-    { logits, ious, masksPerPrompt, sparseEntries }: DecodedPrompts,
-    multimask: Multimask,
+    { logits, ious, masksPerPrompt }: DecodedPrompts,
+    chosen: readonly (readonly number[])[],
     signal?: AbortSignal,
   ): Promise<Mask[][]> {
-    const ranges = sparseEntries.map((entries, p) =>
-      chooseMasks(ious.subarray(p * masksPerPrompt, (p + 1) * masksPerPrompt), multimask, entries),
-    );
-    const first = ranges.reduce((least, [begin]) => Math.min(least, begin), Infinity);
-    const last = ranges.reduce((most, [, end]) => Math.max(most, end), 0);
+    const first = Math.min(...chosen.flat());
+    const last = 1 + Math.max(...chosen.flat());
     using full = await this.#network.threshold(logits, [first, last], this.#thresholdOptions(), signal);
     const encodings = await this.#network.device.encodeMasks(full);
     const low = await eachMask(logits);
     const { height, width } = this.original;
-    return ranges.map(([begin, end], p) =>
-      Array.from({ length: end - begin }, (_, k) => {
-        const index = begin + k;
+    return chosen.map((indices, p) =>
+      indices.map((index) => {
         const { area, bbox, counts } = encodings[p * (last - first) + index - first]!;
         const at = p * masksPerPrompt + index;
         const rle = { size: [height, width] as [number, number], counts: [...counts] };

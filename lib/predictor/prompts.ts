@@ -20,7 +20,7 @@ const PROMPT_FIELDS: ReadonlySet<string> = new Set<keyof Prompt>(['points', 'lab
 
 /** Logits of a mask as the decoder gives them, at a quarter of the model's input. */
 export interface MaskLogits {
-  /** height · width values, row-major. */
+  /** height · width values, row-major. In a prompt they are read until it is answered. */
   data: Float32Array;
   height: number;
   width: number;
@@ -30,8 +30,11 @@ const fail = (where: string, summary: string, expected: unknown, actual: unknown
   throw new HrsamError('ERR_PROMPT', summary, { where, expected, actual });
 };
 
-/** @throws HrsamError ERR_PROMPT */
-export function checkPrompt(prompt: Prompt, { height, width }: Size, where = 'prompt'): void {
+/**
+ * @returns a copy, so that what the caller does to the prompt later changes no answer; of a mask's logits, the same data
+ * @throws HrsamError ERR_PROMPT
+ */
+export function checkPrompt(prompt: Prompt, { height, width }: Size, where = 'prompt'): Prompt {
   if (!isObject(prompt)) fail(where, 'a prompt', '{ points, labels, box, mask }', prompt);
   const unknown = Object.keys(prompt).find((name) => !PROMPT_FIELDS.has(name));
   if (unknown !== undefined) fail(where, 'an unknown field', [...PROMPT_FIELDS].join(', '), unknown);
@@ -42,50 +45,60 @@ export function checkPrompt(prompt: Prompt, { height, width }: Size, where = 'pr
     if (!good)
       fail(`${where}.${name}`, 'not a place in the picture', `0 ≤ x ≤ ${width}, 0 ≤ y ≤ ${height}`, [x, y]);
   };
+  const copy: { -readonly [field in keyof Prompt]: Prompt[field] } = {};
   if (points !== undefined) {
     if (!Array.isArray(points)) fail(`${where}.points`, 'points', 'a list of [x, y]', points);
-    for (const [i, point] of points.entries()) {
+    copy.points = Array.from(points, (point, i) => {
       if (!Array.isArray(point) || point.length !== 2)
         fail(`${where}.points[${i}]`, 'a point', '[x, y]', point);
-      inside(`points[${i}]`, point[0], point[1]);
-    }
+      const [x, y] = point;
+      inside(`points[${i}]`, x, y);
+      return [x, y];
+    });
   }
   if (labels !== undefined) {
-    const wanted = points?.length ?? 0;
+    const wanted = copy.points?.length ?? 0;
     if (!Array.isArray(labels) || labels.length !== wanted)
       fail(`${where}.labels`, 'one label per point', wanted, labels);
-    for (const [i, label] of labels.entries()) {
+    copy.labels = Array.from(labels, (label, i) => {
       if (label !== 0 && label !== 1 && label !== -1)
         fail(`${where}.labels[${i}]`, 'a label', '1, 0 or -1', label);
-    }
+      return label;
+    });
   }
   if (box !== undefined) {
     if (!Array.isArray(box) || box.length !== 4) fail(`${where}.box`, 'a box', '[x0, y0, x1, y1]', box);
-    inside('box', box[0], box[1]);
-    inside('box', box[2], box[3]);
-    if (box[0] > box[2] || box[1] > box[3])
-      fail(`${where}.box`, 'its corners are swapped', 'x0 ≤ x1, y0 ≤ y1', box);
+    const [x0, y0, x1, y1] = box;
+    inside('box', x0, y0);
+    inside('box', x1, y1);
+    if (x0 > x1 || y0 > y1) fail(`${where}.box`, 'its corners are swapped', 'x0 ≤ x1, y0 ≤ y1', box);
+    copy.box = [x0, y0, x1, y1];
   }
-  if (mask !== undefined) checkLogits(mask, `${where}.mask`);
-  if (!points?.length && box === undefined && mask === undefined)
+  if (mask !== undefined) copy.mask = checkLogits(mask, `${where}.mask`);
+  if (!copy.points?.length && box === undefined && mask === undefined)
     fail(where, 'empty', 'points, a box or a mask', 'nothing');
+  return copy;
 }
 
 /** Points of all prompts, each counted as long as the longest: 8 MB of coordinates. */
 const MAX_POINTS = 2 ** 20;
 
-/** @throws HrsamError ERR_PROMPT */
-export function checkPrompts(prompts: readonly Prompt[], picture: Size, where: (i: number) => string): void {
+/** @returns copies, as `checkPrompt` makes them. @throws HrsamError ERR_PROMPT */
+export function checkPrompts(
+  prompts: readonly Prompt[],
+  picture: Size,
+  where: (i: number) => string,
+): Prompt[] {
   if (prompts.length === 0) throw new HrsamError('ERR_PROMPT', 'no prompts', { expected: 'at least one' });
   const longest = prompts.reduce((most, prompt) => Math.max(most, prompt?.points?.length ?? 1), 1);
   if (prompts.length * longest > MAX_POINTS)
     fail('prompts', 'too many', `${MAX_POINTS} points at most`, `${prompts.length} × ${longest}`);
-  for (const [i, prompt] of prompts.entries()) checkPrompt(prompt, picture, where(i));
+  return Array.from(prompts, (prompt, i) => checkPrompt(prompt, picture, where(i)));
 }
 
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
 
-function checkLogits(mask: MaskLogits, where: string): void {
+function checkLogits(mask: MaskLogits, where: string): MaskLogits {
   if (!isObject(mask)) fail(where, 'logits', '{ data, height, width }', mask);
   const { data, height, width } = mask;
   const whole = [height, width].every((side) => Number.isSafeInteger(side) && side > 0 && side % 4 === 0);
@@ -95,6 +108,7 @@ function checkLogits(mask: MaskLogits, where: string): void {
     fail(where, 'logits', 'a Float32Array of height · width values', actual);
   }
   if (!data.every(Number.isFinite)) fail(where, 'logits', 'finite values', 'NaN or infinity');
+  return { data, height, width };
 }
 
 /** The tokens of prompts, in pixels of the model's input. */

@@ -45,14 +45,9 @@ export function selectAsOnnx(scores: ArrayLike<number>, sparseEntries: number): 
   return sparseEntries <= 2 && scores.length > 1 ? indexOfLargest(scores, 1) : 0;
 }
 
-/** First and last + 1 of the masks to return. */
-export function chooseMasks(
-  ious: ArrayLike<number>,
-  multimask: Multimask,
-  sparseEntries: number,
-): [number, number] {
-  if (multimask === false) return [0, 1];
-  if (multimask === true) return ious.length > 1 ? [1, ious.length] : [0, 1];
-  const index = multimask === 'best' ? indexOfLargest(ious) : selectAsOnnx(ious, sparseEntries);
-  return [index, index + 1];
+/** Indices of the masks to return. */
+export function chooseMasks(ious: ArrayLike<number>, multimask: Multimask, sparseEntries: number): number[] {
+  if (multimask === false || ious.length === 1) return [0];
+  if (multimask === true) return Array.from({ length: ious.length - 1 }, (_, i) => 1 + i);
+  return [multimask === 'best' ? indexOfLargest(ious) : selectAsOnnx(ious, sparseEntries)];
 }

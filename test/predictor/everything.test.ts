@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Candidate, grid, nonMaximumSuppression } from '../../lib/predictor/everything.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
 import type { EncodedImage } from '../../lib/predictor/image.js';
@@ -62,6 +62,17 @@ describe.each(['hrsam-tiny', 'sam-tiny'])('everything, %s', (preset) => {
         ...contents(mask),
       })),
     );
+  });
+
+  it('keeps the logits of what it returns alone', async () => {
+    const copies = vi.spyOn(Float32Array.prototype, 'slice');
+    try {
+      const found = await image.everything({ pointsPerSide: 4, ...SURE_OF_NOTHING, maxOverlap: 0.5 });
+      const { length } = found[0]!.mask.logits.data;
+      expect(copies.mock.results.filter(({ value }) => value.length === length)).toHaveLength(found.length);
+    } finally {
+      copies.mockRestore();
+    }
   });
 
   it('reports how far it is, and nothing where the model is sure of nothing', async () => {

@@ -1,10 +1,13 @@
 // Prompts come from users and requests: whatever is wrong with one ends in an error that says what and where.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EncodedImage } from '../../lib/predictor/image.js';
+import type { Mask } from '../../lib/predictor/mask.js';
 import { arrange } from '../../lib/predictor/prompt_tokens.js';
-import { layOutPrompts } from '../../lib/predictor/prompts.js';
+import { layOutPrompts, type Prompt } from '../../lib/predictor/prompts.js';
 import { errorOf } from '../support/layout.js';
-import { picture, randomModel } from './support/models.js';
+import { contents, picture, randomModel } from './support/models.js';
+
+type Box = [number, number, number, number];
 
 const SIZE = { height: 40, width: 60 };
 /** Five tokens of its own. */
@@ -46,6 +49,41 @@ describe('prompts as the decoder takes them', () => {
   ])('lays %i tokens out in %i', (length, tokens) => {
     const list = Array.from({ length }, (_, i) => ({ x: i, y: i, label: 1 }));
     expect(arrange([list], DECODER)).toMatchObject({ tokens, lengths: Int32Array.of(5 + length) });
+  });
+});
+
+describe('prompts of other kinds of objects', () => {
+  it('are read once, when they are given', async () => {
+    const model = await randomModel('hrsam-tiny');
+    using image = await model.encode(picture(40, 60), {
+      size: 2 * model.config.image.size,
+      coarseToFine: true,
+    });
+    const [points, labels, box] = [[[10, 20]], [1], [5, 5, 50, 30]] as [[number, number][], number[], Box];
+    const prompt = { points, labels, box };
+    const [expected] = await image.segment(structuredClone(prompt));
+    for (const request of [prompt, [prompt]]) {
+      const copy = structuredClone(prompt);
+      const answer = image.segment(request as Prompt);
+      Object.assign(points[0]!, [1e9]);
+      labels[0] = 7;
+      box[0] = Number.NaN;
+      expect([await answer].flat(2).map(contents)).toEqual([contents(expected!)]);
+      [points[0], labels[0], box[0]] = [copy.points[0]!, copy.labels[0]!, copy.box[0]];
+    }
+  });
+
+  it('may have their fields from a class', async () => {
+    class Clicked {
+      get points() {
+        return [[10, 20]] as const;
+      }
+    }
+    using image = await (await randomModel('hrsam-tiny')).encode(picture(40, 60));
+    const [expected] = await image.segment({ points: [[10, 20]] });
+    const [alone] = await image.segment(new Clicked());
+    const [[listed]] = (await image.segment([new Clicked()])) as [[Mask]];
+    expect([alone!, listed].map(contents)).toEqual([expected!, expected!].map(contents));
   });
 });
 
@@ -152,6 +190,14 @@ describe('bad prompts', () => {
     const error = await errorOf(() => image.segment(request));
     expect(error.code).toBe('ERR_ARGUMENT');
     expect(error.message).toContain('refinements; expected a whole number from 0 to 8');
+  });
+
+  it('and options of a single prompt beside it', async () => {
+    const segment = image.segment.bind(image) as (prompt: object, options: object) => Promise<unknown>;
+    const prompt = { points: [[1, 1]] };
+    const error = await errorOf(() => segment(prompt, { multimask: true }));
+    expect(error.code).toBe('ERR_ARGUMENT');
+    await segment(prompt, { signal: undefined });
   });
 
   it('leave the picture usable', async () => {
