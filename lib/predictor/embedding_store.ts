@@ -103,7 +103,13 @@ export class EmbeddingStore {
   }
 
   #file(name: string): string {
-    return pathInside(this.folder, `${name}.safetensors`, this.folder);
+    const path = pathInside(this.folder, `${name}.safetensors`, this.folder);
+    if (path === decoderPath(this.folder))
+      throw new HrsamError('ERR_FILE', 'a picture of this name has no place beside the decoder', {
+        where: this.folder,
+        actual: name,
+      });
+    return path;
   }
 
   /** Whether a picture's embedding is there and complete. */

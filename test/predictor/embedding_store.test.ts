@@ -81,6 +81,7 @@ describe('EmbeddingStore', () => {
     const store = await create('inside');
     expect(await codeOf(() => add(store, '../outside'))).toBe('ERR_FILE');
     expect(await codeOf(() => store.has('/outside'))).toBe('ERR_FILE');
+    expect(await codeOf(() => add(store, 'decoder'))).toBe('ERR_FILE');
   });
 
   it('refuses weights that are no decoder of embeddings', async () => {
