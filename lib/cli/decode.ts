@@ -46,11 +46,12 @@ async function decode(path: string, options: DecodeOptions): Promise<void> {
   await checkOutputs([options.output], [path, options.prompts, weights, config, ...masks]);
   const watch = new Stopwatch();
   using model = await watch.time('load', () => loadModel(options));
-  const { embedding, coarse } = await readEmbedding(path, model.device);
+  const { embedding, coarse, model: made } = await readEmbedding(path, model.device);
   using kept = embedding;
   // This command is about one run of the decoder, at full size.
   coarse?.dispose();
   checkEmbedding(kept, model.config, path);
+  await model.network.checkFingerprint(made, path);
   const results = new Map<string, Decoded>();
   await watch.time('decode', async () => {
     const bar = await progressBar('decoding');

@@ -94,6 +94,6 @@ async function embedTensors(
   using embedding: Tensor = await watch.time('encode', () =>
     withSpinner('encoding', () => encodeTensor(model.network, images, interruption())),
   );
-  await writeEmbedding(output, embedding);
+  await writeEmbedding(output, embedding, undefined, undefined, await model.network.fingerprint());
   return officialShape(embedding.shape);
 }

@@ -19,6 +19,7 @@ export interface SavedEmbedding {
 const MAX_PIXELS = 2 ** 30;
 
 const KEY = 'hrsam.picture';
+const MODEL_KEY = 'hrsam.model';
 
 const permuted = async (x: Tensor, order: readonly number[]): Promise<Tensor> =>
   (await evaluate({ x }, (graph, values) => ({ y: permute(graph, values.x!, order) }))).y!;
@@ -26,14 +27,17 @@ const permuted = async (x: Tensor, order: readonly number[]): Promise<Tensor> =>
 /**
  * Writes an embedding (b, h, w, c) as tensor `embedding` (b, c, h, w), float32, as the official code has it.
  * @param coarse of the same picture at the model's own size, where answers are made there first: tensor `coarse`
+ * @param model fingerprint of the weights that made it
  */
 export async function writeEmbedding(
   path: string,
   embedding: Tensor,
   sizes?: SavedEmbedding,
   coarse?: Tensor,
+  model?: string,
 ): Promise<void> {
   const metadata: [string, string][] = sizes ? [[KEY, JSON.stringify(sizes)]] : [];
+  if (model !== undefined) metadata.push([MODEL_KEY, model]);
   const tensors: TensorToWrite[] = [];
   for (const [name, tensor] of Object.entries({ embedding, ...(coarse && { coarse }) })) {
     using official = await permuted(tensor, [0, 3, 1, 2]);
@@ -46,7 +50,7 @@ export async function writeEmbedding(
 export async function readEmbedding(
   path: string,
   device: Device,
-): Promise<{ embedding: Tensor; sizes?: SavedEmbedding; coarse?: Tensor }> {
+): Promise<{ embedding: Tensor; sizes?: SavedEmbedding; coarse?: Tensor; model?: string }> {
   const file = await SafetensorsFile.open(path);
   try {
     const read = async (name: string): Promise<Tensor> => {
@@ -66,7 +70,7 @@ export async function readEmbedding(
     const embedding = owned.add(await read('embedding'));
     const coarse = file.tensors.has('coarse') ? owned.add(await read('coarse')) : undefined;
     owned.move();
-    return { embedding, sizes, ...(coarse && { coarse }) };
+    return { embedding, sizes, ...(coarse && { coarse }), model: file.metadata.get(MODEL_KEY) };
   } finally {
     await file.close();
   }

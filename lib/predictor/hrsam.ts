@@ -166,17 +166,18 @@ export class HRSAM {
       });
     checkPath(path, 'saveEmbedding');
     const { original, resized, input, coarse } = image;
-    await writeEmbedding(path, image.embedding, { original, resized, input }, coarse?.embedding);
+    const made = await this.network.fingerprint();
+    await writeEmbedding(path, image.embedding, { original, resized, input }, coarse?.embedding, made);
   }
 
   /** Brings back an encoded picture that this model saved. @throws HrsamError ERR_WEIGHTS, ERR_FILE, ERR_SHAPE */
   async loadEmbedding(path: string): Promise<EncodedImage> {
     this.#checkOpen();
     checkPath(path, 'loadEmbedding');
-    const { embedding, sizes, coarse } = await readEmbedding(path, this.device);
-    if (!coarse) return this.#restored(path, embedding, sizes);
+    const { embedding, sizes, coarse, model } = await readEmbedding(path, this.device);
     using owned = new Owned();
-    owned.add(embedding);
+    for (const tensor of [embedding, coarse]) if (tensor) owned.add(tensor);
+    await this.network.checkFingerprint(model, path);
     const smaller = sizes && this.#sizes(sizes.original, this.config.image.size);
     const pair = ([height, width]: readonly [number, number]) => ({ height, width });
     const coarseSizes = smaller && {
@@ -184,7 +185,7 @@ export class HRSAM {
       resized: pair(smaller.resized),
       input: pair(smaller.input),
     };
-    const first = owned.add(this.#restored(path, coarse, coarseSizes));
+    const first = coarse && this.#restored(path, coarse, coarseSizes);
     const image = this.#restored(path, embedding, sizes, first);
     owned.move();
     return image;
@@ -204,7 +205,6 @@ export class HRSAM {
       prompt.embedDim,
     ];
     if (!sizes || `${shape}` !== `${embedding.shape}`) {
-      embedding.dispose();
       throw new HrsamError('ERR_SHAPE', 'not a saved picture of this model', {
         where: path,
         expected: `one embedding of ${prompt.embedDim} channels and the sizes of its picture`,

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { HrsamError } from '../errors.js';
 import { compile } from '../graph/compile.js';
 import { Graph, type GraphOptions, type Value } from '../graph/graph.js';
@@ -9,10 +10,13 @@ import { slice } from '../graph/ops/slice.js';
 import { computeType, type Precision } from '../model/layers.js';
 import { encoder, refinedMaskLogits } from '../model/model.js';
 import type { Device } from '../runtime/device.js';
+import { Owned } from '../runtime/owned.js';
 import type { Program } from '../runtime/program.js';
 import { ProgramCache } from '../runtime/programs.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { ImageConfig, ModelConfig } from '../weights/config.js';
+import { expectedTensors } from '../weights/expected.js';
+import { isReducible, toInternalName } from '../weights/names.js';
 import type { WeightStore } from '../weights/store.js';
 
 /** Encoders hold nothing but a folded position table each, decoders are small: this many shapes stay compiled. */
@@ -133,6 +137,34 @@ export class Network {
       graph.output('summary', maskSummary(graph, graph.input('logits', logits.shape), { size }));
     });
     return (await program.run({ logits }, { signal })).summary!;
+  }
+
+  /**
+   * SHA-256 of what prompt encoder and decoder hold in full precision in every file: models that have it in common take
+   * each other's embeddings.
+   */
+  async fingerprint(): Promise<string> {
+    const tensors = expectedTensors(this.config, ['prompt', 'decoder'])
+      .map(({ name, shape }) => ({ name: toInternalName(name), shape }))
+      .filter((tensor) => !isReducible(tensor) && this.weights.find(tensor.name));
+    const program = await this.#program('fingerprint', (graph) => {
+      for (const { name, shape } of tensors) graph.output(name, graph.constant(name, shape));
+    });
+    const values = await program.run({});
+    using owned = new Owned();
+    for (const tensor of Object.values(values)) owned.add(tensor);
+    const hash = createHash('sha256');
+    for (const { name } of tensors) hash.update(name).update(await values[name]!.data());
+    return hash.digest('hex');
+  }
+
+  /** @throws HrsamError ERR_WEIGHTS for a fingerprint of other weights. @param where what they made */
+  async checkFingerprint(found: string | undefined, where: string): Promise<void> {
+    if (found !== undefined && found !== (await this.fingerprint()))
+      throw new HrsamError('ERR_WEIGHTS', 'an embedding of other weights', {
+        where,
+        expected: 'one that this model made',
+      });
   }
 
   #program(key: string, build: (graph: Graph) => void, options?: GraphOptions): Promise<Program> {

@@ -4,7 +4,7 @@ import { type ModelCheckpoint, openWeights, type TensorEntry } from './checkpoin
 import { configToMetadata, type ImageConfig, type ModelConfig } from './config.js';
 import { fromFloat32 } from './dtypes.js';
 import { expectedTensors } from './expected.js';
-import { TABLE, toInternalName } from './names.js';
+import { isReducible, toInternalName } from './names.js';
 import { writeSafetensors } from './safetensors_writer.js';
 
 export interface ConvertOptions {
@@ -39,9 +39,6 @@ const checkOptions = optionsOf<ConvertOptions>({
 });
 
 const FILE_TYPE = { f32: 'F32', bf16: 'BF16', f16: 'F16' } as const;
-
-const isReducible = ({ name, shape }: TensorEntry): boolean =>
-  shape.length >= 2 && name.endsWith('.weight') && !TABLE.test(name);
 
 const targetType = (entry: TensorEntry, dtype: ConvertOptions['dtype']): 'F32' | 'BF16' | 'F16' => {
   if (dtype && isReducible(entry)) return FILE_TYPE[dtype];

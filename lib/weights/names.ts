@@ -34,6 +34,10 @@ const SAM_TO_HRSAM = [
 /** Names of tables, which single rows are taken from: no layer's matrix. SAM's `point_embeddings` are our `point_embeds`. */
 export const TABLE = /_(?:embed|embeds\.\d+|embeddings\.\d+|tokens?)\.weight$/;
 
+/** Whether it is a linear's or convolution's weight, which files may hold in fewer bits. @param name the model's */
+export const isReducible = ({ name, shape }: { name: string; shape: readonly number[] }): boolean =>
+  shape.length >= 2 && name.endsWith('.weight') && !TABLE.test(name);
+
 /** The model's name for an official one of either family. */
 export const toInternalName = (official: string): string => {
   const entry = SAM_TO_HRSAM.find(([sam]) => official.startsWith(sam));

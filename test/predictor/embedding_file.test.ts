@@ -1,11 +1,14 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { HRSAM } from '../../lib/predictor/hrsam.js';
+import { HRSAM } from '../../lib/predictor/hrsam.js';
+import { randomWeights } from '../../lib/weights/checkpoint.js';
+import { configToMetadata } from '../../lib/weights/config.js';
+import { convert } from '../../lib/weights/convert.js';
 import { SafetensorsFile } from '../../lib/weights/safetensors.js';
 import { writeSafetensors } from '../../lib/weights/safetensors_writer.js';
 import { channelsFirst, errorOf } from '../support/layout.js';
 import { heldBytes } from '../support/memory.js';
-import { download, host } from '../support/run.js';
+import { device, download, host } from '../support/run.js';
 import { contents, picture, randomModel, temporaryFolder } from './support/models.js';
 
 const SIZES = {
@@ -35,6 +38,37 @@ describe('saved embeddings', () => {
     const request = { points: [[70, 40]], box: [20, 10, 120, 80], multimask: true } as const;
     const [before, after] = [await image.segment(request), await restored.segment(request)];
     expect(after.map(contents)).toEqual(before.map(contents));
+  });
+
+  it('are those of the weights that made them, in any precision', async () => {
+    const [plain, rounded] = [file('plain.safetensors'), file('rounded.safetensors')];
+    await using random = await randomWeights('hrsam-tiny');
+    const tensors = [...random.tensors.values()].map(({ officialName, shape, read }) => ({
+      name: officialName,
+      dtype: 'F32' as const,
+      shape,
+      data: read,
+    }));
+    await writeSafetensors(plain, tensors, { metadata: [configToMetadata(random.config)] });
+    await convert(plain, rounded, { dtype: 'bf16' });
+    const other = file('other.safetensors');
+    const changed = tensors.map((tensor) => {
+      const data = async () => (await tensor.data()).map((value) => value + 1);
+      return { ...tensor, data };
+    });
+    await writeSafetensors(other, changed, { metadata: [configToMetadata(random.config)] });
+    using image = await model.encode(picture(40, 30), { size: 64 });
+    const path = file('own.safetensors');
+    await model.saveEmbedding(image, path);
+    for (const weights of [plain, rounded]) {
+      using same = await HRSAM.load(weights, { device });
+      (await same.loadEmbedding(path)).dispose();
+    }
+    using different = await HRSAM.load(other, { device });
+    const before = await heldBytes();
+    const error = await errorOf(() => different.loadEmbedding(path));
+    expect([error.code, error.where]).toEqual(['ERR_WEIGHTS', path]);
+    expect(await heldBytes()).toBe(before);
   });
 
   it('lie in the file as the official code has them', async () => {
