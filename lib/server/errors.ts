@@ -1,4 +1,5 @@
-import type { FastifyInstance } from 'fastify';
+import { STATUS_CODES } from 'node:http';
+import type { FastifyInstance, FastifyReply, FastifyServerOptions } from 'fastify';
 import { type ErrorCode, HrsamError } from '../errors.js';
 
 declare module 'fastify' {
@@ -33,6 +34,32 @@ export function answerErrors(app: FastifyInstance): void {
     reply.code(404).send(errorBody('ERR_ARGUMENT', `nothing at ${request.method} ${request.url}`)),
   );
 }
+
+/** The same for what reaches no route, before which Fastify has no hooks. */
+export const REFUSALS: Pick<FastifyServerOptions, 'frameworkErrors' | 'clientErrorHandler'> = {
+  frameworkErrors(error: Error, _: unknown, reply: FastifyReply) {
+    const { status, code, message } = describe(error);
+    reply.code(status).header('x-content-type-options', 'nosniff').send(errorBody(code, message));
+  },
+  clientErrorHandler({ code = '' }, socket) {
+    // After a reset there is nobody to tell.
+    if (code !== 'ECONNRESET' && socket.writable) {
+      const [status, message] = REFUSED[code] ?? [400, 'not an HTTP request'];
+      const body = JSON.stringify(errorBody('ERR_ARGUMENT', message));
+      socket.write(
+        `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: ${body.length}\r\n` +
+          `Content-Type: application/json; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n\r\n${body}`,
+      );
+    }
+    socket.destroy();
+  },
+};
+
+/** What Node refuses, by the code of its error. */
+const REFUSED: Record<string, readonly [number, string]> = {
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'the request took too long to arrive'],
+  HPE_HEADER_OVERFLOW: [431, 'the headers are too large'],
+};
 
 const errorBody = (code: string, message: string) => ({ error: { code, message } });
 

@@ -1,6 +1,6 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { HRSAM } from '../predictor/hrsam.js';
-import { answerErrors } from './errors.js';
+import { answerErrors, REFUSALS } from './errors.js';
 import { Gate } from './gate.js';
 import { serveImages } from './image_routes.js';
 import { HeldImages } from './images.js';
@@ -23,7 +23,7 @@ export function createServer(model: HRSAM, options: ServerOptions = {}): Fastify
     maxSize = SERVER_DEFAULTS.maxSize,
     requests = SERVER_DEFAULTS.requests,
   } = options;
-  const app = Fastify({ requestTimeout: REQUEST_TIMEOUT, forceCloseConnections: 'idle' });
+  const app = Fastify({ requestTimeout: REQUEST_TIMEOUT, forceCloseConnections: 'idle', ...REFUSALS });
   const images = new HeldImages(memory);
   const gate = new Gate(requests, BODIES * pictureBytes);
   app.addHook('onClose', async () => images.clear());

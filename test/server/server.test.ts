@@ -1,4 +1,6 @@
-import { connect } from 'node:net';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
 import type { FastifyInstance } from 'fastify';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -41,6 +43,13 @@ const sent = async (server: FastifyInstance, body = png, query = '') =>
   (await send(server, body, query)).json().id as string;
 const ask = (id: string, body: object, what = 'masks', server = app) =>
   server.inject({ method: 'POST', url: `/images/${id}/${what}`, body });
+/** A connection to a server that listens. */
+function connectTo(address: string) {
+  return connect(Number(new URL(address).port), 'localhost').on('error', () => {});
+}
+const post = (path: string, type: string, body: string, length = body.length) =>
+  `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Type: ${type}\r\nContent-Length: ${length}\r\n\r\n${body}`;
+
 
 describe('pictures', () => {
   it('are encoded and kept', async () => {
@@ -221,6 +230,26 @@ describe('what is wrong', () => {
       statusCode: 415,
     });
     expect(await refused(app.inject('/nothing'))).toMatchObject({ statusCode: 404 });
+  it('in what is no request for us is said in the same way', async () => {
+    for (const [url, status] of [
+      ['/images/%zz/masks', 400],
+      [`/images/${'a'.repeat(200)}/masks`, 414],
+    ] as const) {
+      const response = await app.inject({ method: 'POST', url, body: {} });
+      expect(response.headers['x-content-type-options']).toBe('nosniff');
+      expect(await refused(response)).toMatchObject({ statusCode: status, code: 'ERR_ARGUMENT' });
+    }
+    const address = await serve().listen({ port: 0 });
+    for (const [request, status] of [
+      ['nonsense\r\n\r\n', 400],
+      [`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(20_000)}\r\n\r\n`, 431],
+    ] as const) {
+      const [head, body] = (await text(connectTo(address).setEncoding('utf8').end(request))).split(
+        '\r\n\r\n',
+      );
+      expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} [^]*nosniff`));
+      expect(JSON.parse(body!)).toEqual({ error: { code: 'ERR_ARGUMENT', message: expect.any(String) } });
+    }
   });
 
   it('in the kind of a body is said before anything of it is looked at', async () => {
