@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { setTimeout } from 'node:timers/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { HrsamError } from '../errors.js';
 
@@ -8,6 +11,8 @@ interface Place {
   /** Whether its body has come and its handler runs. */
   begun: boolean;
   leave(): void;
+  /** The client is. */
+  gone(): void;
 }
 
 /** Lets so many requests, and so many bytes of their bodies, in at a time: those that send, compute or wait for it. */
@@ -15,6 +20,8 @@ export class Gate {
   #working = 0;
   #bytes = 0;
   readonly #places = new WeakMap<FastifyRequest, Place>();
+  /** Handlers that have begun, until what they answer is sent. */
+  readonly #answers = new Map<ServerResponse, Promise<unknown>>();
 
   constructor(
     readonly most: number,
@@ -29,22 +36,36 @@ export class Gate {
   computing(handle: Handler) {
     return {
       onRequest: async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
-        this.#places.set(request, this.#enter(request, reply));
+        const place = this.#enter(request, reply);
+        this.#places.set(request, place);
+        // A response that waits behind others of its connection has no socket, and so no events, of its own.
+        const { socket } = request.raw;
+        socket.setMaxListeners(0);
+        socket.once('close', place.gone);
       },
-      // Of one that ended before its handler began: its body was too large, or none.
-      onResponse: async (request: FastifyRequest): Promise<void> => {
-        this.#places.get(request)?.leave();
+      // Of one that ended before its handler began, too: its body was too large, or none.
+      onResponse: async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+        const place = this.#places.get(request);
+        if (!place) return;
+        request.raw.socket.off('close', place.gone);
+        place.leave();
+        this.#answers.delete(reply.raw);
       },
-      handler: async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+      handler: (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
         const place = this.#places.get(request)!;
         place.begun = true;
-        try {
-          return await handle(request, reply, place.signal);
-        } finally {
-          place.leave();
-        }
+        const answer = handle(request, reply, place.signal).finally(place.leave);
+        if (!place.signal.aborted) this.#answers.set(reply.raw, answer);
+        return answer;
       },
     };
+  }
+
+  /** Waits for the handlers that have begun, and so long, ms, for the clients to take the answers. */
+  async drained(patience: number): Promise<void> {
+    await Promise.allSettled(this.#answers.values());
+    const sent = [...this.#answers.keys()].map((response) => once(response, 'close'));
+    await Promise.race([Promise.allSettled(sent), setTimeout(patience, undefined, { ref: false })]);
   }
 
   #enter({ headers, routeOptions }: FastifyRequest, reply: FastifyReply): Place {
@@ -70,11 +91,12 @@ export class Gate {
         this.#working--;
         this.#bytes -= bytes;
       },
+      gone: () => {
+        controller.abort();
+        if (!place.begun) place.leave();
+        this.#answers.delete(reply.raw);
+      },
     };
-    reply.raw.once('close', () => {
-      if (!reply.raw.writableFinished) controller.abort();
-      if (!place.begun) place.leave();
-    });
     return place;
   }
 }

@@ -1,4 +1,5 @@
 import Fastify, { type FastifyInstance } from 'fastify';
+import { HrsamError } from '../errors.js';
 import type { HRSAM } from '../predictor/hrsam.js';
 import { answerErrors, REFUSALS } from './errors.js';
 import { Gate } from './gate.js';
@@ -9,6 +10,8 @@ import { servePage } from './page.js';
 
 /** A client that sends a request slower than this is let go, ms. */
 const REQUEST_TIMEOUT = 60_000;
+/** A client that does not take its answer when the server closes is let go after this, ms. */
+const PATIENCE = 5_000;
 /** Of the largest pictures so many may be on their way at a time, of smaller ones more. */
 const BODIES = 4;
 
@@ -23,9 +26,23 @@ export function createServer(model: HRSAM, options: ServerOptions = {}): Fastify
     maxSize = SERVER_DEFAULTS.maxSize,
     requests = SERVER_DEFAULTS.requests,
   } = options;
-  const app = Fastify({ requestTimeout: REQUEST_TIMEOUT, forceCloseConnections: 'idle', ...REFUSALS });
+  const app = Fastify({
+    requestTimeout: REQUEST_TIMEOUT,
+    // After what has begun is answered: a client may stall in the middle of its request for ever.
+    forceCloseConnections: true,
+    return503OnClosing: false,
+    ...REFUSALS,
+  });
   const images = new HeldImages(memory);
   const gate = new Gate(requests, BODIES * pictureBytes);
+  let closing = false;
+  app.addHook('onRequest', async () => {
+    if (closing) throw new HrsamError('ERR_BUSY', 'the server is closing');
+  });
+  app.addHook('preClose', async () => {
+    closing = true;
+    await gate.drained(PATIENCE);
+  });
   app.addHook('onClose', async () => images.clear());
   app.addHook('onSend', async (_, reply) => {
     reply.header('x-content-type-options', 'nosniff');

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { decodeImage } from '../../lib/image/decode.js';
 import { decompressRle } from '../../lib/image/rle.js';
 import type { HRSAM } from '../../lib/predictor/hrsam.js';
+import { EncodedImage } from '../../lib/predictor/image.js';
 import type { ServerOptions } from '../../lib/server/options.js';
 import { createServer } from '../../lib/server/server.js';
 import { picture, randomModel } from '../predictor/support/models.js';
@@ -43,6 +44,8 @@ const sent = async (server: FastifyInstance, body = png, query = '') =>
   (await send(server, body, query)).json().id as string;
 const ask = (id: string, body: object, what = 'masks', server = app) =>
   server.inject({ method: 'POST', url: `/images/${id}/${what}`, body });
+const requests = async (server: FastifyInstance) => (await server.inject('/health')).json().requests;
+
 /** A connection to a server that listens. */
 function connectTo(address: string) {
   return connect(Number(new URL(address).port), 'localhost').on('error', () => {});
@@ -50,6 +53,25 @@ function connectTo(address: string) {
 const post = (path: string, type: string, body: string, length = body.length) =>
   `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Type: ${type}\r\nContent-Length: ${length}\r\n\r\n${body}`;
 
+/** Holds what looks everywhere, until it is let go. */
+function holdEverything() {
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const { everything } = EncodedImage.prototype;
+  const spy = vi.spyOn(EncodedImage.prototype, 'everything').mockImplementation(async function (
+    this: EncodedImage,
+    options,
+  ) {
+    await held;
+    return everything.call(this, options);
+  });
+  return () => {
+    spy.mockRestore();
+    release();
+  };
+}
 
 describe('pictures', () => {
   it('are encoded and kept', async () => {
@@ -230,6 +252,8 @@ describe('what is wrong', () => {
       statusCode: 415,
     });
     expect(await refused(app.inject('/nothing'))).toMatchObject({ statusCode: 404 });
+  });
+
   it('in what is no request for us is said in the same way', async () => {
     for (const [url, status] of [
       ['/images/%zz/masks', 400],
@@ -313,24 +337,51 @@ describe('what is wrong', () => {
 
   it('counts bodies that are still on their way, and forgets them with their client', async () => {
     const server = serve({ pictureBytes: 1000, requests: 9 });
-    const { port } = new URL(await server.listen({ port: 0 }));
-    const health = async () => (await server.inject('/health')).json().requests;
+    const address = await server.listen({ port: 0 });
     const sockets = [1, 2, 3, 4].map(() => {
-      const socket = connect(Number(port), 'localhost').on('error', () => {});
-      socket.write(
-        'POST /images HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nab',
-      );
+      const socket = connectTo(address);
+      socket.write(post('/images', 'image/png', 'ab', 1000));
       return socket;
     });
-    await vi.waitFor(async () => expect(await health()).toBe(4), 10_000);
+    await vi.waitFor(async () => expect(await requests(server)).toBe(4), 10_000);
     // Of the largest pictures four, of small ones more.
     const body = Buffer.alloc(900);
     expect((await send(server, body)).json().error).toMatchObject({ code: 'ERR_BUSY' });
     for (const socket of sockets) socket.destroy();
-    await vi.waitFor(async () => expect(await health()).toBe(0), 10_000);
+    await vi.waitFor(async () => expect(await requests(server)).toBe(0), 10_000);
     expect((await send(server, body)).json().error).toMatchObject({ code: 'ERR_IMAGE' });
     expect((await send(server, Buffer.alloc(1001))).statusCode).toBe(413);
-    expect(await health()).toBe(0);
+    expect(await requests(server)).toBe(0);
+  });
+
+  it('forgets what waits behind other requests of a connection with its client', async () => {
+    const server = serve();
+    const address = await server.listen({ port: 0 });
+    const id = await sent(server);
+    const socket = connectTo(address);
+    const everything = post(`/images/${id}/everything`, 'application/json', '{"pointsPerSide": 64}');
+    socket.write(everything + everything + post('/images', 'image/png', 'ab', 1000));
+    await vi.waitFor(async () => expect(await requests(server)).toBe(3), 10_000);
+    socket.destroy();
+    await vi.waitFor(async () => expect(await requests(server)).toBe(0), 10_000);
+  });
+
+  it('leaves nothing behind on a connection that goes on', async () => {
+    const server = serve();
+    let connection: Socket | undefined;
+    server.server.on('connection', (socket) => {
+      connection = socket;
+    });
+    const socket = connectTo(await server.listen({ port: 0, host: '127.0.0.1' }));
+    const counts: number[] = [];
+    for (const _ of [1, 2, 3]) {
+      socket.write(post('/images', 'image/png', 'no picture'));
+      await once(socket, 'data');
+      await vi.waitFor(async () => expect(await requests(server)).toBe(0));
+      counts.push(connection!.listenerCount('close'));
+    }
+    socket.destroy();
+    expect(new Set(counts).size).toBe(1);
   });
 
   it('does not keep a client waiting that went away', async () => {
@@ -344,11 +395,36 @@ describe('what is wrong', () => {
       body: '{"pointsPerSide": 64}',
       signal: controller.signal,
     });
-    const requests = async () => (await server.inject('/health')).json().requests;
-    await vi.waitFor(async () => expect(await requests()).toBe(1), 10_000);
+    await vi.waitFor(async () => expect(await requests(server)).toBe(1), 10_000);
     controller.abort();
     await expect(asked).rejects.toThrow();
-    await vi.waitFor(async () => expect(await requests()).toBe(0), 10_000);
+    await vi.waitFor(async () => expect(await requests(server)).toBe(0), 10_000);
+  });
+});
+
+describe('the end', () => {
+  it('comes when what has begun is answered, whatever else has not come in whole', async () => {
+    const server = serve();
+    const address = await server.listen({ port: 0, host: '127.0.0.1' });
+    const id = await sent(server);
+    const release = holdEverything();
+    const asked = fetch(`${address}/images/${id}/everything`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{"pointsPerSide": 1}',
+    });
+    connectTo(address).write(post('/images', 'image/png', 'ab', 1000));
+    connectTo(address).write('GET / HTTP/1.1\r\n');
+    await vi.waitFor(async () => expect(await requests(server)).toBe(2), 10_000);
+    const closed = server.close();
+    const late = await fetch(`${address}/health`);
+    expect([late.status, await late.json()]).toEqual([
+      503,
+      { error: { code: 'ERR_BUSY', message: 'the server is closing' } },
+    ]);
+    release();
+    expect((await asked).status).toBe(200);
+    await closed;
   });
 });
 
