@@ -10,6 +10,7 @@ interface ServeCommandOptions extends ModelOptions {
   host: string;
   port: number;
   memory: number;
+  maxPixels: number;
   maxSize: number;
   requests: number;
 }
@@ -34,23 +35,24 @@ Examples:
   $ curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' localhost:8080/images`;
 
 export function serveCommand(): Command {
-  const { memory, maxSize, requests } = SERVER_DEFAULTS;
+  const { memory, maxPixels, maxSize, requests } = SERVER_DEFAULTS;
   const command = new Command('serve')
     .description('answer prompts over HTTP, and show a page to click on pictures')
     .option('--host <address>', 'where to listen', '127.0.0.1')
     .option('--port <n>', '0: any that is free', wholeNumber(0), 8080)
     .option('--memory <MB>', 'encoded pictures that are kept', wholeNumber(1), memory / 1e6)
+    .option('--max-pixels <millions>', 'of a picture, width × height', wholeNumber(1), maxPixels / 1e6)
     .option('--max-size <pixels>', 'the largest size that may be asked for', wholeNumber(1), maxSize)
     .option('--requests <n>', 'that may wait; further ones get 503', wholeNumber(1), requests);
   return addModelOptions(command).addHelpText('after', HELP).action(serve);
 }
 
 async function serve(options: ServeCommandOptions): Promise<void> {
-  const { host, port, memory, maxSize, requests } = options;
+  const { host, port, memory, maxPixels, maxSize, requests } = options;
   const signal = interruption();
   const { createServer } = await import('../server/server.js');
   using model = await loadModel(options);
-  const server = createServer(model, { memory: memory * 1e6, maxSize, requests });
+  const server = createServer(model, { memory: memory * 1e6, maxPixels: maxPixels * 1e6, maxSize, requests });
   try {
     print(`hrsam on ${model.device.name}: ${await server.listen({ host, port })}`);
   } catch (cause) {

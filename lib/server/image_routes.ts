@@ -2,10 +2,12 @@ import accepts from 'accepts';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fastq from 'fastq';
 import { HrsamError } from '../errors.js';
+import { decodeImage } from '../image/decode.js';
 import { STEPS } from '../image/simplify.js';
 import type { EncodeOptions, HRSAM } from '../predictor/hrsam.js';
 import type { Mask } from '../predictor/mask.js';
 import { maskJson } from '../predictor/mask_json.js';
+import { checkSignal } from '../runtime/addon.js';
 import type { Gate, Handler } from './gate.js';
 import type { HeldImage, HeldImages } from './images.js';
 import { encodeQuery, everythingBody, segmentBody } from './requests.js';
@@ -18,6 +20,7 @@ export interface ImageService {
   images: HeldImages;
   gate: Gate;
   maxSize: number;
+  maxPixels: number;
   /** Of a picture's file. */
   pictureBytes: number;
 }
@@ -47,9 +50,14 @@ export function serveImages(app: FastifyInstance, service: ImageService): void {
   });
 }
 
-function encode({ model, images, maxSize }: ImageService): Handler {
+function encode({ model, images, maxSize, maxPixels }: ImageService): Handler {
   type Work = EncodeOptions & { bytes: Buffer };
-  const queue = fastq.promise(({ bytes, ...options }: Work) => model.encode(bytes, options), ENCODING);
+  const queue = fastq.promise(async ({ bytes, ...options }: Work) => {
+    model.checkSize(options.size);
+    // A client that left while it waited costs no decoding.
+    checkSignal(options.signal);
+    return model.encode(await decodeImage(bytes, { maxPixels }), options);
+  }, ENCODING);
   return async (request, reply, signal) => {
     const { size, coarseToFine } = encodeQuery(request.query);
     if (size !== undefined && size > maxSize)

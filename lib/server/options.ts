@@ -3,6 +3,8 @@ export interface ServerOptions {
   memory?: number;
   /** Bytes of a picture's file. */
   pictureBytes?: number;
+  /** Pixels of a picture, width · height: a small file may hold very many. */
+  maxPixels?: number;
   /** The largest `size` that a picture may be encoded at. */
   maxSize?: number;
   /** Requests that compute or wait for it; further ones are turned away with 503. */
@@ -13,6 +15,8 @@ export interface ServerOptions {
 export const SERVER_DEFAULTS: Required<ServerOptions> = {
   memory: 1e9,
   pictureBytes: 64e6,
+  // More than cameras of 64 megapixels have. Decoded, three bytes each.
+  maxPixels: 70e6,
   maxSize: 4096,
   requests: 64,
 };

@@ -23,6 +23,7 @@ export function createServer(model: HRSAM, options: ServerOptions = {}): Fastify
   const {
     memory = SERVER_DEFAULTS.memory,
     pictureBytes = SERVER_DEFAULTS.pictureBytes,
+    maxPixels = SERVER_DEFAULTS.maxPixels,
     maxSize = SERVER_DEFAULTS.maxSize,
     requests = SERVER_DEFAULTS.requests,
   } = options;
@@ -49,7 +50,7 @@ export function createServer(model: HRSAM, options: ServerOptions = {}): Fastify
   });
   answerErrors(app);
   servePage(app);
-  serveImages(app, { model, images, gate, maxSize, pictureBytes });
+  serveImages(app, { model, images, gate, maxSize, maxPixels, pictureBytes });
   app.get('/health', async () => ({
     status: 'ok',
     family: model.config.family,

@@ -238,6 +238,11 @@ describe('what is wrong', () => {
       statusCode: 422,
     });
     expect(await refused(send(serve({ pictureBytes: 100 })))).toMatchObject({ statusCode: 413 });
+    expect(await refused(send(serve({ maxPixels: HEIGHT * WIDTH - 1 })))).toMatchObject({
+      statusCode: 422,
+      message: expect.stringContaining(`at most ${HEIGHT * WIDTH - 1} pixels`),
+    });
+    expect((await send(serve({ maxPixels: HEIGHT * WIDTH }))).statusCode).toBe(201);
   });
 
   it('in a request is said', async () => {
