@@ -76,10 +76,18 @@ function encode({ model, images, maxSize, maxPixels }: ImageService): Handler {
   };
 }
 
-const segment =
-  (images: HeldImages): Handler =>
-  async (request, reply, signal) => {
+type About = (picture: HeldImage, ...rest: Parameters<Handler>) => Promise<unknown>;
+
+/** A route about a picture, which stays while it computes. */
+const about =
+  (images: HeldImages, handle: About): Handler =>
+  async (request, ...rest) => {
     const picture = held(images, request);
+    return images.use(picture, () => handle(picture, request, ...rest));
+  };
+
+const segment = (images: HeldImages): Handler =>
+  about(images, async (picture, request, reply, signal) => {
     const { mask: earlier, polygons = false, ...prompt } = segmentBody(request.body);
     const mask = earlier === undefined ? undefined : earlierLogits(picture, earlier);
     const begin = performance.now();
@@ -90,12 +98,10 @@ const segment =
     }
     const ms = since(begin);
     return { masks: masks.map((one) => ({ id: picture.keep(one), ...answer(one, polygons) })), ms };
-  };
+  });
 
-const everything =
-  (images: HeldImages): Handler =>
-  async (request, _, signal) => {
-    const picture = held(images, request);
+const everything = (images: HeldImages): Handler =>
+  about(images, async (picture, request, _, signal) => {
     const { polygons = false, ...bounds } = everythingBody(request.body);
     const begin = performance.now();
     const found = await picture.image.everything({ ...bounds, signal });
@@ -105,7 +111,7 @@ const everything =
       point,
     }));
     return { masks, ms: since(begin) };
-  };
+  });
 
 const idOf = ({ params }: FastifyRequest): string => (params as { id: string }).id;
 

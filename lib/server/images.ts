@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { HrsamError } from '../errors.js';
 import type { EncodedImage } from '../predictor/image.js';
 import type { Mask } from '../predictor/mask.js';
 import type { MaskLogits } from '../predictor/prompts.js';
@@ -9,6 +10,9 @@ const KEPT_MASKS = 16;
 /** An encoded picture and the logits of its last answers. */
 export class HeldImage {
   readonly #logits = new Map<string, MaskLogits>();
+  /** Requests that compute with it. */
+  uses = 0;
+  forgotten = false;
 
   constructor(readonly image: EncodedImage) {}
 
@@ -34,7 +38,10 @@ export class HeldImage {
   }
 }
 
-/** Encoded pictures within a budget of memory: the one that was not asked for the longest goes first. */
+/**
+ * Encoded pictures within a budget of memory: the one that was not asked for the longest goes first. One that is in use
+ * stays, and counts, until it is not.
+ */
 export class HeldImages {
   readonly #images = new Map<string, HeldImage>();
   #bytes = 0;
@@ -49,9 +56,19 @@ export class HeldImages {
     return this.#bytes;
   }
 
+  /** Takes a picture over. @throws HrsamError ERR_OUT_OF_MEMORY when there is no room for it */
   add(image: EncodedImage): string {
     const held = new HeldImage(image);
-    for (const oldest of this.#images.keys()) {
+    const unused = [...this.#images].filter(([, { uses }]) => uses === 0);
+    const room = unused.reduce((sum, [, { bytes }]) => sum + bytes, this.budget - this.#bytes);
+    if (held.bytes > room) {
+      image.dispose();
+      throw new HrsamError('ERR_OUT_OF_MEMORY', 'no room to keep the picture', {
+        expected: `at most ${room} bytes`,
+        actual: held.bytes,
+      });
+    }
+    for (const [oldest] of unused) {
       if (this.#bytes + held.bytes <= this.budget) break;
       this.delete(oldest);
     }
@@ -69,16 +86,33 @@ export class HeldImages {
     return held;
   }
 
+  /** What is forgotten meanwhile is disposed after the work. */
+  async use<T>(held: HeldImage, work: () => Promise<T>): Promise<T> {
+    held.uses++;
+    try {
+      return await work();
+    } finally {
+      held.uses--;
+      this.#free(held);
+    }
+  }
+
   delete(id: string): boolean {
     const held = this.#images.get(id);
     if (!held) return false;
     this.#images.delete(id);
-    this.#bytes -= held.bytes;
-    held.image.dispose();
+    held.forgotten = true;
+    this.#free(held);
     return true;
   }
 
   clear(): void {
     for (const id of this.#images.keys()) this.delete(id);
+  }
+
+  #free(held: HeldImage): void {
+    if (!held.forgotten || held.uses > 0) return;
+    this.#bytes -= held.bytes;
+    held.image.dispose();
   }
 }

@@ -122,6 +122,51 @@ describe('pictures', () => {
   });
 });
 
+describe('pictures in use', () => {
+  const bounds = { pointsPerSide: 1, minScore: 0, minStability: 0 };
+
+  it('stay until they are not', async () => {
+    const one = serve();
+    await sent(one);
+    const { bytes } = (await one.inject('/health')).json();
+    const small = serve({ memory: 2 * bytes });
+    const held = async () => {
+      const { images, bytes } = (await small.inject('/health')).json();
+      return { images, bytes };
+    };
+    const used = await sent(small);
+    const release = holdEverything();
+    const answer = ask(used, bounds, 'everything', small);
+    await vi.waitFor(async () => expect(await requests(small)).toBe(1));
+    const [second, third] = [await sent(small), await sent(small)];
+    expect((await ask(second, {}, 'masks', small)).statusCode).toBe(404);
+    const url = `/images/${used}`;
+    expect((await small.inject({ method: 'DELETE', url })).statusCode).toBe(204);
+    expect(await held()).toEqual({ images: 1, bytes: 2 * bytes });
+    release();
+    expect((await answer).json().masks.length).toBeGreaterThan(0);
+    expect(await held()).toEqual({ images: 1, bytes });
+    expect((await ask(third, bounds, 'everything', small)).statusCode).toBe(200);
+  });
+
+  it('leave no room for others', async () => {
+    const one = serve();
+    await sent(one);
+    const { bytes } = (await one.inject('/health')).json();
+    const small = serve({ memory: bytes });
+    const used = await sent(small);
+    const release = holdEverything();
+    const answer = ask(used, bounds, 'everything', small);
+    await vi.waitFor(async () => expect(await requests(small)).toBe(1));
+    const refused = await send(small);
+    release();
+    expect(refused.statusCode).toBe(503);
+    expect(refused.json().error.code).toBe('ERR_OUT_OF_MEMORY');
+    expect((await answer).statusCode).toBe(200);
+    expect((await send(small)).statusCode).toBe(201);
+  });
+});
+
 describe('masks', () => {
   it('are those of the model', async () => {
     const id = await sent(app);
@@ -243,6 +288,16 @@ describe('what is wrong', () => {
       message: expect.stringContaining(`at most ${HEIGHT * WIDTH - 1} pixels`),
     });
     expect((await send(serve({ maxPixels: HEIGHT * WIDTH }))).statusCode).toBe(201);
+  });
+
+  it('in a picture larger than all may be together is said', async () => {
+    const small = serve({ memory: 1000 });
+    expect(await refused(send(small))).toMatchObject({
+      statusCode: 503,
+      code: 'ERR_OUT_OF_MEMORY',
+      message: expect.stringContaining('at most 1000 bytes'),
+    });
+    expect((await small.inject('/health')).json()).toMatchObject({ images: 0, bytes: 0 });
   });
 
   it('in a request is said', async () => {
