@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import accepts from 'accepts';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fastq from 'fastq';
@@ -97,7 +98,8 @@ const segment = (images: HeldImages): Handler =>
       return masks[0]!.toPng();
     }
     const ms = since(begin);
-    return { masks: masks.map((one) => ({ id: picture.keep(one), ...answer(one, polygons) })), ms };
+    const told = await answers(masks, polygons, signal);
+    return { masks: told.map((one, i) => ({ id: picture.keep(masks[i]!), ...one })), ms };
   });
 
 const everything = (images: HeldImages): Handler =>
@@ -105,11 +107,12 @@ const everything = (images: HeldImages): Handler =>
     const { polygons = false, ...bounds } = everythingBody(request.body);
     const begin = performance.now();
     const found = await picture.image.everything({ ...bounds, signal });
-    const masks = found.map(({ mask, stability, point }) => ({
-      ...answer(mask, polygons),
-      stability,
-      point,
-    }));
+    const told = await answers(
+      found.map(({ mask }) => mask),
+      polygons,
+      signal,
+    );
+    const masks = found.map(({ stability, point }, i) => ({ ...told[i], stability, point }));
     return { masks, ms: since(begin) };
   });
 
@@ -137,7 +140,13 @@ function earlierLogits(picture: HeldImage, id: string) {
 
 const since = (begin: number): number => Math.round((performance.now() - begin) * 100) / 100;
 
-const answer = (mask: Mask, polygons: boolean) => ({
-  ...maskJson(mask),
-  ...(polygons && { polygons: mask.polygons({ tolerance: STEPS }) }),
-});
+/** Masks in JSON. Those of large pictures take long: between two of them other requests are served. */
+async function answers(masks: readonly Mask[], polygons: boolean, signal: AbortSignal) {
+  const told = [];
+  for (const mask of masks) {
+    await setImmediate();
+    checkSignal(signal);
+    told.push({ ...maskJson(mask), ...(polygons && { polygons: mask.polygons({ tolerance: STEPS }) }) });
+  }
+  return told;
+}

@@ -8,6 +8,7 @@ import { decodeImage } from '../../lib/image/decode.js';
 import { decompressRle } from '../../lib/image/rle.js';
 import type { HRSAM } from '../../lib/predictor/hrsam.js';
 import { EncodedImage } from '../../lib/predictor/image.js';
+import { Mask } from '../../lib/predictor/mask.js';
 import type { ServerOptions } from '../../lib/server/options.js';
 import { createServer } from '../../lib/server/server.js';
 import { picture, randomModel } from '../predictor/support/models.js';
@@ -228,6 +229,25 @@ describe('masks', () => {
     expect([height, width]).toEqual([HEIGHT, WIDTH]);
     const area = data.filter((value, i) => i % channels === 0 && value === 255).length;
     expect(area).toBe(mask.area);
+  });
+
+  it('let others in between their outlines', async () => {
+    let turn = 0;
+    const count = () => {
+      turn++;
+      counting = setImmediate(count);
+    };
+    let counting = setImmediate(count);
+    const turns = new Set<number>();
+    const polygons = vi.spyOn(Mask.prototype, 'polygons').mockImplementation(() => {
+      turns.add(turn);
+      return [];
+    });
+    const boxes = Array.from({ length: 5 }, () => [10, 10, 50, 50]);
+    await ask(await sent(app), { boxes, polygons: true });
+    polygons.mockRestore();
+    clearImmediate(counting);
+    expect(turns.size).toBe(5);
   });
 
   it('of everything', async () => {
@@ -459,6 +479,28 @@ describe('what is wrong', () => {
     controller.abort();
     await expect(asked).rejects.toThrow();
     await vi.waitFor(async () => expect(await requests(server)).toBe(0), 10_000);
+  });
+
+  it('makes no outlines for a client that went away', async () => {
+    const server = serve();
+    const address = await server.listen({ port: 0 });
+    const id = await sent(server);
+    const controller = new AbortController();
+    const polygons = vi.spyOn(Mask.prototype, 'polygons').mockImplementation(() => {
+      controller.abort();
+      return [];
+    });
+    const boxes = Array.from({ length: 128 }, () => [10, 10, 50, 50]);
+    const asked = fetch(`${address}/images/${id}/masks`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ boxes, polygons: true }),
+      signal: controller.signal,
+    });
+    await expect(asked).rejects.toThrow();
+    await vi.waitFor(async () => expect(await requests(server)).toBe(0), 10_000);
+    expect(polygons.mock.calls.length).toBeLessThan(boxes.length);
+    polygons.mockRestore();
   });
 });
 
