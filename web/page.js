@@ -24,7 +24,8 @@ function say(text, failed = false) {
 async function ask(path, options) {
   const response = await fetch(path, options);
   const body = await response.json();
-  if (!response.ok) throw new Error(body.error?.message ?? response.statusText);
+  if (!response.ok)
+    throw Object.assign(new Error(body.error?.message ?? response.statusText), { code: body.error?.code });
   return body;
 }
 
@@ -75,9 +76,14 @@ function prompt(prompts) {
 const take = (step) =>
   wait('segmenting …', async () => {
     const prompts = [...steps.filter(({ all }) => !all), step];
-    const mask = prompts.at(-2)?.masks[0].id;
-    const body = { ...prompt(prompts), mask, polygons: true };
-    const { masks, ms } = await ask(`images/${picture.id}/masks`, json(body));
+    const last = prompts.at(-2)?.masks[0].id;
+    const answer = (mask) =>
+      ask(`images/${picture.id}/masks`, json({ ...prompt(prompts), mask, polygons: true }));
+    const { masks, ms } = await answer(last).catch((error) => {
+      // After many steps back, an answer that the server no longer keeps: the prompts stand without it.
+      if (!last || error.code !== 'ERR_PROMPT') throw error;
+      return answer();
+    });
     steps = [...prompts.slice(0, -1), { ...step, masks }];
     say(`IoU ${masks[0].score.toFixed(2)} predicted, ${Math.round(ms)} ms`);
   });

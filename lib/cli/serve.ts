@@ -19,8 +19,8 @@ const HELP = `
 POST   /images[?size=1024]      a picture's bytes (Content-Type: image/…) → { id, width, height, … }; &coarseToFine=false
                                 answers at full size alone, where the weights say otherwise
 POST   /images/<id>/masks       { points, labels, box, boxes, multimask, refinements, mask, polygons } → { masks }; mask:
-                                the id of an earlier answer, to be refined. refinements: times a first answer is, before
-                                it is given. With Accept: image/png the first mask as a picture
+                                the id of one of the picture's last 16 answers, to be refined. refinements: times a first
+                                answer is, before it is given. With Accept: image/png the first mask as a picture
 POST   /images/<id>/everything  { pointsPerSide, minScore, minStability, maxOverlap, polygons } → { masks }
 DELETE /images/<id>             forgets the picture
 GET    /health                  the model and what is held

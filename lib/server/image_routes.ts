@@ -10,7 +10,7 @@ import type { Mask } from '../predictor/mask.js';
 import { maskJson } from '../predictor/mask_json.js';
 import { checkSignal } from '../runtime/addon.js';
 import type { Gate, Handler } from './gate.js';
-import type { HeldImage, HeldImages } from './images.js';
+import { type HeldImage, type HeldImages, KEPT_MASKS } from './images.js';
 import { encodeQuery, everythingBody, segmentBody } from './requests.js';
 
 /** Pictures that are decoded and encoded at a time: pixels take many times the memory of a file. */
@@ -99,7 +99,9 @@ const segment = (images: HeldImages): Handler =>
     }
     const ms = since(begin);
     const told = await answers(masks, polygons, signal);
-    return { masks: told.map((one, i) => ({ id: picture.keep(masks[i]!), ...one })), ms };
+    // Of more masks than are kept, the first.
+    const ids = masks.slice(0, KEPT_MASKS).map((one) => picture.keep(one));
+    return { masks: told.map((one, i) => ({ id: ids[i], ...one })), ms };
   });
 
 const everything = (images: HeldImages): Handler =>

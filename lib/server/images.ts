@@ -5,7 +5,7 @@ import type { Mask } from '../predictor/mask.js';
 import type { MaskLogits } from '../predictor/prompts.js';
 
 /** Answers of a picture that a later prompt may refine. */
-const KEPT_MASKS = 16;
+export const KEPT_MASKS = 16;
 
 /** An encoded picture and the logits of its last answers. */
 export class HeldImage {

@@ -231,6 +231,15 @@ describe('masks', () => {
     expect(area).toBe(mask.area);
   });
 
+  it('have ids where they are kept: the first of many', async () => {
+    const id = await sent(app);
+    const boxes = Array.from({ length: 20 }, (_, i) => [i, i, i + 40, i + 40]);
+    const { masks } = (await ask(id, { boxes })).json();
+    const ids = masks.flatMap((mask: { id?: string }) => mask.id ?? []);
+    expect([masks.length, ids.length, masks[15].id]).toEqual([20, 16, ids[15]]);
+    for (const mask of ids) expect((await ask(id, { points: [[9, 9]], mask })).statusCode).toBe(200);
+  });
+
   it('let others in between their outlines', async () => {
     let turn = 0;
     const count = () => {
