@@ -100,7 +100,7 @@ async function evaluate(weights: string | undefined, options: EvalOptions): Prom
   const all = (path?: string) =>
     path ? Array.from({ length: count }, (_, i) => numbered(path, i, count)) : [];
   const outputs = [...(output ? [output] : []), ...all(sheet), ...all(predictions)];
-  await checkOutputs(outputs);
+  await checkOutputs(outputs, [weights, options.config]);
   await spareData(outputs, options.data);
   const { judge, printRuns, writeResults, writeSheets } = await import('./eval_run.js');
   const { openDataSet } = await import('../eval/data/open.js');

@@ -1,7 +1,7 @@
+import { readLabels } from '../data/read_picture.js';
 import { HrsamError } from '../errors.js';
 import { evaluate } from '../graph/evaluate.js';
 import { preprocess } from '../graph/ops/preprocess.js';
-import { decodeImage } from '../image/decode.js';
 import { brightest, inside, white } from '../image/mask_picture.js';
 import type { Size } from '../image/resize.js';
 import type { MaskLogits } from '../predictor/prompts.js';
@@ -26,7 +26,7 @@ export interface MaskPixels extends Size {
  * @throws HrsamError ERR_FILE, ERR_IMAGE; ERR_PROMPT when it has another size than the picture or nothing white
  */
 export async function readMaskPicture(path: string, original: Size): Promise<MaskPixels> {
-  const picture = await decodeImage(path);
+  const picture = await readLabels(path);
   const { width, height } = picture;
   if (width !== original.width || height !== original.height) {
     throw new HrsamError('ERR_PROMPT', 'the mask does not have the size of the picture', {
@@ -39,7 +39,7 @@ export async function readMaskPicture(path: string, original: Size): Promise<Mas
   const scale = 255 / white(picture);
   const brightness = new Uint8Array(width * height);
   for (let i = 0; i < brightness.length; i++) brightness[i] = scale * value(i);
-  if (!brightness.some(test)) {
+  if (!brightness.some((_, i) => test(value(i)))) {
     throw new HrsamError('ERR_PROMPT', 'the mask is empty', {
       where: path,
       expected: 'white (255) where the object is, black elsewhere',

@@ -1,11 +1,10 @@
 import { extname } from 'node:path';
 import { usageError } from './usage.js';
 
-/** What an overlay of this name is written as; a name that promises another format is a mistake. */
+/** What a picture of this name is written as; a name that promises another format is a mistake. */
 export function pictureFormat(path: string): 'png' | 'jpeg' | 'webp' {
   if (/\.jpe?g$/i.test(path)) return 'jpeg';
   if (/\.webp$/i.test(path)) return 'webp';
-  if (/\.(tiff?|gif|avif|bmp)$/i.test(path))
-    usageError(`overlays are .png, .jpg or .webp, not ${extname(path)}`);
+  if (/\.(tiff?|gif|avif|bmp)$/i.test(path)) usageError(`expected .png, .jpg or .webp, not ${extname(path)}`);
   return 'png';
 }

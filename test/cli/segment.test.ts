@@ -121,6 +121,9 @@ describe('segment', () => {
     };
     const [first, second] = [await at(0, 0, 'a.png'), await at(500, 600, 'b.png')];
     expect(first.masks[0].rle).not.toEqual(second.masks[0].rle);
+    await sharp(path('a.png')).toColourspace('rgb16').png().toFile(path('a16.png'));
+    const deep = await segment(photograph, '--mask', path('a16.png'));
+    expect(deep.masks[0].rle).toEqual(first.masks[0].rle);
 
     await sharp(black).png().toFile(path('black.png'));
     const empty = await hrsam(['segment', photograph, ...MODEL, '--mask', path('black.png')]);
@@ -213,7 +216,7 @@ describe('segment refuses', () => {
     ['another dtype', ['-p', '1,1', '--dtype', 'f64'], 'Allowed choices are f32, bf16, fp8.'],
     ['no threads', ['-p', '1,1', '--threads', '0'], 'Expected a whole number from 1.'],
     ['a mask that is no PNG', ['-p', '1,1', '-o', 'm.jpg'], 'masks are PNG files, not .jpg'],
-    ['an overlay of no known kind', ['-p', '1,1', '--overlay', 'o.tiff'], 'overlays are .png, .jpg or .webp'],
+    ['an overlay of no known kind', ['-p', '1,1', '--overlay', 'o.tiff'], 'expected .png, .jpg or .webp'],
     ['an unknown option', ['-p', '1,1', '--frobnicate'], "unknown option '--frobnicate'"],
   ];
   test.each(usage)('%s, with exit code 2', async (_, args, message) => {

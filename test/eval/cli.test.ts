@@ -189,6 +189,7 @@ describe('hrsam eval', () => {
     ['a size with a baseline', ['--baseline', 'box', '--size', '64'], 2, 'takes no'],
     ['--no-coarse with a baseline', ['--baseline', 'box', '--no-coarse'], 2, 'takes no'],
     ['refinements of a baseline', ['--baseline', 'box', '--refine', '1'], 2, 'takes no'],
+    ['figures in place of the weights', ['w.safetensors', '-o', 'w.safetensors'], 1, 'would overwrite'],
     ['an unknown layout', ['--baseline', 'box', '--format', 'nope'], 2, 'nope'],
     ['sizes that are none', ['w', '--size', '64,x'], 2, '1024,2048'],
     ['an inner k below 1', ['--baseline', 'box', '--inner-k', '0.5'], 2, 'from 1'],
