@@ -152,8 +152,8 @@ export class Graph {
 
   /** The same elements under another shape; one size may be −1. */
   reshape(value: Value, shape: Shape): Value {
-    const known = shape.reduce((product, size) => (size < 0 ? product : product * size), 1);
-    const full = shape.map((size) => (size < 0 ? elementCount(value.shape) / known : size));
+    const known = shape.reduce((product, size) => (size === -1 ? product : product * size), 1);
+    const full = shape.map((size) => (size === -1 ? elementCount(value.shape) / known : size));
     if (elementCount(full) !== elementCount(value.shape) || full.some((size) => !Number.isInteger(size))) {
       throw new HrsamError('ERR_SHAPE', 'reshape', {
         where: this.layer,
@@ -166,7 +166,13 @@ export class Graph {
 
   /** A contiguous part under a shape of its own; `offset` in elements. */
   view(of: Value, shape: Shape, offset: number): Value {
-    return this.#value(shape, of.dtype, { kind: 'view', of, offset });
+    const view = this.#value(shape, of.dtype, { kind: 'view', of, offset });
+    const end = offset + elementCount(shape);
+    if (!Number.isInteger(offset) || !(offset >= 0 && end <= elementCount(of.shape))) {
+      const where = this.layer;
+      throw new HrsamError('ERR_SHAPE', `a part from ${offset} to ${end}`, { where, actual: of.shape });
+    }
+    return view;
   }
 
   /** Rows start … end of the first axis, without a copy. */
@@ -193,7 +199,7 @@ export class Graph {
       present[name] = value;
     }
     for (const [name, value] of Object.entries(attributes)) {
-      const numbers = typeof value === 'object' ? value : [Number(value)];
+      const numbers = [value].flat().map((one) => (typeof one === 'boolean' ? Number(one) : one));
       if (!numbers.every(Number.isFinite))
         throw new HrsamError('ERR_ARGUMENT', `${op.name}, ${name}`, {
           where: layer,
@@ -267,10 +273,11 @@ export class Graph {
         actual: dtype,
       });
     }
-    if (shape.length > MAX_RANK) {
-      throw new HrsamError('ERR_SHAPE', 'too many dimensions', {
+    const known = Array.isArray(shape) && shape.every((size) => Number.isSafeInteger(size) && size >= 0);
+    if (!known || shape.length > MAX_RANK) {
+      throw new HrsamError('ERR_SHAPE', known ? 'too many dimensions' : 'sizes of a value', {
         where: this.layer,
-        expected: `${MAX_RANK} at most`,
+        expected: known ? `${MAX_RANK} at most` : 'a list of whole numbers, 0 or more',
         actual: shape,
       });
     }

@@ -4,7 +4,13 @@ import { Graph } from '../../lib/graph/graph.js';
 import { activation } from '../../lib/graph/ops/activation.js';
 import { add } from '../../lib/graph/ops/add.js';
 import { cast } from '../../lib/graph/ops/cast.js';
+import { concat } from '../../lib/graph/ops/concat.js';
+import { depthToSpace } from '../../lib/graph/ops/depth_to_space.js';
+import { expand } from '../../lib/graph/ops/expand.js';
+import { im2col } from '../../lib/graph/ops/im2col.js';
 import { linear } from '../../lib/graph/ops/linear.js';
+import { relPos } from '../../lib/graph/ops/rel_pos.js';
+import { slice } from '../../lib/graph/ops/slice.js';
 import { Device } from '../../lib/runtime/device.js';
 
 describe('evaluate', () => {
@@ -48,5 +54,32 @@ describe('evaluate', () => {
     graph.constant('w', [4]);
     expect(() => graph.constant('w', [4], 'bf16')).toThrow(shapeError);
     expect(() => graph.input('y', [1, 1, 1, 1, 1, 1, 1])).toThrow(shapeError);
+  });
+
+  it('refuses sizes, places and settings that are not whole numbers in range', () => {
+    const shapeError = expect.objectContaining({ name: 'HrsamError', code: 'ERR_SHAPE' });
+    const graph = new Graph();
+    const x = graph.input('x', [1, 2, 2, 4]);
+    const table = graph.input('table', [3, 4]);
+    for (const build of [
+      () => graph.input('y', [-1]),
+      () => graph.input('y', 4 as never),
+      () => expand(graph, x, -1),
+      () => relPos(graph, table, 0.5, 1),
+      () => depthToSpace(graph, x, 0.5),
+      () => concat(graph, [table, table], 0.5),
+      () => slice(graph, table, 0.5, 0, 1),
+      () => im2col(graph, x, { kernel: 0.5, stride: 1 }),
+      () => graph.view(x, [1e6], 0),
+      () => graph.view(x, [2], 0.5),
+      () => graph.view(x, [2], 15),
+      () => graph.view(x, [2], -1),
+      () => graph.reshape(x, [-1.5, 6]),
+      () => graph.reshape(x, [-2, -8]),
+    ])
+      expect(build).toThrow(shapeError);
+    expect(() => slice(graph, table, 1, null as never, 3)).toThrow(
+      expect.objectContaining({ name: 'HrsamError', code: 'ERR_ARGUMENT' }),
+    );
   });
 });

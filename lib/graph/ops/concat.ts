@@ -9,7 +9,7 @@ export const concatOp: OpDefinition = {
     const parts = Object.values(operands);
     const axis = attributes.axis as number;
     const [first] = parts;
-    if (!first || axis >= first.shape.length) return fail(`parts with an axis ${axis}`);
+    if (!first || first.shape[axis] === undefined) return fail(`parts with an axis ${axis}`);
     const rest = (value: Value) => value.shape.map((size, i) => (i === axis ? '*' : size)).join();
     if (parts.some((part) => part.dtype !== first.dtype || rest(part) !== rest(first))) {
       return fail(`parts that differ only along axis ${axis}`);

@@ -8,7 +8,8 @@ export const depthToSpaceOp: OpDefinition = {
     const { x } = operands as Record<string, Value>;
     const block = attributes.block as number;
     const [batch, h, w, channels] = x!.shape as [number, number, number, number];
-    if (x!.shape.length !== 4 || channels % (block * block) !== 0)
+    const whole = Number.isInteger(block) && block > 0;
+    if (!whole || x!.shape.length !== 4 || channels % (block * block) !== 0)
       return fail(`x (B, h, w, ${block * block}·C)`);
     return { shape: [batch, h * block, w * block, channels / (block * block)], dtype: x!.dtype };
   },

@@ -14,6 +14,7 @@ export const im2colOp: OpDefinition = {
     const [h, w, channels] = attributes.channels_last ? [a, b, c] : [b, c, a];
     const ho = Math.floor((h + 2 * padding! - kernel!) / stride!) + 1;
     const wo = Math.floor((w + 2 * padding! - kernel!) / stride!) + 1;
+    if (![kernel, stride, padding].every(Number.isInteger)) return fail('a whole kernel, stride and padding');
     if (ho < 1 || wo < 1) return fail(`a picture of at least ${kernel} × ${kernel}`);
     return { shape: [batch, ho, wo, kernel! * kernel! * channels], dtype: x!.dtype };
   },

@@ -22,7 +22,7 @@ export const sliceOp: OpDefinition = {
 export function slice(graph: Graph, x: Value, axis: number, start: number, end: number): Value {
   if (start === 0 && end === x.shape[axis]) return x;
   const leading = x.shape.slice(0, axis);
-  if (leading.every((size) => size === 1)) {
+  if (x.shape[axis] !== undefined && leading.every((size) => size === 1)) {
     const rest = x.shape.slice(axis);
     return graph.reshape(graph.rows(graph.reshape(x, rest), start, end), [
       ...leading,
