@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -200,6 +201,8 @@ export async function settled<T>(
   checkSignal(signal);
   const { promise, id } = native(submit);
   const cancel = () => device.cancel(id);
+  // One signal for many requests is no leak: each takes its listener back.
+  if (signal) setMaxListeners(0, signal);
   signal?.addEventListener('abort', cancel, { once: true });
   try {
     return await promise;

@@ -140,6 +140,18 @@ describe('work of several callers', () => {
       expect(encoded.disposed).toBe(false);
     });
 
+    it('may be that of many requests', async () => {
+      const warnings: Error[] = [];
+      const onWarning = (warning: Error) => warnings.push(warning);
+      process.on('warning', onWarning);
+      const { signal } = new AbortController();
+      const requests = Array.from({ length: 12 }, () => image.segment({ points: [[5, 5]], signal }));
+      await Promise.all(requests);
+      await new Promise(setImmediate);
+      process.off('warning', onWarning);
+      expect(warnings).toEqual([]);
+    });
+
     it('does nothing once the request is over', async () => {
       const controller = new AbortController();
       using encoded = await model.encode(PICTURE, { signal: controller.signal });
