@@ -95,21 +95,21 @@ export const writeSafetensors = async (
   const file = await open(target.partial, target.path === undefined ? 'w' : 'wx').catch(fail);
   try {
     try {
-      await file.writeFile(header);
+      await file.writeFile(header).catch(fail);
       let bytes = header.length;
       for (const tensor of sorted) {
-        const data = await bytesOf(tensor);
-        await file.writeFile(data);
+        const data = await bytesOf(tensor).catch(fail);
+        await file.writeFile(data).catch(fail);
         bytes += data.length;
         onProgress?.({ name: tensor.name, bytes, totalBytes });
       }
-      if (target.path !== undefined) await file.sync();
+      if (target.path !== undefined) await file.sync().catch(fail);
     } finally {
-      await file.close();
+      await file.close().catch(fail);
     }
-    await finish(target);
+    await finish(target).catch(fail);
   } catch (error) {
     await abandon(target);
-    fail(error);
+    throw error;
   }
 };

@@ -329,6 +329,14 @@ describe('writing', () => {
     const error = await rejection(writeSafetensors(path, [failing]));
     expect(error).toMatchObject({ code: 'ERR_FILE', where: path });
     expect(await readFile(path, 'utf8')).toBe('old');
+    const told = new TypeError('of the caller');
+    const onProgress = () => {
+      throw told;
+    };
+    const data = new Uint8Array(1);
+    const calling = writeSafetensors(path, [{ ...failing, data }], { onProgress });
+    await expect(calling).rejects.toBe(told);
+    expect(await readFile(path, 'utf8')).toBe('old');
     const nowhere = await rejection(writeSafetensors(join(folder, 'no', 'such.safetensors'), []));
     expect(nowhere.code).toBe('ERR_FILE');
   });
