@@ -184,7 +184,12 @@ const samSchema = z
     path: ['encoder', 'outChans'],
   });
 
-const modelSchema = z.discriminatedUnion('family', [hrsamSchema, samSchema]);
+const modelSchema = z
+  .discriminatedUnion('family', [hrsamSchema, samSchema])
+  .refine((c) => c.image.size % c.encoder.patchSize === 0, {
+    error: 'must be a multiple of encoder.patchSize',
+    path: ['image', 'size'],
+  });
 
 export type AttentionKind = (typeof ATTENTION_KINDS)[number];
 export type PromptConfig = z.infer<typeof promptSchema>;

@@ -187,6 +187,8 @@ describe('configFromAuthors', () => {
 });
 
 describe('metadata', () => {
+  const tiny = presetConfig('hrsam-tiny');
+
   it.each(PRESET_NAMES)('carries %s unchanged', (name) => {
     const config = presetConfig(name);
     expect(configFromMetadata(new Map([configToMetadata(config)]))).toEqual(config);
@@ -201,6 +203,11 @@ describe('metadata', () => {
     ['a missing field', '{"family":"hrsam"}', /encoder/],
     ['another family', '{"family":"vit"}', /family/],
     ['null', 'null', /hrsam\.config/],
+    [
+      'a size that is no multiple of the patch',
+      configToMetadata({ ...tiny, image: { ...tiny.image, size: 3 } })[1],
+      /image\.size: must be a multiple of encoder\.patchSize/,
+    ],
   ])('rejects %s', (_, text, message) => {
     const error = errorOf(() => configFromMetadata(new Map([['hrsam.config', text]]), 'w.safetensors'));
     expect(error.code).toBe('ERR_CONFIG');
