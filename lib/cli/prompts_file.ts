@@ -4,8 +4,12 @@ import { z } from 'zod';
 import { readJson } from '../data/files.js';
 import { HrsamError } from '../errors.js';
 import { describeIssues } from '../issues.js';
+import { elementCount } from '../runtime/dtype.js';
 import { fillTensor } from '../weights/random.js';
 import { SafetensorsFile } from '../weights/safetensors.js';
+
+/** One mask of the largest input, 32768 pixels a side. */
+const MAX_LOGITS = 2 ** 26;
 
 const coordinate = z.number();
 const list = <T extends z.ZodType>(item: T) => z.array(item).nullish();
@@ -17,7 +21,11 @@ const maskSchema = z.union(
     z.strictObject({ file: z.string(), tensor: z.string() }),
     z.strictObject({
       name: z.string(),
-      shape: z.array(z.number().int().min(1).max(65536)).min(3).max(4),
+      shape: z
+        .array(z.number().int().min(1))
+        .min(3)
+        .max(4)
+        .refine((shape) => elementCount(shape) <= MAX_LOGITS, { error: `more than ${MAX_LOGITS} values` }),
       offset: z.number(),
       scale: z.number(),
     }),
@@ -29,7 +37,10 @@ const maskSchema = z.union(
 );
 
 const promptSchema = z.strictObject({
-  name: z.string().min(1),
+  name: z
+    .string()
+    .min(1)
+    .refine((name) => !/\p{Surrogate}/u.test(name), { error: 'half of a character' }),
   points: list(z.array(z.tuple([coordinate, coordinate]))),
   labels: list(z.array(z.number().int())),
   boxes: list(z.tuple([coordinate, coordinate, coordinate, coordinate])),

@@ -1,8 +1,10 @@
-import { writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { SafetensorsFile } from '../../lib/weights/safetensors.js';
 import { writeSafetensors } from '../../lib/weights/safetensors_writer.js';
-import { hrsam, hrsamJson, photograph, scratch, writeTiny } from './support.js';
+import { hrsam, hrsamJson, photograph, root, scratch, writeTiny } from './support.js';
 
 const path = scratch();
 const TINY = ['-w', 'random:hrsam-tiny', '-d', 'cpu'];
@@ -140,6 +142,12 @@ describe('decode refuses', () => {
       '(b, 1, h, w), h and w multiples of 4',
     ],
     [
+      'a mask of more values than any input has',
+      [{ ...point, mask_logits: { name: 'm', shape: [1, 65536, 65536], offset: 0, scale: 1 } }],
+      'more than 67108864 values',
+    ],
+    ['half of a character for a name', [{ ...point, name: '\ud800' }], 'half of a character'],
+    [
       'a fifth mask',
       [point, { ...point, name: 'q', mask_logits: { from_prompt: 'p', mask_index: 4 } }],
       'expected 0 to 3; got 4',
@@ -251,6 +259,15 @@ describe('info', () => {
     const { stdout } = await hrsam(['info', 'hrsam-tiny', '--flops', '128']);
     expect(stdout).toMatch(/layer at 128 x 128 +GFLOP +MB\n/);
     expect(stdout).toMatch(/kFLOP per pixel\n$/);
+  });
+
+  test.skipIf(!existsSync('/dev/full'))('says when its output cannot be written', async () => {
+    await hrsam(['--version']);
+    const full = openSync('/dev/full', 'w');
+    const args = [join(root, 'dist/cli.js'), 'info'];
+    const { status, stderr } = spawnSync(process.execPath, args, { stdio: ['ignore', full, 'pipe'] });
+    closeSync(full);
+    expect([status, `${stderr}`]).toEqual([1, 'hrsam: the output cannot be written (ENOSPC)\n']);
   });
 
   test('refuses sizes that are none', async () => {
