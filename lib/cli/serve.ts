@@ -21,7 +21,8 @@ POST   /images[?size=1024]      a picture's bytes (Content-Type: image/…) → 
 POST   /images/<id>/masks       { points, labels, box, boxes, multimask, refinements, mask, polygons } → { masks }; mask:
                                 the id of one of the picture's last 16 answers, to be refined. refinements: times a first
                                 answer is, before it is given. With Accept: image/png the first mask as a picture
-POST   /images/<id>/everything  { pointsPerSide, minScore, minStability, maxOverlap, polygons } → { masks }
+POST   /images/<id>/everything  { pointsPerSide, minScore, minStability, maxOverlap, polygons } → { masks }, the
+                                best first, 1000 at most
 DELETE /images/<id>             forgets the picture
 GET    /health                  the model and what is held
 GET    /                        a page to click on pictures

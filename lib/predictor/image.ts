@@ -121,26 +121,38 @@ export class EncodedImage {
    * @throws HrsamError ERR_ARGUMENT, ERR_DISPOSED, ERR_ABORTED
    */
   async everything(options: EverythingOptions = {}): Promise<FoundMask[]> {
+    return this.eachFound(options, Infinity, async (found) => found);
+  }
+
+  /**
+   * @internal Of `everything` the best, what is made of each: a mask is read before those of the next run of the decoder
+   * are there, so that not all of their logits are in memory.
+   */
+  async eachFound<Answer>(
+    options: EverythingOptions,
+    most: number,
+    read: (found: FoundMask) => Promise<Answer>,
+  ): Promise<Answer[]> {
     this.#checkOpen();
-    const candidates = await findCandidates(this.#network, this, options);
+    const candidates = (await findCandidates(this.#network, this, options)).slice(0, most);
     // Decoded again, in their own size: to have kept all candidates would take more memory than this takes time.
-    const wanted = new Map<Candidate['point'], number[]>();
-    for (const { point, index } of candidates) wanted.set(point, [...(wanted.get(point) ?? []), index]);
-    const points = [...wanted.keys()];
-    const prompts = points.map((point) => ({ points: [point] }));
+    const wanted = new Map<Candidate['point'], Candidate[]>();
+    for (const one of candidates) wanted.set(one.point, [...(wanted.get(one.point) ?? []), one]);
+    const groups = [...wanted.values()];
+    const prompts = [...wanted.keys()].map((point) => ({ points: [point] }));
     const { signal } = options;
-    const masks = await this.#answer(prompts, true, { passes: 0, signal }, (decoded, asked) =>
-      this.#masks(
-        decoded,
-        asked.map((i) => wanted.get(points[i]!)!),
-        signal,
-      ),
-    );
-    const found = new Map(points.map((point, i) => [point, masks[i]!]));
-    return candidates.map(({ point, index, stability }) => {
-      const mask = found.get(point)!.find((one) => one.index === index)!;
-      return { mask, stability, point };
+    const answers = new Map<Candidate, Answer>();
+    await this.#answer(prompts, true, { passes: 0, signal }, async (decoded, asked) => {
+      const chosen = asked.map((i) => groups[i]!);
+      const indices = chosen.map((group) => group.map(({ index }) => index));
+      const masks = (await this.#masks(decoded, indices, signal)).flat();
+      for (const [i, candidate] of chosen.flat().entries()) {
+        const { point, stability } = candidate;
+        answers.set(candidate, await read({ mask: masks[i]!, stability, point }));
+      }
+      return [];
     });
+    return candidates.map((candidate) => answers.get(candidate)!);
   }
 
   /** Interactive clicks: each is decoded with all earlier ones and the last logits. */

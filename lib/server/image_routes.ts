@@ -11,7 +11,7 @@ import { maskJson } from '../predictor/mask_json.js';
 import { checkSignal } from '../runtime/addon.js';
 import type { Gate, Handler } from './gate.js';
 import { type HeldImage, type HeldImages, KEPT_MASKS } from './images.js';
-import { encodeQuery, everythingBody, segmentBody } from './requests.js';
+import { encodeQuery, everythingBody, MOST_FOUND, segmentBody } from './requests.js';
 
 /** Pictures that are decoded and encoded at a time: pixels take many times the memory of a file. */
 const ENCODING = 2;
@@ -98,7 +98,8 @@ const segment = (images: HeldImages): Handler =>
       return masks[0]!.toPng();
     }
     const ms = since(begin);
-    const told = await answers(masks, polygons, signal);
+    const told = [];
+    for (const one of masks) told.push(await answer(one, polygons, signal));
     // Of more masks than are kept, the first.
     const ids = masks.slice(0, KEPT_MASKS).map((one) => picture.keep(one));
     return { masks: told.map((one, i) => ({ id: ids[i], ...one })), ms };
@@ -108,13 +109,11 @@ const everything = (images: HeldImages): Handler =>
   about(images, async (picture, request, _, signal) => {
     const { polygons = false, ...bounds } = everythingBody(request.body);
     const begin = performance.now();
-    const found = await picture.image.everything({ ...bounds, signal });
-    const told = await answers(
-      found.map(({ mask }) => mask),
-      polygons,
-      signal,
+    const masks = await picture.image.eachFound(
+      { ...bounds, signal },
+      MOST_FOUND,
+      async ({ mask, stability, point }) => ({ ...(await answer(mask, polygons, signal)), stability, point }),
     );
-    const masks = found.map(({ stability, point }, i) => ({ ...told[i], stability, point }));
     return { masks, ms: since(begin) };
   });
 
@@ -142,13 +141,9 @@ function earlierLogits(picture: HeldImage, id: string) {
 
 const since = (begin: number): number => Math.round((performance.now() - begin) * 100) / 100;
 
-/** Masks in JSON. Those of large pictures take long: between two of them other requests are served. */
-async function answers(masks: readonly Mask[], polygons: boolean, signal: AbortSignal) {
-  const told = [];
-  for (const mask of masks) {
-    await setImmediate();
-    checkSignal(signal);
-    told.push({ ...maskJson(mask), ...(polygons && { polygons: mask.polygons({ tolerance: STEPS }) }) });
-  }
-  return told;
+/** A mask in JSON. Those of large pictures take long: between two of them other requests are served. */
+async function answer(mask: Mask, polygons: boolean, signal: AbortSignal) {
+  await setImmediate();
+  checkSignal(signal);
+  return { ...maskJson(mask), ...(polygons && { polygons: mask.polygons({ tolerance: STEPS }) }) };
 }

@@ -8,6 +8,9 @@ const box = z.tuple([z.number(), z.number(), z.number(), z.number()]);
 /** Of a request: each one's logits are kept until all are answered. */
 const MOST_BOXES = 256;
 
+/** Masks of everything: each may have thousands of corners. */
+export const MOST_FOUND = 1000;
+
 /** What is asked about a picture; where things are is checked with the picture at hand. */
 const SEGMENT = z.strictObject({
   points: z.array(point).optional(),

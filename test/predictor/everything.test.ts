@@ -1,5 +1,10 @@
 import { beforeAll, describe, expect, it, vi } from 'vitest';
-import { type Candidate, grid, nonMaximumSuppression } from '../../lib/predictor/everything.js';
+import {
+  type Candidate,
+  type FoundMask,
+  grid,
+  nonMaximumSuppression,
+} from '../../lib/predictor/everything.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
 import type { EncodedImage } from '../../lib/predictor/image.js';
 import type { Mask } from '../../lib/predictor/mask.js';
@@ -70,6 +75,26 @@ describe.each(['hrsam-tiny', 'sam-tiny'])('everything, %s', (preset) => {
       const found = await image.everything({ pointsPerSide: 4, ...SURE_OF_NOTHING, maxOverlap: 0.5 });
       const { length } = found[0]!.mask.logits.data;
       expect(copies.mock.results.filter(({ value }) => value.length === length)).toHaveLength(found.length);
+    } finally {
+      copies.mockRestore();
+    }
+  });
+
+  it('hands the best over run by run, before later ones are there', async () => {
+    const options = { pointsPerSide: 10, ...SURE_OF_NOTHING, maxOverlap: 1 };
+    const all = await image.everything(options);
+    const copies = vi.spyOn(Float32Array.prototype, 'slice');
+    try {
+      const { length } = all[0]!.mask.logits.data;
+      const made = () => copies.mock.results.filter(({ value }) => value.length === length).length;
+      let first: number | undefined;
+      const read = async ({ mask }: FoundMask) => {
+        first ??= made();
+        return contents(mask);
+      };
+      const best = all.slice(0, -1).map(({ mask }) => contents(mask));
+      expect(await image.eachFound(options, best.length, read)).toEqual(best);
+      expect(first).toBeLessThan(best.length);
     } finally {
       copies.mockRestore();
     }

@@ -60,13 +60,13 @@ function holdEverything() {
   const held = new Promise<void>((resolve) => {
     release = resolve;
   });
-  const { everything } = EncodedImage.prototype;
-  const spy = vi.spyOn(EncodedImage.prototype, 'everything').mockImplementation(async function (
+  const { eachFound } = EncodedImage.prototype;
+  const spy = vi.spyOn(EncodedImage.prototype, 'eachFound').mockImplementation(async function (
     this: EncodedImage,
-    options,
+    ...given
   ) {
     await held;
-    return everything.call(this, options);
+    return eachFound.apply(this, given);
   });
   return () => {
     spy.mockRestore();
@@ -268,6 +268,15 @@ describe('masks', () => {
     expect(masks.map(({ point, area }: { point: number[]; area: number }) => ({ point, area }))).toEqual(
       expected.map(({ point, mask }) => ({ point, area: mask.area })),
     );
+  });
+});
+
+describe('everything', () => {
+  it('is the best of very many', async () => {
+    const id = await sent(app, png, '?size=64');
+    const bounds = { pointsPerSide: 40, minScore: 0, minStability: 0, maxOverlap: 1 };
+    const { masks } = (await ask(id, bounds, 'everything')).json();
+    expect(masks).toHaveLength(1000);
   });
 });
 
