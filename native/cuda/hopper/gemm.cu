@@ -37,7 +37,7 @@ bool start(cudaStream_t stream, const Gemm& g, const Fp8Scales& scales) {
       !gpu::map_boxes(boxes_of(g.b, g.n, g.b_stride, g.b_batch, g, H::kShare), &b))
     return false;
   const HopperTiles tiles(g);
-  const int64_t clusters = smaller(tiles.all, gpu::chip().processors / H::kBlocks);
+  const int64_t clusters = smaller(tiles.all, larger(1, gpu::chip().processors / H::kBlocks));
   const Launch at{dim3(static_cast<unsigned>(clusters * H::kBlocks)), dim3(kHopperThreads),
                   H::kSharedBytes, stream, H::kBlocks};
   for_activation(g.epilogue.activation, [&](auto activation) {
