@@ -3,6 +3,12 @@ import { HrsamError } from './errors.js';
 /** All options there are by name: the compiler sees to it that none is missing. */
 type Names<T> = { readonly [name in keyof Required<T>]: true };
 
+/** @throws HrsamError ERR_ARGUMENT for what is neither a function nor absent */
+export function checkCallback(callback: unknown, name: string): void {
+  if (callback !== undefined && typeof callback !== 'function')
+    throw new HrsamError('ERR_ARGUMENT', name, { expected: 'a function', actual: callback });
+}
+
 /**
  * Options as a caller without a compiler may give them.
  * @returns checks that a value is an object with no other fields than these

@@ -15,7 +15,18 @@ export interface EvaluateOptions {
   signal?: AbortSignal;
 }
 
-const checkOptions = optionsOf<EvaluateOptions>({ constants: true, signal: true });
+const checkNames = optionsOf<EvaluateOptions>({ constants: true, signal: true });
+
+function checkOptions(options: EvaluateOptions, where: string): void {
+  checkNames(options, where);
+  const { constants = {} } = options;
+  if (typeof constants !== 'object' || constants === null)
+    throw new HrsamError('ERR_ARGUMENT', 'constants', {
+      where,
+      expected: 'tensors by name',
+      actual: constants,
+    });
+}
 
 const asSource = (constants: Tensors): ConstantSource => ({
   find: (name) => {
@@ -32,6 +43,8 @@ export async function program(
   options: EvaluateOptions = {},
 ): Promise<Program> {
   checkOptions(options, 'program');
+  if (typeof build !== 'function')
+    throw new HrsamError('ERR_ARGUMENT', 'build', { expected: 'a function', actual: build });
   const { constants = {}, signal } = options;
   const graph = new Graph();
   const values: Record<string, Value> = {};

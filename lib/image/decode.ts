@@ -19,12 +19,25 @@ export interface DecodeLimits {
   asStored?: boolean;
 }
 
-const checkLimits = optionsOf<DecodeLimits>({
+const checkOptions = optionsOf<DecodeLimits>({
   maxPixels: true,
   maxBytes: true,
   maxSide: true,
   asStored: true,
 });
+
+function checkLimits(limits: DecodeLimits): void {
+  checkOptions(limits, 'decodeImage');
+  const { asStored, ...numbers } = limits;
+  const fail = (where: string, expected: string, actual: unknown) => {
+    throw new HrsamError('ERR_ARGUMENT', 'decodeImage', { where, expected, actual });
+  };
+  for (const [name, limit] of Object.entries(numbers)) {
+    const good = limit === undefined || limit === Infinity || (Number.isInteger(limit) && limit >= 1);
+    if (!good) fail(name, 'a whole number from 1', limit);
+  }
+  if (asStored !== undefined && typeof asStored !== 'boolean') fail('asStored', 'true or false', asStored);
+}
 
 /** Of pictures that come from anywhere: libvips' own limit, and a gigabyte of file. */
 export const DEFAULT_LIMITS = { maxPixels: 0x3fff * 0x3fff, maxBytes: 2 ** 30 };
@@ -41,7 +54,7 @@ const VECTOR_FORMATS = new Set(['svg', 'pdf']);
  * ERR_ARGUMENT for a source of another type.
  */
 export async function decodeImage(source: ImageSource, limits: DecodeLimits = {}): Promise<Pixels> {
-  checkLimits(limits, 'decodeImage');
+  checkLimits(limits);
   const { maxPixels = DEFAULT_LIMITS.maxPixels, maxBytes = DEFAULT_LIMITS.maxBytes } = limits;
   if (typeof source === 'string' || source instanceof URL) {
     const path = filePath(source);
@@ -62,11 +75,15 @@ export async function decodeImage(source: ImageSource, limits: DecodeLimits = {}
 
 function filePath(source: string | URL): string {
   if (typeof source === 'string') return source;
-  if (source.protocol === 'file:') return fileURLToPath(source);
-  throw new HrsamError('ERR_ARGUMENT', 'pictures are not fetched', {
-    where: source.href,
-    expected: 'a path or a file: URL',
-  });
+  const fail = (summary: string, expected: string, cause?: unknown): never => {
+    throw new HrsamError('ERR_ARGUMENT', summary, { where: source.href, expected, cause });
+  };
+  if (source.protocol !== 'file:') return fail('pictures are not fetched', 'a path or a file: URL');
+  try {
+    return fileURLToPath(source);
+  } catch (cause) {
+    return fail('no file of this machine', 'file:///…', cause);
+  }
 }
 
 async function decodeBytes(

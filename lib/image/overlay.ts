@@ -17,8 +17,10 @@ export interface OverlayOptions {
   alpha?: number;
   /** Colours of the masks, used in turn. */
   colors?: readonly Rgb[];
-  format?: 'png' | 'jpeg' | 'webp';
+  format?: (typeof FORMATS)[number];
 }
+
+const FORMATS = ['png', 'jpeg', 'webp'] as const;
 
 const checkOptions = optionsOf<OverlayOptions>({
   masks: true,
@@ -52,6 +54,12 @@ export async function renderOverlay(picture: Pixels, options: OverlayOptions = {
   checkOptions(options, 'renderOverlay');
   const { data, width, height, channels } = checkPixels(picture, 'picture');
   const { format = 'png' } = options;
+  if (!FORMATS.includes(format))
+    throw new HrsamError('ERR_ARGUMENT', 'format', {
+      where: 'overlay',
+      expected: FORMATS.join(', '),
+      actual: format,
+    });
   const svg = drawing(width, height, options);
   const sharp = await loadSharp();
   try {
@@ -72,26 +80,31 @@ export async function renderOverlay(picture: Pixels, options: OverlayOptions = {
 
 function drawing(width: number, height: number, options: OverlayOptions): string {
   const { masks = [], points = [], boxes = [], alpha = 0.45, colors = COLORS } = options;
-  if (!(alpha >= 0 && alpha <= 1)) {
+  for (const [where, list] of Object.entries({ masks, points, boxes, colors }))
+    if (!Array.isArray(list))
+      throw new HrsamError('ERR_ARGUMENT', 'overlay', { where, expected: 'a list', actual: list });
+  if (!(typeof alpha === 'number' && alpha >= 0 && alpha <= 1)) {
     throw new HrsamError('ERR_ARGUMENT', 'alpha is a number from 0 to 1', {
       where: 'overlay',
       actual: alpha,
     });
   }
   const line = Math.max(1.5, Math.max(width, height) / 500);
-  const parts = masks.map((mask, i) => {
+  const parts = Array.from(masks, (mask, i) => {
     checkMask(mask, height, width, `mask ${i}`);
     const color = rgb(colors[i % colors.length] ?? COLORS[0]!);
     return `<path d="${outlines(mask, height, width)}" fill="${color}" fill-opacity="${alpha}" stroke="${color}"/>`;
   });
-  const frames = boxes.map(([x0, y0, x1, y1], i) => {
-    checkFinite([x0, y0, x1, y1], `box ${i}`);
+  const frames = Array.from(boxes, (box, i) => {
+    checkFinite(box, 4, `box ${i}`);
+    const [x0, y0, x1, y1] = box;
     const [x, y] = [Math.min(x0, x1), Math.min(y0, y1)];
     const at = `x="${x}" y="${y}" width="${Math.abs(x1 - x0)}" height="${Math.abs(y1 - y0)}" fill="none"`;
     return `<rect ${at} stroke="#000" stroke-width="${3 * line}"/><rect ${at} stroke="#fff"/>`;
   });
-  const markers = points.map(({ x, y, label }, i) => {
-    checkFinite([x, y, label], `point ${i}`);
+  const markers = Array.from(points, (point, i) => {
+    const { x, y, label } = point ?? {};
+    checkFinite([x, y, label], 3, `point ${i}`);
     return marker(x, y, label !== 0, 3.5 * line + 1, line);
   });
   return [
@@ -131,13 +144,14 @@ function outlines(mask: Uint8Array, height: number, width: number): string {
 const countCorners = (polygons: readonly Polygon[]) =>
   polygons.reduce((sum, { outer, holes }) => sum + outer.length + holes.reduce((n, h) => n + h.length, 0), 0);
 
-const rgb = ([r, g, b]: Rgb) => {
-  checkFinite([r, g, b], 'colour');
-  return `rgb(${r},${g},${b})`;
+const rgb = (color: Rgb) => {
+  checkFinite(color, 3, 'colour');
+  return `rgb(${color.join()})`;
 };
 
-function checkFinite(values: readonly number[], where: string): void {
+function checkFinite(values: readonly number[], count: number, where: string): void {
   // Also keeps text out of the drawing.
-  if (values.every((value) => Number.isFinite(value))) return;
-  throw new HrsamError('ERR_ARGUMENT', 'expected finite numbers', { where, actual: values });
+  if (Array.isArray(values) && values.length === count && values.every((value) => Number.isFinite(value)))
+    return;
+  throw new HrsamError('ERR_ARGUMENT', `expected ${count} finite numbers`, { where, actual: values });
 }

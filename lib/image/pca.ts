@@ -24,9 +24,10 @@ export function embeddingToRgb(
       actual: typeof embedding,
     });
   const positions = height * width;
-  if (embedding.length !== channels * positions || embedding.length === 0) {
+  const whole = [channels, height, width].every((size) => Number.isInteger(size) && size > 0);
+  if (!whole || embedding.length !== channels * positions) {
     throw new HrsamError('ERR_SHAPE', `not an embedding of ${channels} x ${height} x ${width}`, {
-      expected: `${channels * positions} values, at least one`,
+      expected: whole ? `${channels * positions} values` : 'whole numbers from 1',
       actual: `${embedding.length}`,
     });
   }

@@ -26,7 +26,7 @@ const isSide = (value: unknown): value is number =>
  * @throws HrsamError ERR_IMAGE when its parts do not fit together.
  */
 export function checkPixels(pixels: { [key in keyof Pixels]?: unknown }, where = 'pixels'): Pixels {
-  const { data, width, height, channels } = pixels;
+  const { data, width, height, channels } = pixels ?? {};
   if (!isBytes(data)) {
     throw new HrsamError('ERR_IMAGE', 'data of the wrong type', {
       where,
@@ -68,11 +68,11 @@ export function checkMask(mask: Uint8Array, height: number, width: number, where
       actual: [height, width],
     });
   }
-  if (mask.length !== height * width) {
+  if (mask?.length !== height * width) {
     throw new HrsamError('ERR_SHAPE', `not a mask of ${height} x ${width}`, {
       where,
       expected: `${height * width} bytes`,
-      actual: `${mask.length}`,
+      actual: `${mask?.length}`,
     });
   }
 }

@@ -112,7 +112,7 @@ export function compressRle(rle: Rle): CompressedRle {
  * @throws HrsamError ERR_ARGUMENT for text that is none, or whose counts do not add up to the size.
  */
 export function decompressRle(rle: CompressedRle): Rle {
-  if (typeof rle.counts !== 'string') {
+  if (typeof rle?.counts !== 'string') {
     throw new HrsamError('ERR_ARGUMENT', 'not a COCO run-length text', {
       where: 'counts',
       expected: 'a string',
@@ -151,7 +151,8 @@ function eachRun(rle: Rle, visit: (begin: number, end: number) => void): void {
 }
 
 /** @throws HrsamError ERR_ARGUMENT for run lengths that are none, or do not add up to the size. */
-export function checkRle({ size, counts }: Rle): void {
+export function checkRle(rle: Rle): void {
+  const { size, counts } = rle ?? {};
   if (!Array.isArray(counts) || !Array.isArray(size)) {
     throw new HrsamError('ERR_ARGUMENT', 'not run lengths', {
       where: 'RLE',

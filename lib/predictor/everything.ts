@@ -1,6 +1,6 @@
 import { HrsamError } from '../errors.js';
 import type { Size } from '../image/resize.js';
-import { optionsOf } from '../options.js';
+import { checkCallback, optionsOf } from '../options.js';
 import { Owned } from '../runtime/owned.js';
 import { type DecoderInput, decodePrompts, promptsPerRun } from './decode.js';
 import { EVERYTHING, type EverythingOptions } from './everything_options.js';
@@ -80,6 +80,7 @@ const checkOptions = optionsOf<EverythingOptions>({
 
 function checked(options: EverythingOptions): Record<keyof typeof EVERYTHING, number> {
   checkOptions(options, 'everything');
+  checkCallback(options.onProgress, 'onProgress');
   const entries = Object.entries(EVERYTHING).map(([name, { least, most, usual }]) => {
     const value: unknown = options[name as keyof typeof EVERYTHING] ?? usual;
     const whole = name !== 'pointsPerSide' || Number.isInteger(value);

@@ -4,7 +4,7 @@ import { decodeImage, type ImageSource } from '../image/decode.js';
 import type { Pixels } from '../image/pixels.js';
 import { longestSide, type Size } from '../image/resize.js';
 import { PRECISIONS, type Precision } from '../model/layers.js';
-import { optionsOf } from '../options.js';
+import { checkCallback, optionsOf } from '../options.js';
 import { checkSignal } from '../runtime/addon.js';
 import { Device } from '../runtime/device.js';
 import { Owned } from '../runtime/owned.js';
@@ -80,7 +80,8 @@ export class HRSAM {
    */
   static async load(weights: string = shippedWeights(), options: LoadOptions = {}): Promise<HRSAM> {
     checkLoadOptions(options, 'load');
-    const { device: wanted = 'auto', dtype = 'f32', threads } = options;
+    const { device: wanted = 'auto', dtype = 'f32', threads, onProgress } = options;
+    checkCallback(onProgress, 'onProgress');
     if (!PRECISIONS.includes(dtype)) {
       throw new HrsamError('ERR_ARGUMENT', 'dtype', { expected: PRECISIONS.join(', '), actual: dtype });
     }
@@ -122,7 +123,7 @@ export class HRSAM {
     const coarse = this.coarseSize(size, options.coarseToFine);
     // A client that left while it waited costs no decoding.
     checkSignal(signal);
-    const decoded = await Promise.all(pictures.map((picture) => decodeImage(picture)));
+    const decoded = await Promise.all(Array.from(pictures, (picture) => decodeImage(picture)));
     if (coarse === undefined) return this.#encodeAt(size, decoded, signal);
     using owned = new Owned();
     const smaller = await this.#encodeAt(coarse, decoded, signal);

@@ -1,3 +1,4 @@
+import { HrsamError } from '../errors.js';
 import { optionsOf } from '../options.js';
 import type { EncodedImage } from './image.js';
 import type { Mask } from './mask.js';
@@ -48,6 +49,8 @@ export class ClickSession {
   /** Adds a click, in pixels of the picture, and returns the new mask. @throws HrsamError ERR_PROMPT; the click is then not taken */
   async click(x: number, y: number, label: 0 | 1 = 1, options: ClickOptions = {}): Promise<Mask> {
     checkClickOptions(options, 'click');
+    if (label !== 0 && label !== 1)
+      throw new HrsamError('ERR_PROMPT', 'a label', { where: 'click', expected: '1 or 0', actual: label });
     const steps = this.#steps;
     const answer = this.#answered.then(() => this.#answer(steps, { x, y, label }, options));
     this.#answered = answer.catch(() => {});

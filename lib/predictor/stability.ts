@@ -19,7 +19,7 @@ const checkOptions = optionsOf<StabilityOptions>({ threshold: true, offset: true
  */
 export function stabilityScore(logits: ArrayLike<number>, options: StabilityOptions = {}): number {
   checkOptions(options, 'stabilityScore');
-  if (typeof logits?.length !== 'number')
+  if (typeof logits !== 'object' || !(Number.isSafeInteger(logits?.length) && logits.length >= 0))
     throw new HrsamError('ERR_ARGUMENT', 'logits', {
       where: 'stabilityScore',
       expected: 'a list of numbers',

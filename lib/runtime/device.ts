@@ -81,6 +81,8 @@ export class Device {
 
   /** What is installed of a kind. @throws HrsamError ERR_DEVICE where the kind cannot be used, saying why. */
   static list(kind: (typeof KINDS)[number]): DeviceInfo[] {
+    if (!KINDS.includes(kind))
+      throw new HrsamError('ERR_DEVICE', 'unknown kind', { expected: KINDS.join(', '), actual: kind });
     return native(() => addon().devices(kind));
   }
 

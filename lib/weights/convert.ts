@@ -1,5 +1,5 @@
 import { HrsamError } from '../errors.js';
-import { optionsOf } from '../options.js';
+import { checkCallback, optionsOf } from '../options.js';
 import { type ModelCheckpoint, openWeights, type TensorEntry } from './checkpoint.js';
 import { configToMetadata, type ImageConfig, type ModelConfig } from './config.js';
 import { fromFloat32 } from './dtypes.js';
@@ -100,6 +100,7 @@ export const convert = async (
     if (value !== undefined && !known.includes(value as string))
       throw new HrsamError('ERR_ARGUMENT', name, { expected: known.join(', '), actual: value });
   };
+  checkCallback(onProgress, 'onProgress');
   oneOf('channelOrder', channelOrder, ['rgb', 'bgr']);
   oneOf('dtype', dtype, Object.keys(FILE_TYPE));
   for (const [name, path] of Object.entries({ input, output, ...(average !== undefined && { average }) }))

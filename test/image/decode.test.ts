@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { decodeImage, type ImageSource } from '../../lib/image/decode.js';
+import { type DecodeLimits, decodeImage, type ImageSource } from '../../lib/image/decode.js';
 
 /** 3 × 2 pixels, no two alike. */
 const RGB = Uint8Array.from([
@@ -164,10 +164,8 @@ describe('what is no picture', () => {
     await expect(decodeImage(path())).rejects.toThrow(hrsamError('ERR_FILE', text));
   });
 
-  it('a URL of the network', async () => {
-    await expect(decodeImage(new URL('http://example.org/a.png'))).rejects.toThrow(
-      hrsamError('ERR_ARGUMENT'),
-    );
+  it.each(['http://example.org/a.png', 'file://host/a.png', 'file:///a%2fb.png'])('%s', async (url) => {
+    await expect(decodeImage(new URL(url))).rejects.toThrow(hrsamError('ERR_ARGUMENT', url));
   });
 
   it.each([null, undefined, 7, {}, []])('%j', async (source) => {
@@ -223,6 +221,21 @@ describe('limits', () => {
     bytes.writeUInt32BE(60_000, 16);
     bytes.writeUInt32BE(60_000, 20);
     await expect(decodeImage(bytes)).rejects.toThrow(hrsamError('ERR_IMAGE'));
+  });
+
+  it.each<[string, unknown]>([
+    ['maxBytes', Number.NaN],
+    ['maxSide', Number.NaN],
+    ['maxSide', null],
+    ['maxSide', 2.5],
+    ['maxPixels', '1e9'],
+    ['maxPixels', 0],
+    ['asStored', 1],
+  ])('are numbers: %s %s', async (name, limit) => {
+    const limits = { [name]: limit } as DecodeLimits;
+    await expect(decodeImage(await picture().png().toBuffer(), limits)).rejects.toThrow(
+      hrsamError('ERR_ARGUMENT', name),
+    );
   });
 
   it('on the size of the file', async () => {

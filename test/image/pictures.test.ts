@@ -126,8 +126,18 @@ describe('an overlay', () => {
     ['a point', 'ERR_ARGUMENT', { points: [{ x: Number.NaN, y: 0, label: 1 }] }],
     ['a box', 'ERR_ARGUMENT', { boxes: [[0, 0, '"/><script/>' as unknown as number, 5]] }],
     ['a colour', 'ERR_ARGUMENT', { masks: [mask], colors: [['red' as unknown as number, 0, 0]] }],
+    ['null for masks', 'ERR_ARGUMENT', { masks: null }],
+    ['null for a mask', 'ERR_SHAPE', { masks: [null] }],
+    ['null for a point', 'ERR_ARGUMENT', { points: [null] }],
+    ['null for a box', 'ERR_ARGUMENT', { boxes: [null] }],
+    ['text for alpha', 'ERR_ARGUMENT', { alpha: '0.5' }],
+    ['another format', 'ERR_ARGUMENT', { format: 'gif' }],
   ] as [string, string, OverlayOptions][])('rejects %s', async (_, code, options) => {
     await expect(renderOverlay(grey, options)).rejects.toThrow(hrsamError(code));
+  });
+
+  it('needs a picture', async () => {
+    await expect(renderOverlay(null as never)).rejects.toThrow(hrsamError('ERR_IMAGE'));
   });
 });
 
@@ -182,6 +192,7 @@ describe('the principal components of an embedding', () => {
   it('need an embedding', () => {
     expect(() => embeddingToRgb(embedding, channels, height, width + 1)).toThrow(hrsamError('ERR_SHAPE'));
     expect(() => embeddingToRgb(new Float32Array(0), 0, 0, 0)).toThrow(hrsamError('ERR_SHAPE'));
+    expect(() => embeddingToRgb(new Float32Array(4), -1, -2, 2)).toThrow(hrsamError('ERR_SHAPE'));
     const broken = embedding.slice();
     broken[77] = Number.NaN;
     expect(() => embeddingToRgb(broken, channels, height, width)).toThrow(hrsamError('ERR_ARGUMENT'));

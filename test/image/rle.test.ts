@@ -105,6 +105,11 @@ describe('hostile run lengths', () => {
     expect(() => decompressRle({ size: [4, 4], counts })).toThrow(argumentError);
   });
 
+  it('null', () => {
+    for (const read of [decodeRle, compressRle, decompressRle])
+      expect(() => read(null as never)).toThrow(argumentError);
+  });
+
   it('says when a mask does not have its size', () => {
     expect(() => encodeRle(new Uint8Array(11), 3, 4)).toThrow(
       expect.objectContaining({ name: 'HrsamError', code: 'ERR_SHAPE' }),

@@ -76,6 +76,23 @@ describe.each(Object.keys(calls))('%s', (name) => {
   });
 });
 
+it.each<[string, (wrong: Any) => unknown]>([
+  ['onProgress of load', (wrong) => calls.load!({ device, onProgress: wrong } as Any)],
+  ['onProgress of everything', (wrong) => image.everything({ onProgress: wrong })],
+  ['onProgress of convert', (wrong) => calls.convert!({ onProgress: wrong } as Any)],
+  ['build of evaluate', (wrong) => evaluate({ tensor }, wrong)],
+  ['constants of evaluate', (wrong) => calls.evaluate!({ constants: wrong } as Any)],
+  ['constants of program', (wrong) => calls.program!({ constants: wrong } as Any)],
+])('refuses as %s what is none', async (_, call) => {
+  for (const wrong of [5, null, 'x'])
+    expect((await errorOf(async () => call(wrong as Any))).code).toBe('ERR_ARGUMENT');
+});
+
+it('refuses a hole among pictures', async () => {
+  const pictures = Object.assign(new Array<Pixels>(2), { 1: picture });
+  expect((await errorOf(() => model.encodeBatch(pictures))).code).toBe('ERR_ARGUMENT');
+});
+
 it('says what options there are', async () => {
   const { message } = await errorOf(() => model.encode(picture, { sise: 64 } as Any));
   expect(message).toMatch(/encode.*size, .*signal.*sise/s);

@@ -53,6 +53,13 @@ describe('the stability score', async () => {
     },
   );
 
+  it.each(['abc', null, { length: Number.POSITIVE_INFINITY }, { length: -1 }])(
+    'is none of %j',
+    async (logits) => {
+      expect((await errorOf(() => stabilityScore(logits as never))).code).toBe('ERR_ARGUMENT');
+    },
+  );
+
   it('is 1 for a mask with hard edges, 0 for one that vanishes, NaN for none', () => {
     expect(stabilityScore([5, 5, -5])).toBe(1);
     expect(stabilityScore([0.5, 0.9, -5])).toBe(0);

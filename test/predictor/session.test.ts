@@ -43,6 +43,13 @@ describe.each(['hrsam-tiny', 'hrsam++-tiny', 'sam-tiny'])('a session, %s', (pres
     ]);
   });
 
+  it.each([-1, 2, '1'])('takes no click of the label %j', async (label) => {
+    const session = image.session();
+    const error = await errorOf(() => session.click(20, 30, label as never));
+    expect(error.code).toBe('ERR_PROMPT');
+    expect(session.clicks).toEqual([]);
+  });
+
   it('undoes clicks: the next one follows from the mask before', async () => {
     const session = image.session();
     const first = await session.click(20, 30);

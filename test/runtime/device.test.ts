@@ -39,6 +39,10 @@ describe('devices', () => {
     },
   );
 
+  it.each(['gpu', 5, null])('lists none of the kind %j', async (kind) => {
+    expect(await codeOf(() => Device.list(kind as never))).toBe('ERR_DEVICE');
+  });
+
   it('knows only one CPU', async () => {
     const error = await errorOf(() => Device.open('cpu:1'));
     expect(error.code).toBe('ERR_DEVICE');
