@@ -117,16 +117,11 @@ bool map_boxes(const Boxes& boxes, TensorMap* map) {
                                  static_cast<cuuint64_t>(boxes.item_stride)};
   const cuuint32_t box[3] = {kBoxColumns, static_cast<cuuint32_t>(boxes.box_rows), 1};
   const cuuint32_t steps[3] = {1, 1, 1};
-  const CUresult status =
-      encode(reinterpret_cast<CUtensorMap*>(map), CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3,
-             const_cast<void*>(boxes.data), sizes, strides, box, steps,
-             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (status != CUDA_SUCCESS)
-    fail("ERR_INTERNAL", "cuda: a tensor map of %lld x %lld x %lld is refused: %d",
-         static_cast<long long>(boxes.items), static_cast<long long>(boxes.rows),
-         static_cast<long long>(boxes.columns), static_cast<int>(status));
-  return true;
+  return CUDA_SUCCESS == encode(reinterpret_cast<CUtensorMap*>(map),
+                                CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<void*>(boxes.data),
+                                sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                                CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                                CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
 }
 
 void* allocate(size_t bytes) {

@@ -32,7 +32,7 @@ struct Chip {
   int processors;
 };
 Chip chip();
-// False where the driver has no tensor maps.
+// False where the driver has no tensor maps, or refuses this one.
 bool map_boxes(const Boxes& boxes, TensorMap* map);
 
 constexpr size_t kAlignment = 256;

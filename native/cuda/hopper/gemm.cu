@@ -28,7 +28,7 @@ Boxes boxes_of(const void* data, int64_t rows, int64_t stride, int64_t batch_str
           box_rows};
 }
 
-// False: the driver is too old for bulk tensor copies.
+// False: the driver makes no tensor map of a matrix.
 template <bool kFp8>
 bool start(cudaStream_t stream, const Gemm& g, const Fp8Scales& scales) {
   using H = HopperGemm;
@@ -48,6 +48,12 @@ bool start(cudaStream_t stream, const Gemm& g, const Fp8Scales& scales) {
   return true;
 }
 
+[[noreturn]] void fail_without_maps() {
+  plan::fail("ERR_DEVICE",
+             "cuda: the driver makes no tensor map of this product's matrices; with "
+             "HRSAM_CUDA_WGMMA=0 none are used");
+}
+
 }  // namespace
 
 bool hopper_gemm(cudaStream_t stream, const Gemm& g) {
@@ -60,7 +66,10 @@ bool hopper_gemm(cudaStream_t stream, const Gemm& g) {
   if (g.batch > 1 && (g.a_batch == 0 || g.b_batch == 0)) return false;
   if (!can_be_copied(g.a, g.a_stride, g.a_batch) || !can_be_copied(g.b, g.b_stride, g.b_batch))
     return false;
-  return start<false>(stream, g, {});
+  if (start<false>(stream, g, {})) return true;
+  // Elsewhere every GPU's kernel does it.
+  if (use == HopperUse::wherever_it_fits) fail_without_maps();
+  return false;
 }
 
 void hopper_fp8_gemm(cudaStream_t stream, const Fp8Gemm& call) {
@@ -72,8 +81,7 @@ void hopper_fp8_gemm(cudaStream_t stream, const Fp8Gemm& call) {
   g.epilogue = call.epilogue;
   g.a = call.a.numbers;
   g.b = call.b.numbers;
-  if (!start<true>(stream, g, {call.a.scales, call.b.scales}))
-    plan::fail("ERR_DEVICE", "cuda: the driver is too old for bulk tensor copies");
+  if (!start<true>(stream, g, {call.a.scales, call.b.scales})) fail_without_maps();
 }
 
 }  // namespace hrsam::cuda
