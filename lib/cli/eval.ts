@@ -1,9 +1,10 @@
-import { realpath } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { basename, dirname, resolve, sep } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { isFolder } from '../data/files.js';
 import { HrsamError } from '../errors.js';
 import { DATA_FORMATS, type DataFormat } from '../eval/formats.js';
+import { realPath } from '../files.js';
 import { describeModel, loadModel } from './model.js';
 import { addDeviceOptions, coarseOption, type ModelOptions, refineOption, wholeNumber } from './options.js';
 import { checkOutputs, numbered, printJson } from './output.js';
@@ -136,14 +137,12 @@ async function evaluate(weights: string | undefined, options: EvalOptions): Prom
 
 /** Ends with ERR_FILE where an output would replace a file of the folder that the data are in. */
 async function spareData(outputs: readonly string[], data: string): Promise<void> {
-  const real = (path: string) => realpath(path).catch(() => undefined);
   let folder = (await isFolder(data)) ? resolve(data) : dirname(resolve(data));
   if (basename(folder) === 'annotations') folder = dirname(folder);
-  const folders = [folder, await real(folder)];
-  for (const path of outputs) {
-    const there = await real(path);
-    const within = (file: string) => folders.some((each) => each && file.startsWith(each + sep));
-    if (there !== undefined && [resolve(path), there].some(within))
+  const folders = [folder, await realPath(folder)];
+  for (const path of outputs.filter(existsSync)) {
+    const within = (file: string) => folders.some((each) => file.startsWith(each + sep));
+    if ([resolve(path), await realPath(path)].some(within))
       throw new HrsamError('ERR_FILE', 'would overwrite what is there, among the data', { where: path });
   }
 }

@@ -59,6 +59,7 @@ export interface DecodeInputs {
 export class Network {
   readonly #programs = new ProgramCache(KEPT_PROGRAMS);
   #disposed = false;
+  #fingerprint?: string;
 
   constructor(
     readonly device: Device,
@@ -144,6 +145,11 @@ export class Network {
    * each other's embeddings.
    */
   async fingerprint(): Promise<string> {
+    this.#fingerprint ??= await this.#hashed();
+    return this.#fingerprint;
+  }
+
+  async #hashed(): Promise<string> {
     const tensors = expectedTensors(this.config, ['prompt', 'decoder'])
       .map(({ name, shape }) => ({ name: toInternalName(name), shape }))
       .filter((tensor) => !isReducible(tensor) && this.weights.find(tensor.name));

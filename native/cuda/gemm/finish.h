@@ -19,9 +19,9 @@ HRSAM_DEVICE void as_constant(bool value, const With& with) {
     with(std::false_type());
 }
 
-// The same with an activation, on either side.
+// The same with an activation, for the host: each is a kernel of its own.
 template <class With>
-HRSAM_BOTH void for_activation(Activation activation, const With& with) {
+void for_activation(Activation activation, const With& with) {
   switch (activation) {
     case Activation::none:
       return with(std::integral_constant<Activation, Activation::none>());
@@ -86,11 +86,6 @@ HRSAM_DEVICE int anew(int x) {
   return x;
 }
 
-// Of a tile, which has fewer than 1024.
-HRSAM_DEVICE int columns_there(int64_t n, int64_t first) {
-  return static_cast<int>(smaller(larger(n - first, 0), 1024));
-}
-
 // Finishes the sums of kRows rows, each of kPairs pairs of neighbouring columns, the first even.
 // Sums: row(i); first_column, and offset(j) from there; at(i, j, k), k being 0 or 1. Numbers beyond
 // m and n are not there. `first`: where the result of a batch's product begins, in elements;
@@ -99,7 +94,8 @@ template <Activation kActivation, int kRows, int kPairs, bool kFactors = false, 
 HRSAM_DEVICE void finish_sums(const Epilogue& e, int64_t m, int64_t n, int64_t first, Sums& sums,
                               const float* factors = nullptr) {
   const int64_t column = sums.first_column;
-  const int columns = columns_there(n, column);
+  // Of those that are there; a tile has fewer than 1024.
+  const int columns = static_cast<int>(smaller(larger(n - column, 0), 1024));
   {
     const int there = anew(columns);
 #pragma unroll
