@@ -108,6 +108,7 @@ __global__ void __launch_bounds__(S::kThreads, blocks_at_once(kActivation))
   }
   wait_for_copies<0>();
   struct Sums {
+    static constexpr bool branches() { return true; }
     float (&of)[S::kDown][S::kOver][4];
     int64_t first_row, first_column;
     HRSAM_DEVICE int64_t row(int i) const { return first_row + i / 2 * 16 + i % 2 * 8; }

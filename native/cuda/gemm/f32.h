@@ -94,6 +94,7 @@ __global__ void __launch_bounds__(S::kThreads) gemm_f32_kernel(const __grid_cons
   }
 
   struct Sums {
+    static constexpr bool branches() { return true; }
     float (&of)[S::kEach][S::kEach];
     int64_t first_row, first_column;
     HRSAM_DEVICE int64_t row(int i) const { return first_row + i / 4 * 64 + i % 4; }

@@ -87,9 +87,10 @@ HRSAM_DEVICE int anew(int x) {
 }
 
 // Finishes the sums of kRows rows, each of kPairs pairs of neighbouring columns, the first even.
-// Sums: row(i); first_column, and offset(j) from there; at(i, j, k), k being 0 or 1. Numbers beyond
-// m and n are not there. `first`: where the result of a batch's product begins, in elements;
-// `factors`, with kFactors: of the columns, for sums that come scaled.
+// Sums: row(i); first_column, and offset(j) from there; at(i, j, k), k being 0 or 1; branches():
+// one pair of columns after the other, for fewer registers (with Hopper's many sums: for more).
+// Numbers beyond m and n are not there. `first`: where the result of a batch's product begins, in
+// elements; `factors`, with kFactors: of the columns, for sums that come scaled.
 template <Activation kActivation, int kRows, int kPairs, bool kFactors = false, class Sums>
 HRSAM_DEVICE void finish_sums(const Epilogue& e, int64_t m, int64_t n, int64_t first, Sums& sums,
                               const float* factors = nullptr) {
@@ -99,7 +100,8 @@ HRSAM_DEVICE void finish_sums(const Epilogue& e, int64_t m, int64_t n, int64_t f
   {
     const int there = anew(columns);
 #pragma unroll
-    for (int j = 0; j < kPairs; ++j)
+    for (int j = 0; j < kPairs; ++j) {
+      if (Sums::branches() && sums.offset(j) >= there) continue;
 #pragma unroll
       for (int k = 0; k < 2; ++k) {
         const int at = sums.offset(j) + k;
@@ -112,6 +114,7 @@ HRSAM_DEVICE void finish_sums(const Epilogue& e, int64_t m, int64_t n, int64_t f
           x = activate(x * factor + bias, kActivation);
         }
       }
+    }
   }
   const bool pairs = n % 2 == 0;  // rows, then, begin at even elements, and columns end there
   // A constant of a file may lie at any multiple of its numbers' size.

@@ -149,6 +149,7 @@ HRSAM_DEVICE void multiply_tile(const HopperGemmShared& shared, uint32_t first, 
 
 // A thread's sums of a tile.
 struct HopperSums {
+  static constexpr bool branches() { return false; }
   HopperGemm::Sums& of;
   int first_row, first_column;
   HRSAM_DEVICE HopperSums(HopperGemm::Sums& sums, const Tile& tile)
