@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # One run of `hrsam bench --full` and, where Python has PyTorch for the device, of its rivals, on one device: two documents
-# in bench/results/, named after the device, from which `npm run figures` makes the README's tables. Ends with 1 where
-# something could not be measured; the documents then lack that. Further options go to both commands.
+# in bench/results/, named after the device (a processor and the instructions it is used with), from which `npm run figures`
+# makes the README's tables. Ends with 1 where something could not be measured; the documents then lack that. Further
+# options go to both commands.
 #
 #   scripts/measure.sh cpu|cuda [--dtype bf16] [--threads 2]
 #
@@ -21,8 +22,9 @@ if [ -z "${HRSAM_COMMIT:-}" ] && commit=$(git rev-parse HEAD 2>/dev/null); then
   export HRSAM_COMMIT=$commit
 fi
 
-if [ "$device" = cpu ]; then
+if [ "$device" = cpu ]; then # virtual machines name all processors of a maker alike
   name=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -1)
+  name+=" $("$node" scripts/hrsam.mjs doctor --json 2>/dev/null | sed -n 's/.*"detail": "using \([a-z0-9]*\).*/\1/p')"
 else
   name=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1)
 fi
