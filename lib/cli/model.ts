@@ -1,11 +1,15 @@
 import type { HRSAM } from '../predictor/hrsam.js';
+import type { Device } from '../runtime/device.js';
 import { randomPreset } from '../weights/random_name.js';
 import { type ModelOptions, readConfig } from './options.js';
 import { progressBar } from './progress.js';
 
-/** The model that the common options name, its weights read with a progress bar. */
-export async function loadModel(options: ModelOptions): Promise<HRSAM> {
-  const { weights, device, dtype, threads } = options;
+/** The model that the common options name, its weights read with a progress bar. @param device one of several */
+export async function loadModel(
+  options: ModelOptions,
+  device: string | Device = options.device,
+): Promise<HRSAM> {
+  const { weights, dtype, threads } = options;
   const config = await readConfig(options);
   const { HRSAM } = await import('../predictor/hrsam.js');
   const bar = await progressBar('reading weights');

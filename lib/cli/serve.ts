@@ -1,5 +1,7 @@
 import { Command } from 'commander';
 import { HrsamError } from '../errors.js';
+import type { HRSAM } from '../predictor/hrsam.js';
+import { Owned } from '../runtime/owned.js';
 import { SERVER_DEFAULTS } from '../server/options.js';
 import { interruption } from './interrupt.js';
 import { loadModel } from './model.js';
@@ -13,6 +15,7 @@ interface ServeCommandOptions extends ModelOptions {
   maxPixels: number;
   maxSize: number;
   requests: number;
+  batch?: number;
 }
 
 const HELP = `
@@ -27,16 +30,18 @@ DELETE /images/<id>             forgets the picture
 GET    /health                  the model and what is held
 GET    /                        a page to click on pictures
 
-Masks have score, area, bbox, rle (COCO) and, on request, polygons. Whoever reaches the port may use it: it is open to this
+Masks have score, area, bbox, rle (COCO) and, on request, polygons. Several devices (--device cuda:0,cuda:1) each hold the
+weights and share the pictures. Whoever reaches the port may use it: it is open to this
 machine alone unless --host says otherwise. Ctrl-C ends it after the requests under way.
 
 Examples:
   $ hrsam serve
   $ hrsam serve -w hrsam_b.safetensors --dtype bf16 --host 0.0.0.0 --port 80 --memory 8000
+  $ hrsam serve -w hrsam_b.safetensors --dtype bf16 --device cuda:0,cuda:1 --batch 16 --requests 256
   $ curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' localhost:8080/images`;
 
 export function serveCommand(): Command {
-  const { memory, maxPixels, maxSize, requests } = SERVER_DEFAULTS;
+  const { memory, maxPixels, maxSize, requests, batch } = SERVER_DEFAULTS;
   const command = new Command('serve')
     .description('answer prompts over HTTP, and show a page to click on pictures')
     .option('--host <address>', 'where to listen', '127.0.0.1')
@@ -44,18 +49,36 @@ export function serveCommand(): Command {
     .option('--memory <MB>', 'encoded pictures that are kept', wholeNumber(1), memory / 1e6)
     .option('--max-pixels <millions>', 'of a picture, width × height', wholeNumber(1), maxPixels / 1e6)
     .option('--max-size <pixels>', 'the largest size that may be asked for', wholeNumber(1), maxSize)
-    .option('--requests <n>', 'that may wait; further ones get 503', wholeNumber(1), requests);
+    .option('--requests <n>', 'that may wait; further ones get 503', wholeNumber(1), requests)
+    .option(
+      '--batch <n>',
+      `pictures that are encoded together at most, of those that wait (default: ${batch.cuda}, on the CPU ${batch.cpu})`,
+      wholeNumber(1),
+    );
   return addModelOptions(command).addHelpText('after', HELP).action(serve);
 }
 
 async function serve(options: ServeCommandOptions): Promise<void> {
-  const { host, port, memory, maxPixels, maxSize, requests } = options;
+  const { host, port, memory, maxPixels, maxSize, requests, batch } = options;
   const signal = interruption();
-  const { createServer } = await import('../server/server.js');
-  using model = await loadModel(options);
-  const server = createServer(model, { memory: memory * 1e6, maxPixels: maxPixels * 1e6, maxSize, requests });
+  const [{ createServer }, { openDevices }] = await Promise.all([
+    import('../server/server.js'),
+    import('./devices.js'),
+  ]);
+  const [first, ...others] = openDevices(options.device);
+  using owned = new Owned();
+  const models: [HRSAM, ...HRSAM[]] = [owned.add(await loadModel(options, first))];
+  for (const device of others) models.push(owned.add(await loadModel(options, device)));
+  const server = createServer(models, {
+    memory: memory * 1e6,
+    maxPixels: maxPixels * 1e6,
+    maxSize,
+    requests,
+    batch,
+  });
   try {
-    print(`hrsam on ${model.device.name}: ${await server.listen({ host, port })}`);
+    const names = models.map(({ device }) => device.name);
+    print(`hrsam on ${names.join(', ')}: ${await server.listen({ host, port })}`);
   } catch (cause) {
     const { message } = cause as Error;
     throw new HrsamError('ERR_ARGUMENT', `cannot listen: ${message}`, { where: `${host}:${port}`, cause });

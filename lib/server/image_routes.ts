@@ -9,15 +9,15 @@ import type { EncodeOptions, HRSAM } from '../predictor/hrsam.js';
 import type { Mask } from '../predictor/mask.js';
 import { maskJson } from '../predictor/mask_json.js';
 import { checkSignal } from '../runtime/addon.js';
+import { Batches } from './batches.js';
 import type { Gate, Handler } from './gate.js';
 import { type HeldImage, type HeldImages, KEPT_MASKS } from './images.js';
 import { encodeQuery, everythingBody, MOST_FOUND, segmentBody } from './requests.js';
 
-/** Pictures that are decoded and encoded at a time: pixels take many times the memory of a file. */
-const ENCODING = 2;
-
 export interface ImageService {
-  model: HRSAM;
+  models: readonly [HRSAM, ...HRSAM[]];
+  /** Pictures that are encoded together. */
+  batch: number;
   images: HeldImages;
   gate: Gate;
   maxSize: number;
@@ -51,14 +51,16 @@ export function serveImages(app: FastifyInstance, service: ImageService): void {
   });
 }
 
-function encode({ model, images, maxSize, maxPixels }: ImageService): Handler {
+function encode({ models, batch, images, maxSize, maxPixels }: ImageService): Handler {
   type Work = EncodeOptions & { bytes: Buffer };
+  const batches = new Batches(models, batch);
+  // No more are decoded than can be encoded: pixels take many times the memory of a file.
   const queue = fastq.promise(async ({ bytes, ...options }: Work) => {
-    model.checkSize(options.size);
+    models[0].checkSize(options.size);
     // A client that left while it waited costs no decoding.
     checkSignal(options.signal);
-    return model.encode(await decodeImage(bytes, { maxPixels }), options);
-  }, ENCODING);
+    return batches.encode(await decodeImage(bytes, { maxPixels }), options);
+  }, batches.room);
   return async (request, reply, signal) => {
     const { size, coarseToFine } = encodeQuery(request.query);
     if (size !== undefined && size > maxSize)

@@ -9,14 +9,20 @@ export interface ServerOptions {
   maxSize?: number;
   /** Requests that compute or wait for it; further ones are turned away with 503. */
   requests?: number;
+  /**
+   * Pictures that are encoded together at most, of those that wait for the same size. A GPU has more to do at a time than
+   * one small picture; a processor gains nothing.
+   */
+  batch?: number;
 }
 
 /** Where nothing else is asked for. */
-export const SERVER_DEFAULTS: Required<ServerOptions> = {
+export const SERVER_DEFAULTS = {
   memory: 1e9,
   pictureBytes: 64e6,
   // More than cameras of 64 megapixels have. Decoded, three bytes each.
   maxPixels: 70e6,
   maxSize: 4096,
   requests: 64,
+  batch: { cpu: 1, cuda: 8 },
 };

@@ -17,15 +17,20 @@ const BODIES = 4;
 
 /**
  * A model behind HTTP: pictures are encoded once, kept within a budget of memory, and prompted by their id. The caller
- * listens and closes; the model stays the caller's.
+ * listens and closes; the models, one's weights on each of several devices, stay the caller's.
  */
-export function createServer(model: HRSAM, options: ServerOptions = {}): FastifyInstance {
+export function createServer(
+  models: readonly [HRSAM, ...HRSAM[]],
+  options: ServerOptions = {},
+): FastifyInstance {
+  const [{ config, device }] = models;
   const {
     memory = SERVER_DEFAULTS.memory,
     pictureBytes = SERVER_DEFAULTS.pictureBytes,
     maxPixels = SERVER_DEFAULTS.maxPixels,
     maxSize = SERVER_DEFAULTS.maxSize,
     requests = SERVER_DEFAULTS.requests,
+    batch = SERVER_DEFAULTS.batch[device.kind],
   } = options;
   const app = Fastify({
     requestTimeout: REQUEST_TIMEOUT,
@@ -50,12 +55,12 @@ export function createServer(model: HRSAM, options: ServerOptions = {}): Fastify
   });
   answerErrors(app);
   servePage(app);
-  serveImages(app, { model, images, gate, maxSize, maxPixels, pictureBytes });
+  serveImages(app, { models, batch, images, gate, maxSize, maxPixels, pictureBytes });
   app.get('/health', async () => ({
     status: 'ok',
-    family: model.config.family,
-    device: model.device.name,
-    size: model.config.image.size,
+    family: config.family,
+    device: models.map((model) => model.device.name).join(),
+    size: config.image.size,
     requests: gate.working,
     images: images.count,
     bytes: images.bytes,

@@ -16,8 +16,8 @@ describe('many clients', () => {
   });
 
   it('is bounded in what is decoded at a time', async () => {
-    const original = model.encode.bind(model);
-    const encode = vi.spyOn(model, 'encode');
+    const original = model.encodeBatch.bind(model);
+    const encode = vi.spyOn(model, 'encodeBatch');
     let [now, most] = [0, 0];
     encode.mockImplementation(async (...given) => {
       most = Math.max(most, ++now);

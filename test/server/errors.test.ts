@@ -123,7 +123,7 @@ describe('what is wrong', () => {
 
   it('with the server is said without its insides, and goes to stderr', async () => {
     const stderr = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
-    const encode = vi.spyOn(model, 'encode').mockRejectedValueOnce(new Error('secret'));
+    const encode = vi.spyOn(model, 'encodeBatch').mockRejectedValueOnce(new Error('secret'));
     const response = await send(app);
     const logged = stderr.mock.calls.flat().join('');
     stderr.mockRestore();

@@ -24,7 +24,7 @@ describe.skipIf(!browserPath)('the page', { timeout: 60_000 }, () => {
 
   beforeAll(async () => {
     model = await HRSAM.load(undefined, { device });
-    server = createServer(model);
+    server = createServer([model]);
     address = await server.listen({ port: 0 });
     browser = await chromium.launch({ executablePath: browserPath, args: ['--no-sandbox'] });
   }, 60_000);

@@ -14,8 +14,11 @@ export let png: Buffer;
 export let app: FastifyInstance;
 const apps: FastifyInstance[] = [];
 
-export const serve = (options: ServerOptions = {}): FastifyInstance => {
-  const made = createServer(model, options);
+export const serve = (
+  options: ServerOptions = {},
+  models: [HRSAM, ...HRSAM[]] = [model],
+): FastifyInstance => {
+  const made = createServer(models, options);
   apps.push(made);
   return made;
 };
