@@ -18,6 +18,8 @@ type Figures = Summary & {
   data: string;
   format: string;
   method: string;
+  /** Pictures at work at a time: with more than one, times are those of a busy machine. */
+  jobs: number;
   model?: ReturnType<typeof describeModel> & { size: number; refinements: number; coarse?: number };
 };
 
@@ -26,11 +28,14 @@ interface Run {
   objects: EvaluatedObject[];
 }
 
+/** Of each device. On a GPU most of a click's time is the simulated user's, on the CPU. */
+export const DEFAULT_JOBS = { cpu: 1, cuda: 8 };
+
 /** Runs one method at one size over the data, with a line of progress on stderr. */
 export async function judge(
   data: DataSet,
   options: EvalOptions,
-  subject: HRSAM | 'box' | 'grabcut',
+  subject: readonly [HRSAM, ...HRSAM[]] | 'box' | 'grabcut',
   model?: Figures['model'],
 ): Promise<Run> {
   const { clicks, box, limit, innerK, seed } = options;
@@ -45,14 +50,17 @@ export async function judge(
     typeof subject === 'string'
       ? {}
       : {
-          image: total(sizes, (size) => totalFlops(encoderGraph(subject.config, [size, size]))),
-          click: total(sizes, (size) => clickFlops(subject.config, size)),
+          image: total(sizes, (size) => totalFlops(encoderGraph(subject[0].config, [size, size]))),
+          click: total(sizes, (size) => clickFlops(subject[0].config, size)),
         };
+  const { jobs = typeof subject === 'string' ? 1 : DEFAULT_JOBS[subject[0].device.kind] * subject.length } =
+    options;
   const report = progressLine(model ? `${method.name} at ${model.size}` : method.name);
   const evaluation = await evaluateClicks(method, data, {
     clicks,
     box,
     limit,
+    jobs,
     rule: { innerK, seed },
     signal: interruption(),
     onProgress: report.update,
@@ -61,6 +69,7 @@ export async function judge(
     data: options.data,
     format: data.format,
     method: method.name,
+    jobs,
     model,
     ...summarise(evaluation, clicks, flops),
   };
@@ -150,13 +159,13 @@ export function printRuns(runs: readonly Run[], data: DataSet): void {
   ];
   print(table(header, rows));
   for (const { figures } of runs) {
-    const { flopsPerImage, flopsPerClick, msPerImage, msPerClick, pictures, model } = figures;
+    const { flopsPerImage, flopsPerClick, msPerImage, msPerClick, pictures, model, jobs } = figures;
     const passes = model?.refinements ? `, first answers refined ${model.refinements} ×` : '';
     const coarse = model?.coarse === undefined ? '' : `, answers made at ${model.coarse} first`;
     const cost = (flops: number | undefined) => (flops ? ` (${(flops / 1e9).toFixed(1)} GFLOP)` : '');
     print(
       `${data.format}, ${pictures} pictures: ${formatMs(msPerImage)}${cost(flopsPerImage)} each, ` +
-        `${formatMs(msPerClick)}${cost(flopsPerClick)} per click${passes}${coarse}`,
+        `${formatMs(msPerClick)}${cost(flopsPerClick)} per click${passes}${coarse}${jobs > 1 ? `, ${jobs} pictures at a time` : ''}`,
     );
   }
   for (const { entry, error } of failed.slice(0, 10)) process.stderr.write(`left out ${entry}: ${error}\n`);

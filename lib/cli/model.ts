@@ -1,5 +1,6 @@
 import type { HRSAM } from '../predictor/hrsam.js';
 import type { Device } from '../runtime/device.js';
+import { Owned } from '../runtime/owned.js';
 import { randomPreset } from '../weights/random_name.js';
 import { type ModelOptions, readConfig } from './options.js';
 import { progressBar } from './progress.js';
@@ -18,6 +19,26 @@ export async function loadModel(
   } finally {
     bar.end();
   }
+}
+
+/** One's weights on several devices. */
+export interface Models extends Disposable {
+  all: [HRSAM, ...HRSAM[]];
+  /** Names of the devices. */
+  device: string;
+}
+
+/** The model that the common options name on each device of a list like cuda:0,cuda:1. */
+export async function loadModels(options: ModelOptions): Promise<Models> {
+  const { openDevices } = await import('./devices.js');
+  using owned = new Owned();
+  const load = async (device: Device) => owned.add(await loadModel(options, device));
+  const [first, ...others] = openDevices(options.device);
+  const all: Models['all'] = [await load(first)];
+  for (const device of others) all.push(await load(device));
+  const kept = owned.move();
+  const device = all.map((model) => model.device.name).join();
+  return { all, device, [Symbol.dispose]: () => kept[Symbol.dispose]() };
 }
 
 export const isUntrained = (weights?: string): boolean =>

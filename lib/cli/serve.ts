@@ -1,10 +1,8 @@
 import { Command } from 'commander';
 import { HrsamError } from '../errors.js';
-import type { HRSAM } from '../predictor/hrsam.js';
-import { Owned } from '../runtime/owned.js';
 import { SERVER_DEFAULTS } from '../server/options.js';
 import { interruption } from './interrupt.js';
-import { loadModel } from './model.js';
+import { loadModels } from './model.js';
 import { addModelOptions, type ModelOptions, wholeNumber } from './options.js';
 import { print } from './output.js';
 
@@ -61,15 +59,9 @@ export function serveCommand(): Command {
 async function serve(options: ServeCommandOptions): Promise<void> {
   const { host, port, memory, maxPixels, maxSize, requests, batch } = options;
   const signal = interruption();
-  const [{ createServer }, { openDevices }] = await Promise.all([
-    import('../server/server.js'),
-    import('./devices.js'),
-  ]);
-  const [first, ...others] = openDevices(options.device);
-  using owned = new Owned();
-  const models: [HRSAM, ...HRSAM[]] = [owned.add(await loadModel(options, first))];
-  for (const device of others) models.push(owned.add(await loadModel(options, device)));
-  const server = createServer(models, {
+  const { createServer } = await import('../server/server.js');
+  using models = await loadModels(options);
+  const server = createServer(models.all, {
     memory: memory * 1e6,
     maxPixels: maxPixels * 1e6,
     maxSize,
@@ -77,8 +69,7 @@ async function serve(options: ServeCommandOptions): Promise<void> {
     batch,
   });
   try {
-    const names = models.map(({ device }) => device.name);
-    print(`hrsam on ${names.join(', ')}: ${await server.listen({ host, port })}`);
+    print(`hrsam on ${models.device}: ${await server.listen({ host, port })}`);
   } catch (cause) {
     const { message } = cause as Error;
     throw new HrsamError('ERR_ARGUMENT', `cannot listen: ${message}`, { where: `${host}:${port}`, cause });

@@ -36,21 +36,36 @@ export interface Method {
   open(picture: Pixels, signal?: AbortSignal): Promise<OpenedPicture>;
 }
 
-/** The model as it is published: each click with all earlier ones and the last low-resolution logits. */
+/**
+ * The model as it is published: each click with all earlier ones and the last low-resolution logits. Of one's weights on
+ * several devices a picture is taken by the one with the fewest.
+ */
 export class ModelMethod implements Method {
   readonly name: string;
+  /** Pictures that are open. */
+  readonly #open: Map<HRSAM, number>;
 
   constructor(
-    readonly model: HRSAM,
+    models: readonly [HRSAM, ...HRSAM[]],
     readonly options: { size?: number; refinements?: number; coarse?: number } = {},
   ) {
-    this.name = model.config.family;
+    this.name = models[0].config.family;
+    this.#open = new Map(models.map((model) => [model, 0]));
   }
 
   async open(picture: Pixels, signal?: AbortSignal): Promise<OpenedPicture> {
     const { size, refinements, coarse } = this.options;
     const coarseToFine = coarse !== undefined;
-    return new ModelPicture(await this.model.encode(picture, { size, coarseToFine, signal }), refinements);
+    const [model] = [...this.#open].reduce((idlest, each) => (each[1] < idlest[1] ? each : idlest));
+    const count = (by: number) => this.#open.set(model, this.#open.get(model)! + by);
+    count(1);
+    try {
+      const image = await model.encode(picture, { size, coarseToFine, signal });
+      return new ModelPicture(image, refinements, () => count(-1));
+    } catch (error) {
+      count(-1);
+      throw error;
+    }
   }
 }
 
@@ -59,6 +74,7 @@ export class ModelPicture implements OpenedPicture {
   constructor(
     readonly image: EncodedImage,
     readonly refinements?: number,
+    readonly onClose = () => {},
   ) {}
 
   async answer({ clicks, box, previous, signal }: Step): Promise<Answer> {
@@ -75,5 +91,6 @@ export class ModelPicture implements OpenedPicture {
 
   [Symbol.dispose](): void {
     this.image.dispose();
+    this.onClose();
   }
 }

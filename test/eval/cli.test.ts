@@ -177,11 +177,15 @@ describe('hrsam eval', () => {
 
   it('prints a table for people', async () => {
     const { code, stdout, stderr } = await hrsam(
-      ['eval', '--baseline', 'grabcut', '--data', files.folder].concat(['--clicks', '2', '--limit', '2']),
+      ['eval', '--baseline', 'grabcut', '--data', files.folder].concat(
+        ['--clicks', '2', '--limit', '2'],
+        ['--jobs', '2'],
+      ),
     );
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/^method +masks +IoU@1 +IoU@2/);
     expect(stdout).toContain('folder, 2 pictures');
+    expect(stdout).toMatch(/per click, 2 pictures at a time\n/);
   });
 
   it.each([

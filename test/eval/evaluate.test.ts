@@ -1,11 +1,12 @@
+import { setTimeout } from 'node:timers/promises';
 import sharp from 'sharp';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { HrsamError } from '../../lib/errors.js';
 import { BoxBaseline, boxMask } from '../../lib/eval/baselines/box.js';
 import { GrabCutBaseline } from '../../lib/eval/baselines/grabcut.js';
 import { ColourMixture } from '../../lib/eval/baselines/mixture.js';
 import type { DataSet, LabelledPicture } from '../../lib/eval/data/dataset.js';
-import { type EvaluationOptions, evaluateClicks } from '../../lib/eval/evaluate.js';
+import { type Evaluation, type EvaluationOptions, evaluateClicks } from '../../lib/eval/evaluate.js';
 import { boxOf } from '../../lib/eval/geometry.js';
 import { type Method, ModelMethod, type Step } from '../../lib/eval/method.js';
 import { runObject } from '../../lib/eval/run_object.js';
@@ -187,6 +188,71 @@ describe('an evaluation', () => {
     expect([limited.objects.length, limited.failed.length]).toEqual([1, 3]);
   });
 
+  it('with several pictures at a time comes to what one after the other does, wherever the limit is', async () => {
+    const good = maskOf(small);
+    const broken = async () => {
+      throw new HrsamError('ERR_IMAGE', 'truncated', { where: 'x.png' });
+    };
+    const counts = [3, 0, 1, 4, 0, 2];
+    const data = set(
+      ...counts.map((count, i) => {
+        const picture = labelled(
+          `p${i}`,
+          Object.fromEntries(
+            Array(count)
+              .fill(good)
+              .map((o, k) => [`o${k}`, o]),
+          ),
+        );
+        return {
+          ...picture,
+          // Later ones are there first.
+          read: async () => {
+            await setTimeout(5 * (counts.length - i));
+            return i === 4 ? broken() : picture.read();
+          },
+          objects: async () => [...(await picture.objects()), { name: 'corrupt', read: broken }],
+        };
+      }),
+    );
+    const withoutTimes = ({ objects, failed, pictureMs }: Evaluation) => ({
+      objects: objects.map(({ ms, ...rest }) => ({ ...rest, answers: ms.length })),
+      failed,
+      pictures: pictureMs.length,
+    });
+    for (const limit of [undefined, 1, 3, 4, 7, 9, 100]) {
+      const alone = new Scripted([maskOf(large), good]);
+      const expected = withoutTimes(await run(alone, data, { clicks: 2, limit }));
+      for (const jobs of [2, 4, 50]) {
+        const method = new Scripted([maskOf(large), good]);
+        const seen: number[] = [];
+        const found = await run(method, data, {
+          clicks: 2,
+          limit,
+          jobs,
+          onProgress: ({ masks }) => seen.push(masks),
+        });
+        expect(withoutTimes(found)).toEqual(expected);
+        expect(method.opened).toBe(method.closed);
+        expect(Math.max(...seen)).toBe(expected.objects.length);
+      }
+    }
+  });
+
+  it('with several pictures at a time ends when one does, and closes all', async () => {
+    const data = set(...Array.from({ length: 9 }, (_, i) => labelled(`${i}`, { o: maskOf(small) })));
+    const scripted = new Scripted([maskOf(large)]);
+    const method: Method = {
+      name: 'failing',
+      open: async () => {
+        if (scripted.opened === 3) throw new HrsamError('ERR_OUT_OF_MEMORY', 'no');
+        return scripted.open();
+      },
+    };
+    expect(await codeOf(() => run(method, data, { jobs: 4 }))).toBe('ERR_OUT_OF_MEMORY');
+    expect([scripted.opened, scripted.closed]).toEqual([3, 3]);
+  });
+
   it('a fault of the method or an abort ends it', async () => {
     const data = set(labelled('a', { o: maskOf(small) }));
     const failing = (code: ConstructorParameters<typeof HrsamError>[0]): Method => ({
@@ -322,7 +388,7 @@ describe('a model', () => {
   it('is asked as a click session asks it', async () => {
     const picture = scene(small);
     const { objects } = await run(
-      new ModelMethod(model, { size: 128 }),
+      new ModelMethod([model], { size: 128 }),
       set(labelled('a', { o: maskOf(small) })),
       {
         clicks: 3,
@@ -333,6 +399,20 @@ describe('a model', () => {
     for (const { x, y, label } of objects[0]!.clicks) await session.click(x, y, label);
     expect(objects[0]!.mask).toEqual(session.mask!.rle);
     expect(objects[0]!.score).toBe(session.mask!.score);
+  });
+
+  it('on several devices shares the pictures and answers as on one', async () => {
+    using other = await HRSAM.load('random:hrsam-tiny', { device });
+    const data = set(...Array.from({ length: 5 }, (_, i) => labelled(`${i}`, { o: maskOf(small) })));
+    const encoded = vi.spyOn(HRSAM.prototype, 'encode');
+    const judge = async (models: [HRSAM, ...HRSAM[]], jobs: number) =>
+      (await run(new ModelMethod(models, { size: 128 }), data, { clicks: 2, jobs })).objects;
+    const both = await judge([model, other], 3);
+    expect(new Set(encoded.mock.contexts)).toEqual(new Set([model, other]));
+    encoded.mockRestore();
+    const masks = (objects: typeof both) =>
+      objects.map(({ picture, mask, score }) => ({ picture, mask, score }));
+    expect(masks(both)).toEqual(masks(await judge([model], 1)));
   });
 
   it('a click costs the same at every picture, four times as much where the side is doubled, but for tokens', () => {
