@@ -1,3 +1,4 @@
+import { allOf } from '../all_of.js';
 import { type ListedPicture, listPictures } from '../data/pictures.js';
 import { HrsamError } from '../errors.js';
 import { EmbeddingStore } from '../predictor/embedding_store.js';
@@ -5,7 +6,7 @@ import type { HRSAM } from '../predictor/hrsam.js';
 import { openModel } from '../predictor/load.js';
 import { shippedWeights } from '../weights/shipped.js';
 import { interruption } from './interrupt.js';
-import { describeModel, loadModel, Stopwatch } from './model.js';
+import { describeModel, loadModels, Stopwatch } from './model.js';
 import { type ModelOptions, readConfig } from './options.js';
 import { formatMs, print, printJson } from './output.js';
 import { progressBar } from './progress.js';
@@ -26,11 +27,11 @@ export async function embedFolder(input: string, options: EmbedFolderOptions): P
   const pictures = await listPictures(input, leaveOut);
   const store = await openStore(options);
   const watch = new Stopwatch();
-  using model = await watch.time('load', () => loadModel(options));
+  using models = await watch.time('load', () => loadModels(options));
   const missing: ListedPicture[] = [];
   for (const picture of pictures) if (!(await store.has(picture.name))) missing.push(picture);
   const embedded = await watch.time('embed', () =>
-    embedAll(store, model, pictures.length, missing, leaveOut),
+    embedAll(store, models.all, pictures.length, missing, leaveOut),
   );
   const complete = pictures.length - missing.length;
   if (options.json) {
@@ -41,12 +42,12 @@ export async function embedFolder(input: string, options: EmbedFolderOptions): P
       output: options.output,
       size: store.origin.size,
       ...counts,
-      model: describeModel(model, options),
+      model: { ...describeModel(models.all[0], options), device: models.device },
       ms,
     });
   } else {
     const counts = [`${embedded} embedded`, `${complete} there already`, `${leftOut.length} left out`];
-    print(`${options.output}  ${counts.join(', ')} in ${formatMs(watch.ms.embed!)} on ${model.device.name}`);
+    print(`${options.output}  ${counts.join(', ')} in ${formatMs(watch.ms.embed!)} on ${models.device}`);
   }
   if (embedded + complete === 0)
     throw new HrsamError('ERR_FILE', 'no picture could be embedded', { where: input });
@@ -65,21 +66,37 @@ async function openStore(options: EmbedFolderOptions): Promise<EmbeddingStore> {
   }
 }
 
+/** Of each model: one's file is read or written while another is encoded. */
+const AT_ONCE = 2;
+
 /** How many could be embedded. */
 async function embedAll(
   store: EmbeddingStore,
-  model: HRSAM,
+  models: readonly HRSAM[],
   total: number,
   missing: readonly ListedPicture[],
   leaveOut: (error: HrsamError) => void,
 ): Promise<number> {
   const bar = await progressBar('embedding');
+  let done = total - missing.length;
   let embedded = 0;
-  try {
-    for (const [i, picture] of missing.entries()) {
-      bar.update(total - missing.length + i, total);
-      if (await embedInto(store, model, picture, leaveOut)) embedded++;
+  let broken = false;
+  const todo = missing.values();
+  const work = async (model: HRSAM) => {
+    for (const picture of todo) {
+      if (broken) return;
+      bar.update(done, total);
+      try {
+        if (await embedInto(store, model, picture, leaveOut)) embedded++;
+      } catch (error) {
+        broken = true;
+        throw error;
+      }
+      done++;
     }
+  };
+  try {
+    await allOf(models.flatMap((model) => Array.from({ length: AT_ONCE }, () => work(model))));
   } finally {
     bar.end();
   }

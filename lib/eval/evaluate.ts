@@ -1,3 +1,4 @@
+import { allOf } from '../all_of.js';
 import { HrsamError } from '../errors.js';
 import type { Pixels } from '../image/pixels.js';
 import { rleArea } from '../image/rle.js';
@@ -100,8 +101,7 @@ export async function evaluateClicks(
       }
     }
   };
-  const ends = await Promise.allSettled(Array.from({ length: jobs }, work));
-  for (const end of ends) if (end.status === 'rejected') throw end.reason;
+  await allOf(Array.from({ length: jobs }, work));
   return inOrder(begun, limit);
 }
 

@@ -52,20 +52,23 @@ export class EmbeddingStore {
   static async create(folder: string, model: ModelWeights, size: number): Promise<EmbeddingStore> {
     const made: Origin = { size, weights: await fingerprint(model) };
     const path = decoderPath(folder);
-    let begun = await exists(path);
-    if (begun) await expectOrigin(path, made);
+    const there = await exists(path);
+    if (there) await expectOrigin(path, made);
     const tensors: TensorToWrite[] = [];
     for (const { name, shape } of decoderTensors(model.config)) {
       const data = await model.tensors.get(toInternalName(name))!.read();
       tensors.push({ name, dtype: 'F32', shape, data });
     }
-    return new EmbeddingStore(folder, model.config, made, async () => {
-      if (begun) return;
+    const begin = async () => {
       await makeFolder(folder);
       await writeSafetensors(path, tensors, {
         metadata: [configToMetadata(model.config), [KEY, JSON.stringify(made)]],
       });
-      begun = true;
+    };
+    let begun = there ? Promise.resolve() : undefined;
+    return new EmbeddingStore(folder, model.config, made, () => {
+      begun ??= begin();
+      return begun;
     });
   }
 

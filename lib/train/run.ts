@@ -1,4 +1,4 @@
-import { allOf } from './all_of.js';
+import { allOf } from '../all_of.js';
 import type { MicroBatch } from './replica.js';
 import { prefetch } from './samples/prefetch.js';
 import { learningRate } from './schedule.js';

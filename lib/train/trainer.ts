@@ -1,3 +1,4 @@
+import { allOf } from '../all_of.js';
 import { HrsamError } from '../errors.js';
 import type { AdamWOptions, ParameterGroup } from '../graph/ops/adamw.js';
 import type { Device } from '../runtime/device.js';
@@ -5,7 +6,6 @@ import { elementCount } from '../runtime/dtype.js';
 import { Owned } from '../runtime/owned.js';
 import type { Program } from '../runtime/program.js';
 import type { Tensor } from '../runtime/tensor.js';
-import { allOf } from './all_of.js';
 import { Followers } from './followers.js';
 import type { ParameterLayout } from './layout.js';
 import { ADAMW, type Optimizer, updateProgram } from './optimizer.js';
