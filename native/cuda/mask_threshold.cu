@@ -24,40 +24,53 @@ struct TapTable {
 struct Compare {
   const float* logits;
   uint8_t* masks;
+  int64_t count;  // masks
   int64_t low_h, low_w;
   TapTable rows, columns;
   int row_taps, column_taps;
   float threshold;
-
-  HRSAM_DEVICE void operator()(int64_t i) const {
-    const int64_t quads = divide_up(columns.out, 4), x = i % quads * 4;
-    const int64_t y = i / quads % rows.out, mask = i / (quads * rows.out);
-    const int n = static_cast<int>(smaller(4, columns.out - x));
-    const float* from = logits + mask * low_h * low_w;
-    float sums[4] = {};
-    for (int t = 0; t < row_taps; ++t) {
-      const float* line = from + rows.index(t, y) * low_w;
-      const float weight = rows.weight(t, y);
-#pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        if (k >= n) break;
-        float mixed = columns.weight(0, x + k) * line[columns.index(0, x + k)];
-        for (int s = 1; s < column_taps; ++s)
-          mixed += columns.weight(s, x + k) * line[columns.index(s, x + k)];
-        sums[k] += weight * mixed;
-      }
-    }
-    uint8_t* to = masks + (mask * rows.out + y) * columns.out + x;
-    uint32_t bits = 0;
-#pragma unroll
-    for (int k = 0; k < 4; ++k) bits |= (sums[k] > threshold ? 1u : 0u) << (8 * k);
-    if (n == 4 && is_aligned(to, 4)) {
-      *reinterpret_cast<uint32_t*>(to) = bits;
-      return;
-    }
-    for (int k = 0; k < n; ++k) to[k] = static_cast<uint8_t>(bits >> (8 * k));
-  }
 };
+
+// A warp owns 128 columns, a block eight rows of them. Places come from the grid: a division of 64
+// bits is a call, and what registers hold would be spilled for it.
+constexpr int kColumns = kWarp * 4, kRows = 8;
+constexpr int64_t kMostBlocks = 65535;  // in y and z
+
+HRSAM_DEVICE void compare_quad(const Compare& c, int64_t mask, int64_t y, int64_t x) {
+  const int n = static_cast<int>(smaller(4, c.columns.out - x));
+  const float* from = c.logits + mask * c.low_h * c.low_w;
+  float sums[4] = {};
+  for (int t = 0; t < c.row_taps; ++t) {
+    const float* line = from + c.rows.index(t, y) * c.low_w;
+    const float weight = c.rows.weight(t, y);
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      if (k >= n) break;
+      float mixed = c.columns.weight(0, x + k) * line[c.columns.index(0, x + k)];
+      for (int s = 1; s < c.column_taps; ++s)
+        mixed += c.columns.weight(s, x + k) * line[c.columns.index(s, x + k)];
+      sums[k] += weight * mixed;
+    }
+  }
+  uint8_t* to = c.masks + (mask * c.rows.out + y) * c.columns.out + x;
+  uint32_t bits = 0;
+#pragma unroll
+  for (int k = 0; k < 4; ++k) bits |= (sums[k] > c.threshold ? 1u : 0u) << (8 * k);
+  if (n == 4 && is_aligned(to, 4))
+    *reinterpret_cast<uint32_t*>(to) = bits;
+  else
+    for (int k = 0; k < n; ++k) to[k] = static_cast<uint8_t>(bits >> (8 * k));
+}
+
+__global__ void __launch_bounds__(kWarp* kRows) compare_kernel(const __grid_constant__ Compare c) {
+  const int64_t x =
+      static_cast<int64_t>(blockIdx.x) * kColumns + static_cast<int64_t>(threadIdx.x % kWarp) * 4;
+  if (x >= c.columns.out) return;
+  for (int64_t mask = blockIdx.z; mask < c.count; mask += gridDim.z)
+    for (int64_t y = static_cast<int64_t>(blockIdx.y) * kRows + threadIdx.x / kWarp; y < c.rows.out;
+         y += static_cast<int64_t>(gridDim.y) * kRows)
+      compare_quad(c, mask, y, x);
+}
 
 }  // namespace
 
@@ -67,14 +80,16 @@ Op* compile_mask_threshold(const Node& node, Compiler& compiler) {
   const TapAxis column_axis(s.low[1], s.input[1], s.crop[1], s.original[1]);
   const SharedBlock rows = compiler.upload(row_axis.block());
   const SharedBlock columns = compiler.upload(column_axis.block());
-  const int64_t count = s.masks * s.original[0] * divide_up(s.original[1], 4);
+  const dim3 blocks(static_cast<unsigned>(divide_up(s.original[1], kColumns)),
+                    static_cast<unsigned>(smaller(divide_up(s.original[0], kRows), kMostBlocks)),
+                    static_cast<unsigned>(smaller(s.masks, kMostBlocks)));
   return make_op([=, logits = node.operand("logits"), row_taps = row_axis.used(),
                   column_taps = column_axis.used()](const Run& run) {
-    each(run.stream, count,
-         Compare{run.in<float>(logits), run.out<uint8_t>(), s.low[0], s.low[1],
-                 TapTable{rows->as<int32_t>(), s.original[0]},
-                 TapTable{columns->as<int32_t>(), s.original[1]}, row_taps, column_taps,
-                 s.threshold});
+    launch({blocks, dim3(kWarp * kRows), 0, run.stream}, compare_kernel,
+           Compare{run.in<float>(logits), run.out<uint8_t>(), s.masks, s.low[0], s.low[1],
+                   TapTable{rows->as<int32_t>(), s.original[0]},
+                   TapTable{columns->as<int32_t>(), s.original[1]}, row_taps, column_taps,
+                   s.threshold});
   });
 }
 
