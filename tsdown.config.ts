@@ -21,4 +21,12 @@ export default defineConfig([
     // Commands load what they need when they run.
     outputOptions: { chunkFileNames: 'cli/[name].js' },
   },
+  {
+    ...common,
+    entry: { hrsam: 'lib/hrsam.cts' },
+    format: 'cjs',
+    dts: false,
+    clean: false,
+    external: ['./cli.js'],
+  },
 ]);

@@ -264,7 +264,7 @@ describe('info', () => {
   test.skipIf(!existsSync('/dev/full'))('says when its output cannot be written', async () => {
     await hrsam(['--version']);
     const full = openSync('/dev/full', 'w');
-    const args = [join(root, 'dist/cli.js'), 'info'];
+    const args = [join(root, 'dist/hrsam.cjs'), 'info'];
     const { status, stderr } = spawnSync(process.execPath, args, { stdio: ['ignore', full, 'pipe'] });
     closeSync(full);
     expect([status, `${stderr}`]).toEqual([1, 'hrsam: the output cannot be written (ENOSPC)\n']);

@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
@@ -131,12 +131,33 @@ describe('bench', () => {
 });
 
 test.runIf(process.platform === 'linux')(
+  'Node’s pool, where pictures are decoded, has a thread for each core, or as many as it is told',
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'hrsam-cli-'));
+    const probe = join(folder, 'probe.cjs');
+    writeFileSync(
+      probe,
+      "process.on('exit', () => console.error(process.env.UV_THREADPOOL_SIZE, require('fs').readdirSync('/proc/self/task').length))",
+    );
+    const threads = async (size?: string) => {
+      const env = { NODE_OPTIONS: `--require ${probe}`, UV_THREADPOOL_SIZE: size };
+      const { stderr } = await hrsam(['--version'], { env });
+      return stderr.trim().split(' ').map(Number);
+    };
+    const [few, many] = [await threads('3'), await threads('40')];
+    expect([few[0], many[0], many[1]! - few[1]!]).toEqual([3, 40, 37]);
+    expect((await threads())[0]).toBe(Math.max(4, availableParallelism()));
+    rmSync(folder, { recursive: true });
+  },
+);
+
+test.runIf(process.platform === 'linux')(
   'a bench that is ended takes its child and its files along',
   async () => {
     const tmp = mkdtempSync(join(tmpdir(), 'hrsam-cli-'));
     try {
       const args = ['bench', '--only', 'encoder', '-w', 'random:hrsam-tiny', '-d', 'cpu', '--size', '4096'];
-      const child = spawn(process.execPath, [join(root, 'dist/cli.js'), ...args], {
+      const child = spawn(process.execPath, [join(root, 'dist/hrsam.cjs'), ...args], {
         env: { ...process.env, TMPDIR: tmp },
       });
       const children = () => {

@@ -168,7 +168,7 @@ describe('segment', () => {
   test('Ctrl-C ends it at once, cleanly', async () => {
     await hrsam(['--version']); // builds dist/ where that is due
     const args = ['segment', photograph, ...MODEL, '-p', '3,3', '--size', '4096', '-o', path('late.png')];
-    const child = spawn(process.execPath, [join(root, 'dist/cli.js'), ...args]);
+    const child = spawn(process.execPath, [join(root, 'dist/hrsam.cjs'), ...args]);
     let stderr = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       // Said once the model is loaded: the encoder comes next.

@@ -32,7 +32,7 @@ export async function hrsam(
 ): Promise<CliResult> {
   built ??= build();
   await built;
-  const child = spawn(process.execPath, [join(root, 'dist/cli.js'), ...args], {
+  const child = spawn(process.execPath, [join(root, 'dist/hrsam.cjs'), ...args], {
     cwd: options.cwd,
     env: { ...process.env, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
