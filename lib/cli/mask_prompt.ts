@@ -1,4 +1,4 @@
-import { readLabels } from '../data/read_picture.js';
+import { readLabels } from '../data/read_labels.js';
 import { HrsamError } from '../errors.js';
 import { evaluate } from '../graph/evaluate.js';
 import { preprocess } from '../graph/ops/preprocess.js';

@@ -1,11 +1,13 @@
 import { fileURLToPath } from 'node:url';
+import type { SharpOptions } from 'sharp';
 import { HrsamError } from '../errors.js';
 import { readRegular } from '../files.js';
 import { optionsOf } from '../options.js';
+import { decodeBmp, isBmp } from './bmp.js';
 import { checkPixels, type Pixels } from './pixels.js';
 import { loadSharp } from './sharp.js';
 
-/** A file's path or `file:` URL, an encoded picture (JPEG, PNG, WebP, TIFF, GIF, AVIF), or pixels. */
+/** A file's path or `file:` URL, an encoded picture (JPEG, PNG, WebP, TIFF, GIF, AVIF, BMP), or pixels. */
 export type ImageSource = string | URL | Uint8Array | Pixels;
 
 export interface DecodeLimits {
@@ -92,21 +94,15 @@ async function decodeBytes(
   { maxPixels = DEFAULT_LIMITS.maxPixels, maxSide, asStored = false }: DecodeLimits,
 ): Promise<Pixels> {
   if (bytes.length === 0) throw new HrsamError('ERR_IMAGE', 'the picture is empty (0 bytes)', { where });
-  const sharp = await loadSharp();
-  const options = {
-    // Beyond what is cut short: damage that a decoder repairs with noise.
-    failOn: 'error',
-    ignoreIcc: true,
-    autoOrient: !asStored,
-    limitInputPixels: false,
-  } as const;
+  const options = { autoOrient: !asStored, limitInputPixels: false };
   try {
-    const { format, width, height } = await sharp(bytes, options).metadata();
+    const open = await opener(bytes, where, maxPixels);
+    const { format, width, height } = await open(options).metadata();
     if (VECTOR_FORMATS.has(format)) {
       throw new HrsamError('ERR_IMAGE', `a drawing (${format}) has no pixels: convert it first`, { where });
     }
     checkSize(width, height, maxPixels, where);
-    const decoding = sharp(bytes, options);
+    const decoding = open(options);
     if (maxSide !== undefined && Math.max(width, height) > maxSide)
       decoding.resize({ width: maxSide, height: maxSide, fit: 'inside' });
     const { data, info } = await decoding
@@ -120,6 +116,23 @@ async function decodeBytes(
     const reason = (cause as Error).message.split('\n', 1)[0];
     throw new HrsamError('ERR_IMAGE', `not a readable picture: ${reason}`, { where, cause });
   }
+}
+
+/**
+ * Opens the bytes of a picture in sharp; a bitmap, which its builds do not read, as the pixels it holds.
+ * @throws HrsamError ERR_IMAGE for a bitmap that cannot be read
+ */
+export async function opener(bytes: Uint8Array, where: string, maxPixels: number) {
+  const bitmap = isBmp(bytes) ? decodeBmp(bytes, where, maxPixels) : undefined;
+  const sharp = await loadSharp();
+  return (options: SharpOptions) =>
+    sharp(bitmap?.data ?? bytes, {
+      // Beyond what is cut short: damage that a decoder repairs with noise.
+      failOn: 'error',
+      ignoreIcc: true,
+      ...(bitmap && { raw: bitmap }),
+      ...options,
+    });
 }
 
 function checkSize(width: number, height: number, maxPixels: number, where: string): void {

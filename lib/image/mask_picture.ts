@@ -1,6 +1,6 @@
-/** Values of a picture, 8 or 16 bits, row by row. */
+/** Values of a picture, 8 to 32 bits, row by row. */
 export interface MaskPicture {
-  data: Uint8Array | Uint16Array;
+  data: Uint8Array | Uint16Array | Uint32Array;
   channels: number;
 }
 
@@ -15,8 +15,9 @@ export const brightest = ({ data, channels }: MaskPicture): ((i: number) => numb
       };
 
 /** What is white in a mask: the most of its bits, or 255 or 1 where nothing is brighter than that. */
-export function white({ data }: MaskPicture): 1 | 255 | 65535 {
-  if (data instanceof Uint16Array && data.some((value) => value > 255)) return 65535;
+export function white({ data }: MaskPicture): number {
+  if (data.BYTES_PER_ELEMENT > 1 && data.some((value) => value > 255))
+    return 2 ** (8 * data.BYTES_PER_ELEMENT) - 1;
   return data.some((value) => value > 1) ? 255 : 1;
 }
 

@@ -2,8 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
-import { readBmp } from '../../lib/data/bmp.js';
-import { readLabels } from '../../lib/data/read_picture.js';
+import { readLabels } from '../../lib/data/read_labels.js';
 import { instanceMask } from '../../lib/eval/data/coco.js';
 import { binaryMask, regions } from '../../lib/eval/data/label_map.js';
 import { readMat } from '../../lib/eval/data/mat.js';
@@ -82,6 +81,44 @@ describe('label maps', () => {
     }
   });
 
+  it('keeps whole numbers of 16 and 32 bits, and refuses others', async () => {
+    const files = sample();
+    for (const [bits, format] of [
+      [16, UNSIGNED],
+      [16, SIGNED],
+      [32, UNSIGNED],
+      [32, SIGNED],
+    ] as const) {
+      const values = [0, 1, 2, 300, 5, 2 ** (bits - 1) - 1];
+      files.write('labels.tif', tiff(3, 2, bits, format, values));
+      const { data, channels } = await readLabels(files.path('labels.tif'));
+      expect([channels, ...data]).toEqual([1, ...values]);
+    }
+    files.write('float.tif', tiff(3, 2, 32, FLOAT, [0, 0.5, 1, 0, 0, 0]));
+    const { code, message } = await errorOf(() => readLabels(files.path('float.tif')));
+    expect([code, message]).toEqual([
+      'ERR_IMAGE',
+      expect.stringMatching(/8 or 16 bits.*got float, 1 channels/),
+    ]);
+  });
+
+  it('refuses an uncompressed TIFF that is cut', async () => {
+    const files = sample();
+    const good = tiff(
+      64,
+      48,
+      16,
+      UNSIGNED,
+      Array.from({ length: 64 * 48 }, (_, i) => i),
+    );
+    files.write('good.tif', good);
+    expect((await readLabels(files.path('good.tif'))).data).toHaveLength(64 * 48);
+    for (const cut of [1, 1000]) {
+      files.write('cut.tif', good.subarray(0, -cut));
+      expect(await codeOf(() => readLabels(files.path('cut.tif')))).toBe('ERR_IMAGE');
+    }
+  });
+
   it('gives the run lengths of every label', () => {
     const labels = [0, 1, 1, 2, 0, 1, 3, 2, 5, 5, 3, 2];
     const found = regions(3, 4, (i) => labels[i]!);
@@ -103,6 +140,9 @@ describe('label maps', () => {
     expect(deep([2000, 32767, 32768, 65535])).toBe('..##');
     expect(deep([0, 127, 128, 255])).toBe('..##');
     expect(deep([0, 1, 0, 1])).toBe('.#.#');
+    const deepest = (values: number[]) => rows(binaryMask({ ...image, data: Uint32Array.from(values) }))[0];
+    expect(deepest([0, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1])).toBe('..##');
+    expect(deepest([0, 1, 0, 1])).toBe('.#.#');
   });
 
   it('reads 8 and 16 bits, colours and palettes unchanged', async () => {
@@ -133,6 +173,40 @@ describe('label maps', () => {
   });
 });
 
+const [UNSIGNED, SIGNED, FLOAT] = [1, 2, 3] as const;
+
+/** An uncompressed grey TIFF in one strip, its directory before it, as most programs write them. */
+function tiff(width: number, height: number, bits: 16 | 32, format: 1 | 2 | 3, values: number[]): Buffer {
+  const pixels = Buffer.alloc(values.length * (bits / 8));
+  values.forEach((value, i) => {
+    if (format === FLOAT) pixels.writeFloatLE(value, i * 4);
+    else pixels.writeUIntLE(value, i * (bits / 8), bits / 8);
+  });
+  const tags = [
+    [256, width],
+    [257, height],
+    [258, bits],
+    [259, 1], // no compression
+    [262, 1], // 0 is black
+    [273, 8 + 2 + 10 * 12 + 4],
+    [277, 1], // channels
+    [278, height],
+    [279, pixels.length],
+    [339, format],
+  ] as const;
+  const head = Buffer.alloc(tags[5][1]);
+  head.write('II*');
+  head.writeUInt32LE(8, 4);
+  head.writeUInt16LE(tags.length, 8);
+  tags.forEach(([tag, value], i) => {
+    head.writeUInt16LE(tag, 10 + 12 * i);
+    head.writeUInt16LE(4, 12 + 12 * i);
+    head.writeUInt32LE(1, 14 + 12 * i);
+    head.writeUInt32LE(value, 18 + 12 * i);
+  });
+  return Buffer.concat([head, pixels]);
+}
+
 /** A PNG with one more chunk before its pixels. */
 function withChunk(png: Buffer, type: string, content: Buffer): Buffer {
   const body = Buffer.concat([Buffer.from(type), content]);
@@ -142,82 +216,6 @@ function withChunk(png: Buffer, type: string, content: Buffer): Buffer {
   const at = png.indexOf('IDAT') - 4;
   return Buffer.concat([png.subarray(0, at), length, body, crc, png.subarray(at)]);
 }
-
-describe('bitmaps', () => {
-  const files = sample();
-  /** Width 5, height 2, with a palette of white and two greys; rows of 8 or 4 bits. */
-  const indexed = (bits: 1 | 4 | 8, indices: number[][], top = false) => {
-    const rowBytes = Math.ceil((5 * bits) / 32) * 4;
-    const begin = 54 + 4 * 2 ** bits;
-    const bytes = Buffer.alloc(begin + 2 * rowBytes);
-    bytes.write('BM');
-    bytes.writeUInt32LE(begin, 10);
-    bytes.writeUInt32LE(40, 14);
-    bytes.writeInt32LE(5, 18);
-    bytes.writeInt32LE(top ? -2 : 2, 22);
-    bytes.writeUInt16LE(bits, 28);
-    [0, 255, 128].slice(0, 2 ** bits).forEach((grey, i) => {
-      bytes.set([grey, grey, grey], 54 + 4 * i);
-    });
-    indices.forEach((row, y) => {
-      row.forEach((index, x) => {
-        const at = begin + (top ? y : 1 - y) * rowBytes + Math.floor((x * bits) / 8);
-        bytes[at]! |= index << (8 - bits - ((x * bits) % 8));
-      });
-    });
-    return bytes;
-  };
-  const red = async (name: string) => {
-    const { data, channels } = await readBmp(files.path(name));
-    return Array.from({ length: data.length / channels }, (_, i) => data[i * channels]);
-  };
-
-  it.each([1, 4, 8] as const)('of %i bits, rows from either end', async (bits) => {
-    const indices = [
-      [0, 1, 0, 0, 1],
-      [1, 1, 0, 1, 0],
-    ];
-    const wanted = indices.flat().map((index) => index * 255);
-    files.write(`up${bits}.bmp`, indexed(bits, indices));
-    files.write(`down${bits}.bmp`, indexed(bits, indices, true));
-    expect(await red(`up${bits}.bmp`)).toEqual(wanted);
-    expect(await red(`down${bits}.bmp`)).toEqual(wanted);
-  });
-
-  it('of 24 bits', async () => {
-    await files.picture('colour.bmp', 3, 2, (x, y) => [x * 10, y * 20, 7]);
-    const { data, width, height } = await readBmp(files.path('colour.bmp'));
-    expect([width, height]).toEqual([3, 2]);
-    expect([...data.subarray(9)]).toEqual([0, 20, 7, 10, 20, 7, 20, 20, 7]);
-  });
-
-  it('refuses what is none, truncated, compressed, or of another depth', async () => {
-    const good = indexed(8, [
-      [0, 1, 2, 0, 1],
-      [2, 2, 0, 1, 0],
-    ]);
-    const changed = (edit: (bytes: Buffer) => void) => {
-      const bytes = Buffer.from(good);
-      edit(bytes);
-      return bytes;
-    };
-    const bad = [
-      Buffer.from('BM'),
-      good.subarray(0, good.length - 1),
-      changed((bytes) => bytes.writeUInt32LE(1, 30)),
-      changed((bytes) => bytes.writeUInt16LE(7, 28)),
-      changed((bytes) => bytes.writeInt32LE(0, 18)),
-      changed((bytes) => bytes.writeInt32LE(2 ** 30, 18)),
-      changed((bytes) => bytes.writeUInt32LE(2 ** 31, 10)),
-      changed((bytes) => bytes.writeUInt32LE(2 ** 31, 14)),
-    ];
-    for (const [i, bytes] of bad.entries()) {
-      files.write(`bad${i}.bmp`, bytes);
-      expect((await errorOf(() => readBmp(files.path(`bad${i}.bmp`)))).code).toBe('ERR_IMAGE');
-    }
-    expect(await codeOf(() => readBmp(files.path('none.bmp')))).toBe('ERR_FILE');
-  });
-});
 
 describe('MATLAB files', () => {
   it.each(['bsds_plain.mat', 'bsds_compressed.mat'])('%s', async (name) => {

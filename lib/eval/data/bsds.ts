@@ -1,6 +1,6 @@
 import { basename, join } from 'node:path';
 import { firstExisting, listFiles } from '../../data/files.js';
-import { readPicture } from '../../data/read_picture.js';
+import { decodeImage } from '../../image/decode.js';
 import { rleArea } from '../../image/rle.js';
 import { corrupt, type DataSet, type LabelledObject, notThere, type OpenOptions, stem } from './dataset.js';
 import { regions } from './label_map.js';
@@ -23,7 +23,7 @@ export async function openBsds500(root: string, { split = 'test' }: OpenOptions 
   const images = join(base, '..', '..', 'images', split);
   const pictures = files.map((path) => ({
     name: `${stem(path)}.jpg`,
-    read: () => readPicture(join(images, `${stem(path)}.jpg`)),
+    read: () => decodeImage(join(images, `${stem(path)}.jpg`)),
     objects: () => segments(path),
   }));
   return { format: 'bsds500', pictures };

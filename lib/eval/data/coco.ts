@@ -1,6 +1,6 @@
 import { basename, dirname, join } from 'node:path';
 import { firstExisting, isFolder, listFiles, readJson } from '../../data/files.js';
-import { readLabels } from '../../data/read_picture.js';
+import { readLabels } from '../../data/read_labels.js';
 import { HrsamError } from '../../errors.js';
 import { union } from '../../image/overlap.js';
 import type { Rle } from '../../image/rle.js';

@@ -1,6 +1,6 @@
 import { basename, extname } from 'node:path';
-import { readPicture } from '../../data/read_picture.js';
 import { HrsamError } from '../../errors.js';
+import { decodeImage } from '../../image/decode.js';
 import type { Pixels } from '../../image/pixels.js';
 import type { Rle } from '../../image/rle.js';
 
@@ -42,9 +42,9 @@ export const stem = (path: string): string => basename(path, extname(path));
 
 /** A picture file whose annotations say its size; where only the picture as stored has it, they were made without EXIF data. */
 export async function readAnnotated(path: string, height: number, width: number): Promise<Pixels> {
-  const pixels = await readPicture(path);
+  const pixels = await decodeImage(path);
   const turned = pixels.height === width && pixels.width === height && height !== width;
-  return turned ? readPicture(path, { asStored: true }) : pixels;
+  return turned ? decodeImage(path, { asStored: true }) : pixels;
 }
 
 /** @throws HrsamError ERR_FILE: what was looked for is not there */

@@ -9,7 +9,8 @@ import {
   PICTURES,
   walkFiles,
 } from '../../data/files.js';
-import { type LabelImage, readLabels, readPicture } from '../../data/read_picture.js';
+import { type LabelImage, readLabels } from '../../data/read_labels.js';
+import { decodeImage } from '../../image/decode.js';
 import { brightest } from '../../image/mask_picture.js';
 import {
   type DataSet,
@@ -111,7 +112,7 @@ export async function openDavis(folder: string, options: OpenOptions = {}): Prom
     const picture = join(root, 'JPEGImages', resolution, frame.replace(/\.png$/, '.jpg'));
     return {
       name: frame.replace(/\.png$/, '.jpg'),
-      read: () => readPicture(picture),
+      read: () => decodeImage(picture),
       objects: async () => (each ? instances(path) : [maskFile(path, moving)]),
     };
   });

@@ -1,7 +1,8 @@
 import { basename, join } from 'node:path';
 import { listFiles, MASKS } from '../../data/files.js';
 import { type IndexEntry, IndexFile } from '../../data/index_file.js';
-import { type LabelImage, readLabels, readPicture } from '../../data/read_picture.js';
+import { type LabelImage, readLabels } from '../../data/read_labels.js';
+import { decodeImage } from '../../image/decode.js';
 import {
   corrupt,
   type DataSet,
@@ -54,7 +55,7 @@ export async function pairs(images: string, masks: string, rule?: MaskRule): Pro
     .filter((path) => byPicture.has(stem(path)))
     .map((path) => ({
       name: basename(path),
-      read: () => readPicture(path),
+      read: () => decodeImage(path),
       objects: async () => byPicture.get(stem(path))!.map((mask) => maskFile(mask, rule)),
     }));
   return labelled.length > 0 ? [...labelled, ...alone] : [];
@@ -81,7 +82,7 @@ export async function openIndex(root: string): Promise<DataSet> {
         const those: LabelledObject[] = [];
         pictures.push({
           name: image,
-          read: async () => readPicture(list.file(i, image)),
+          read: async () => decodeImage(list.file(i, image)),
           objects: async () => those,
         });
         byImage.set(image, those);

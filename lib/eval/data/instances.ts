@@ -1,7 +1,8 @@
 // Sets whose pictures come with a map of numbered instances.
 import { basename, join } from 'node:path';
 import { firstExisting, isFolder, walkFiles } from '../../data/files.js';
-import { type LabelImage, readLabels, readPicture } from '../../data/read_picture.js';
+import { type LabelImage, readLabels } from '../../data/read_labels.js';
+import { decodeImage } from '../../image/decode.js';
 import {
   corrupt,
   type DataSet,
@@ -32,7 +33,7 @@ async function instances(
 
 const pictureAt = (path: string, objects: () => Promise<LabelledObject[]>): LabelledPicture => ({
   name: basename(path),
-  read: () => readPicture(path),
+  read: () => decodeImage(path),
   objects,
 });
 

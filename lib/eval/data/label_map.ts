@@ -1,4 +1,4 @@
-import type { LabelImage } from '../../data/read_picture.js';
+import type { LabelImage } from '../../data/read_labels.js';
 import { brightest, inside } from '../../image/mask_picture.js';
 import type { Rle } from '../../image/rle.js';
 

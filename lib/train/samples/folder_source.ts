@@ -1,6 +1,7 @@
 import { IndexFile } from '../../data/index_file.js';
-import { type LabelImage, readLabels, readPicture } from '../../data/read_picture.js';
+import { type LabelImage, readLabels } from '../../data/read_labels.js';
 import { HrsamError } from '../../errors.js';
+import { decodeImage } from '../../image/decode.js';
 import { brightest, inside } from '../../image/mask_picture.js';
 import type { Pixels } from '../../image/pixels.js';
 import type { Rng } from '../../rng.js';
@@ -118,7 +119,7 @@ export class FolderSource implements SampleSource {
     const { maxSide = 1024 } = this.options;
     const picture = isMask
       ? thresholded(await readLabels(path, maxSide))
-      : await readPicture(path, { maxSide });
+      : await decodeImage(path, { maxSide });
     this.#keep(key, picture);
     return picture;
   }
