@@ -118,19 +118,21 @@ export async function openRegular(path: string): Promise<{ file: FileHandle; siz
 
 /**
  * The bytes of a regular file.
+ * @param advice what to do about one that is too large
  * @throws HrsamError ERR_FILE when it cannot be read, `tooLarge` when it has more than `maxBytes`
  */
 export async function readRegular(
   path: string,
   maxBytes: number,
   tooLarge: 'ERR_FILE' | 'ERR_IMAGE' = 'ERR_FILE',
+  advice?: string,
 ): Promise<Buffer> {
   const { file, size } = await openRegular(path);
   try {
     if (size > maxBytes) {
       throw new HrsamError(tooLarge, 'the file is too large', {
         where: path,
-        expected: `at most ${maxBytes} bytes`,
+        expected: `at most ${maxBytes} bytes${advice === undefined ? '' : `: ${advice}`}`,
         actual: `${size}`,
       });
     }

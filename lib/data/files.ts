@@ -55,9 +55,12 @@ export async function walkFiles(
   return [...(await listFiles(folder, pattern)), ...below.flat()];
 }
 
+/** What to do about a file longer than any text that JavaScript has. */
+const SPLIT = 'split it, or keep only the entries that are wanted';
+
 /** @throws HrsamError ERR_FILE, for more than the longest text that there can be as well; `code` for what is no JSON */
 export async function readJson(path: string, code: ErrorCode = 'ERR_FILE'): Promise<unknown> {
-  const bytes = await readRegular(path, constants.MAX_STRING_LENGTH);
+  const bytes = await readRegular(path, constants.MAX_STRING_LENGTH, 'ERR_FILE', SPLIT);
   try {
     return JSON.parse(bytes.toString());
   } catch (cause) {

@@ -1,7 +1,9 @@
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:buffer';
+import { existsSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { readJson } from '../../lib/data/files.js';
 import { makeFolder } from '../../lib/files.js';
 import { errorOf } from '../support/errors.js';
 
@@ -30,5 +32,21 @@ describe('makeFolder', () => {
   it.runIf(existsSync('/proc/self'))('ends where no folder can be made', async () => {
     for (const path of ['/proc/hrsam', '/proc/hrsam/run'])
       expect((await errorOf(() => makeFolder(path))).code).toBe('ERR_FILE');
+  });
+});
+
+describe('readJson', () => {
+  it('says how much it takes, and what to do about more', async () => {
+    const path = join(root, 'long.json');
+    writeFileSync(path, '[]');
+    expect(await readJson(path)).toEqual([]);
+    truncateSync(path, constants.MAX_STRING_LENGTH + 1); // takes no room on the disk
+    const { code, message } = await errorOf(() => readJson(path));
+    expect([code, message]).toEqual([
+      'ERR_FILE',
+      expect.stringMatching(
+        `at most ${constants.MAX_STRING_LENGTH} bytes: split it, .* got ${constants.MAX_STRING_LENGTH + 1}`,
+      ),
+    ]);
   });
 });
