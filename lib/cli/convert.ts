@@ -36,7 +36,7 @@ export function convertCommand(): Command {
 async function convertFile(input: string, output: string, options: ConvertCommandOptions): Promise<void> {
   const { average, channelOrder, dtype, json } = options;
   const config = await readConfig(options);
-  await checkOutputs([output], [average, options.config]);
+  await checkOutputs([output], [input, average, options.config]);
   const { convert } = await import('../weights/convert.js');
   const bar = await progressBar('converting');
   const {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { SafetensorsFile } from '../../lib/weights/safetensors.js';
@@ -296,6 +296,21 @@ describe('convert', () => {
     const { code, stderr } = await hrsam(['convert', path('text.pth'), path('none.safetensors')]);
     expect([code, stderr]).toEqual([1, expect.stringContaining('is no weights file')]);
     expect((await hrsam(['info', path('none.safetensors')])).stderr).toContain('does not exist');
+  });
+
+  test('does not write over its input, by whatever name', async () => {
+    const input = path('tiny.safetensors');
+    symlinkSync(input, path('link.safetensors'));
+    const before = readFileSync(input);
+    for (const output of [
+      input,
+      path('link.safetensors'),
+      path('../') + input.split('/').slice(-2).join('/'),
+    ]) {
+      const { code, stderr } = await hrsam(['convert', input, output, '--dtype', 'bf16']);
+      expect([code, stderr]).toEqual([1, `hrsam: ${output}: would overwrite what is read\n`]);
+    }
+    expect(readFileSync(input).equals(before)).toBe(true);
   });
 
   test('a configuration that is no JSON', async () => {
