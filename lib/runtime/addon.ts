@@ -11,6 +11,8 @@ export interface NativeBuffer {
   write(source: ArrayBufferView, offset: number): void;
   read(): Submitted<ArrayBuffer>;
   view(): ArrayBuffer | undefined;
+  /** Of float32 in a mapped file. */
+  allFinite(offset: number, count: number): Promise<boolean>;
   dispose(): void;
 }
 

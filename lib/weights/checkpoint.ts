@@ -2,7 +2,7 @@ import { HrsamError } from '../errors.js';
 import { elementCount } from '../runtime/dtype.js';
 import { configFromAuthors } from './authors.js';
 import { CONFIG_KEY, configFromMetadata, type ModelConfig } from './config.js';
-import { elementBytes, type FileDType, toFloat32 } from './dtypes.js';
+import { elementBytes, type FileDType, firstNotFinite, toFloat32 } from './dtypes.js';
 import { checkTensors, expectedTensors } from './expected.js';
 import { inferConfig } from './infer.js';
 import { stripPrefixes, toInternalName } from './names.js';
@@ -25,7 +25,7 @@ export interface TensorEntry {
   /** Of the row-major values from the start of the file; undefined when they must be gathered, unpacked or computed. */
   readonly offset?: number;
   readonly byteLength: number;
-  /** The values as float32, row-major. */
+  /** The values as float32, row-major. @throws HrsamError ERR_WEIGHTS where one is not finite */
   readonly read: () => Promise<Float32Array>;
   /** The values as they are stored, little-endian, row-major. */
   readonly readBytes: () => Promise<Uint8Array>;
@@ -54,12 +54,19 @@ export interface Checkpoint {
 type Stored = Pick<TensorEntry, 'dtype' | 'shape' | 'offset' | 'byteLength' | 'readBytes'>;
 
 const readFloat32 = async ({ dtype, readBytes }: Stored, where: string): Promise<Float32Array> => {
-  try {
-    return toFloat32(dtype, await readBytes(), where);
-  } catch (cause) {
-    if (!(cause instanceof RangeError)) throw cause;
-    throw new HrsamError('ERR_OUT_OF_MEMORY', 'no memory for its values', { where, cause });
-  }
+  const values = await readBytes()
+    .then((bytes) => toFloat32(dtype, bytes, where))
+    .catch((cause) => {
+      if (!(cause instanceof RangeError)) throw cause;
+      throw new HrsamError('ERR_OUT_OF_MEMORY', 'no memory for its values', { where, cause });
+    });
+  const at = firstNotFinite(values);
+  if (at < 0) return values;
+  throw new HrsamError('ERR_WEIGHTS', 'a value that no model computes with', {
+    where,
+    expected: 'finite values',
+    actual: `${values[at]} at ${at}`,
+  });
 };
 
 const nameEntries = (stored: ReadonlyMap<string, Stored>, file: string): Map<string, TensorEntry> => {

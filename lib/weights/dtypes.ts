@@ -123,6 +123,21 @@ export const toFloat32 = (dtype: FileDType, bytes: Uint8Array, where?: string): 
   return Float32Array.from(stored as Exclude<StoredArray, BigInt64Array | BigUint64Array>);
 };
 
+/** Where the first value is that no model computes with; −1 where there is none. */
+export const firstNotFinite = (values: Float32Array): number => {
+  // 0 · x is 0 unless x is not finite. Four sums, or each addition would wait for the one before.
+  let [a, b, c, d] = [0, 0, 0, 0];
+  for (let i = 0; i + 3 < values.length; i += 4) {
+    a += 0 * values[i]!;
+    b += 0 * values[i + 1]!;
+    c += 0 * values[i + 2]!;
+    d += 0 * values[i + 3]!;
+  }
+  const rest = values.subarray(values.length & ~3);
+  if (a + b + c + d === 0 && rest.every(Number.isFinite)) return -1;
+  return values.findIndex((value) => !Number.isFinite(value));
+};
+
 /** float32 values as the bytes of a file, rounded to nearest even. */
 export const fromFloat32 = (values: Float32Array, dtype: 'F64' | 'F32' | 'F16' | 'BF16'): Uint8Array => {
   const convert = (): ArrayBufferView => {

@@ -1,6 +1,7 @@
 import type { ConstantPlace, ConstantSource } from '../graph/compile.js';
-import type { NativeBuffer } from '../runtime/addon.js';
+import { type NativeBuffer, pooled } from '../runtime/addon.js';
 import type { Device } from '../runtime/device.js';
+import { elementCount } from '../runtime/dtype.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { Checkpoint } from './checkpoint.js';
 
@@ -47,7 +48,10 @@ export class WeightStore implements ConstantSource {
         checkpoint.path !== undefined && offset !== undefined && dtype === 'F32' && offset % ALIGNMENT === 0;
       if (inPlace) {
         this.#mapped ??= this.device.mapFile(checkpoint.path!).buffer;
-        this.#places.set(name, { buffer: this.#mapped, offset, shape, dtype: 'f32' });
+        const mapped = this.#mapped;
+        // Reading it again tells which value it is.
+        if (!(await pooled(() => mapped.allFinite(offset, elementCount(shape))))) await read();
+        this.#places.set(name, { buffer: mapped, offset, shape, dtype: 'f32' });
       } else {
         const tensor = this.device.tensor(shape, 'f32', await read());
         this.#tensors.push(tensor);

@@ -3,13 +3,34 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "handles.h"
+#include "pool_work.h"
 
 namespace hrsam {
+
+namespace {
+
+bool all_finite(const char* values, uint64_t count) {
+  constexpr uint32_t kExponent = 0x7f800000;
+  constexpr uint64_t kBlock = 4096;
+  for (uint64_t begin = 0; begin < count; begin += kBlock) {
+    uint32_t block[kBlock];
+    const uint64_t length = std::min(kBlock, count - begin);
+    std::memcpy(block, values + begin * sizeof(float), length * sizeof(float));
+    // Without a branch, so that it is done for several at once.
+    uint32_t found = 0;
+    for (uint64_t i = 0; i < length; ++i) found |= (block[i] & kExponent) == kExponent ? 1 : 0;
+    if (found != 0) return false;
+  }
+  return true;
+}
+
+}  // namespace
 
 MappedFile::MappedFile(const char* path) {
   const int file = ::open(path, O_RDONLY | O_CLOEXEC);
@@ -39,6 +60,7 @@ Napi::Function BufferHandle::define(Napi::Env env) {
       env, "NativeBuffer",
       {InstanceMethod<&BufferHandle::write>("write"), InstanceMethod<&BufferHandle::read>("read"),
        InstanceMethod<&BufferHandle::view>("view"),
+       InstanceMethod<&BufferHandle::all_finite>("allFinite"),
        InstanceMethod<&BufferHandle::dispose>("dispose")});
 }
 
@@ -123,6 +145,25 @@ Napi::Value BufferHandle::view(const Napi::CallbackInfo& info) {
   return Napi::ArrayBuffer::New(
       env, data, memory->bytes,
       [](Napi::Env, void*, std::shared_ptr<Memory>* held) { delete held; }, holder);
+}
+
+// allFinite(byte offset, count) → Promise<boolean>, of float32 in a mapped file
+Napi::Value BufferHandle::all_finite(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Memory> memory = this->memory(info.Env());
+  const auto offset = static_cast<uint64_t>(info[0].As<Napi::Number>().DoubleValue());
+  const auto count = static_cast<uint64_t>(info[1].As<Napi::Number>().DoubleValue());
+  return guarded(info.Env(), [&] {
+    if (!memory->file || offset > memory->bytes || count > (memory->bytes - offset) / sizeof(float))
+      fail("ERR_WEIGHTS", "%g values from byte %g on are not all in a mapped file",
+           static_cast<double>(count), static_cast<double>(offset));
+    const auto work = [=] {
+      return hrsam::all_finite(static_cast<const char*>(memory->file->data) + offset, count);
+    };
+    const auto value = [](Napi::Env env, bool finite) {
+      return Napi::Value(Napi::Boolean::New(env, finite));
+    };
+    return PoolWork<bool>::start(info.Env(), work, value);
+  });
 }
 
 Napi::Value BufferHandle::dispose(const Napi::CallbackInfo& info) {

@@ -70,6 +70,7 @@ class BufferHandle : public Napi::ObjectWrap<BufferHandle> {
   Napi::Value write(const Napi::CallbackInfo& info);
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value view(const Napi::CallbackInfo& info);
+  Napi::Value all_finite(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
   void release(Napi::Env env);
   std::shared_ptr<Memory> memory_;

@@ -189,16 +189,22 @@ test('a mask goes where a link points, and the link stays', async () => {
   expect(readFileSync(path('target.png')).subarray(1, 4).toString()).toBe('PNG');
 });
 
-test('weights that are not finite', async () => {
-  await writeTiny(path('nan.safetensors'), {
-    values: (official, data) => {
-      if (official.endsWith('patch_embed.proj.bias')) data[0] = Number.NaN;
-    },
+test('weights that are not finite, or give what is not', async () => {
+  const run = async (values: (official: string, data: Float32Array) => void) => {
+    await writeTiny(path('bad.safetensors'), { values });
+    const weights = ['-w', path('bad.safetensors'), '-d', 'cpu', '--size', '128'];
+    const { code, stderr } = await hrsam(['segment', photograph, ...weights, '-p', '100,100', '--json']);
+    expect(code).toBe(1);
+    return stderr;
+  };
+  const none = await run((official, data) => {
+    if (official.endsWith('patch_embed.proj.bias')) data[0] = Number.NaN;
   });
-  const weights = ['-w', path('nan.safetensors'), '-d', 'cpu', '--size', '128'];
-  const { code, stderr } = await hrsam(['segment', photograph, ...weights, '-p', '100,100', '--json']);
-  expect(code).toBe(1);
-  expect(stderr).toContain('the model gives values that are not finite');
+  expect(none).toMatch(/bad\.safetensors: tensor .*patch_embed\.proj\.bias: .* got NaN at 0\n$/);
+  const large = await run((official, data) => {
+    if (official.endsWith('patch_embed.proj.weight')) data.fill(3e38);
+  });
+  expect(large).toContain('the model gives values that are not finite');
 });
 
 describe('segment refuses', () => {

@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { pooled } from '../../lib/runtime/addon.js';
 import { openCheckpoint, openWeights, randomWeights } from '../../lib/weights/checkpoint.js';
 import { CONFIG_KEY, configToMetadata, type ModelConfig } from '../../lib/weights/config.js';
 import { type ConvertOptions, convert } from '../../lib/weights/convert.js';
@@ -10,6 +11,8 @@ import { expectedTensors } from '../../lib/weights/expected.js';
 import { presetConfig } from '../../lib/weights/presets.js';
 import { initialTensor } from '../../lib/weights/random.js';
 import { type TensorToWrite, writeSafetensors } from '../../lib/weights/safetensors_writer.js';
+import { WeightStore } from '../../lib/weights/store.js';
+import { device } from '../support/run.js';
 import { encodeSafetensors } from '../support/safetensors.js';
 import { rejection } from './support/expect.js';
 import { Pickler } from './support/pickle_writer.js';
@@ -44,8 +47,7 @@ const tensorsOf = (model: ModelConfig): TensorToWrite[] =>
   }));
 
 /** A checkpoint as torch writes it, names prefixed. */
-const torchCheckpoint = (model: ModelConfig, prefix: string): Uint8Array => {
-  const tensors = tensorsOf(model);
+const torchCheckpoint = (model: ModelConfig, prefix: string, tensors = tensorsOf(model)): Uint8Array => {
   const storages = Object.fromEntries(
     tensors.map(({ data }, i) => [String(i), new Uint8Array((data as Float32Array).buffer)]),
   );
@@ -157,6 +159,62 @@ describe('openWeights', () => {
     const closed = await openCheckpoint(at('tiny.safetensors'));
     await closed.close();
     expect((await rejection(closed.tensors.values().next().value!.read())).code).toBe('ERR_FILE');
+  });
+});
+
+describe('WeightStore', () => {
+  const load = async (name: string) => {
+    await using checkpoint = await openWeights(at(name), { config: authors });
+    (await WeightStore.open(device, checkpoint)).dispose();
+  };
+  const name = 'backbone.patch_embed.proj.bias';
+
+  it.each([
+    ['F32', 0],
+    ['F32', 5000],
+    ['F64', 7],
+    ['F16', 3],
+    ['BF16', 95],
+  ] as const)('refuses what is not finite, %s, value %i', async (dtype, index) => {
+    const tensors = tensorsOf(config).map((tensor) => {
+      if (tensor.name !== name && tensor.name !== 'backbone.patch_embed.proj.weight') return tensor;
+      const { shape } = tensor;
+      const wrong = index >= 96 === (tensor.name !== name);
+      const values = initialTensor(tensor.name, shape);
+      if (wrong) values[index] = Infinity;
+      return { ...tensor, dtype, data: fromFloat32(values, dtype) };
+    });
+    await writeSafetensors(at('infinite.safetensors'), tensors);
+    const error = await rejection(load('infinite.safetensors'));
+    const tensor = index >= 96 ? 'backbone.patch_embed.proj.weight' : name;
+    expect([error.code, error.message]).toEqual([
+      'ERR_WEIGHTS',
+      `${at('infinite.safetensors')}: tensor ${tensor}: a value that no model computes with; expected finite values; got Infinity at ${index}`,
+    ]);
+  });
+
+  it('and in a file of PyTorch', async () => {
+    const tensors = tensorsOf(config);
+    (tensors.find((tensor) => tensor.name === name)!.data as Float32Array)[2] = Number.NaN;
+    await writeFile(at('nan.pth'), torchCheckpoint(config, 'module.', tensors));
+    const error = await rejection(load('nan.pth'));
+    expect([error.code, error.message]).toEqual([
+      'ERR_WEIGHTS',
+      expect.stringMatching(`tensor module.${name}: .* got NaN at 2$`),
+    ]);
+  });
+
+  it.each([
+    [0, 1e9],
+    [2 ** 40, 1],
+    [2 ** 53, 2 ** 53],
+  ])('looks at no value beyond the file: from %d, %d', async (offset, count) => {
+    const { buffer } = device.mapFile(at('tiny.safetensors'));
+    expect((await rejection(pooled(() => buffer.allFinite(offset, count)))).code).toBe('ERR_WEIGHTS');
+  });
+
+  it('takes finite ones, however they are stored', async () => {
+    for (const file of ['tiny.safetensors', 'tiny.pth']) await load(file);
   });
 });
 

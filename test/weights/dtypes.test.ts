@@ -5,6 +5,7 @@ import {
   bf16Bits,
   f16Bits,
   f16Value,
+  firstNotFinite,
   fromFloat32,
   storedArray,
   toFloat32,
@@ -160,5 +161,26 @@ describe('fromFloat32', () => {
   it.each(['F64', 'F32', 'F16', 'BF16'] as const)('goes to %s and back', (dtype) => {
     const values = Float32Array.of(0, 1, -1.5, 0.25, 1024);
     expect(toFloat32(dtype, fromFloat32(values, dtype))).toEqual(values);
+  });
+});
+
+describe('firstNotFinite', () => {
+  it('is where a value is infinite or no number, wherever it is', () => {
+    for (const bad of [Number.NaN, Infinity, -Infinity])
+      for (let at = 0; at < 11; at++) {
+        const values = new Float32Array(11).fill(-3e38);
+        values[at] = bad;
+        expect(firstNotFinite(values)).toBe(at);
+        values[10] = bad;
+        expect(firstNotFinite(values)).toBe(at);
+      }
+  });
+
+  it('and nowhere among finite values, however large or few', () => {
+    for (let length = 0; length < 9; length++)
+      for (const value of [3.4e38, -3.4e38, 1e-45, -0]) {
+        const values = new Float32Array(length).fill(value);
+        expect(firstNotFinite(values)).toBe(-1);
+      }
   });
 });
