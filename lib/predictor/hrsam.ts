@@ -56,6 +56,9 @@ const checkLoadOptions = optionsOf<LoadOptions>({
 
 const checkEncodeOptions = optionsOf<EncodeOptions>({ size: true, coarseToFine: true, signal: true });
 
+/** Of what models see. */
+const CHANNELS = 3;
+
 /** Pictures are padded to whole patches; a larger side than this is taken for a mistake. */
 const MAX_SIZE = 32768;
 
@@ -124,6 +127,7 @@ export class HRSAM {
     // A client that left while it waited costs no decoding.
     checkSignal(signal);
     const decoded = await Promise.all(Array.from(pictures, (picture) => decodeImage(picture)));
+    await this.network.checkRoom(decoded.length, [1, CHANNELS, size, size]);
     if (coarse === undefined) return this.#encodeAt(size, decoded, signal);
     using owned = new Owned();
     const smaller = await this.#encodeAt(coarse, decoded, signal);

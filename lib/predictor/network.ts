@@ -10,6 +10,7 @@ import { slice } from '../graph/ops/slice.js';
 import { computeType, type Precision } from '../model/layers.js';
 import { encoder, refinedMaskLogits } from '../model/model.js';
 import type { Device } from '../runtime/device.js';
+import type { Shape } from '../runtime/dtype.js';
 import { Owned } from '../runtime/owned.js';
 import type { Program } from '../runtime/program.js';
 import { ProgramCache } from '../runtime/programs.js';
@@ -78,17 +79,25 @@ export class Network {
     return (await program.run({ pixels }, { signal })).image!;
   }
 
-  /** Normalised images (1, 3, H, W) of one size → their embeddings (1, h, w, E). */
-  async encode(images: readonly Tensor[], signal?: AbortSignal): Promise<Tensor[]> {
-    const shape = images[0]!.shape;
+  /** @throws HrsamError ERR_OUT_OF_MEMORY where so many images of a shape (1, 3, H, W) cannot be encoded together */
+  async checkRoom(count: number, shape: Shape): Promise<void> {
+    (await this.#encoder(count, shape)).checkRoom();
+  }
+
+  #encoder(count: number, shape: Shape): Promise<Program> {
+    const indices = Array.from({ length: count }, (_, i) => i);
     const build = (graph: Graph) => {
-      const inputs = images.map((_, i) => graph.input(`image${i}`, shape));
+      const inputs = indices.map((i) => graph.input(`image${i}`, shape));
       const compute = computeType(this.precision);
       const embedding = encoder(graph, concat(graph, inputs, 0), this.config, compute);
-      for (const i of images.keys()) graph.output(`embedding${i}`, slice(graph, embedding, 0, i, i + 1));
+      for (const i of indices) graph.output(`embedding${i}`, slice(graph, embedding, 0, i, i + 1));
     };
-    const options = { fp8: this.precision === 'fp8' };
-    const program = await this.#program(`encode ${images.length} × ${shape}`, build, options);
+    return this.#program(`encode ${count} × ${shape}`, build, { fp8: this.precision === 'fp8' });
+  }
+
+  /** Normalised images (1, 3, H, W) of one size → their embeddings (1, h, w, E). */
+  async encode(images: readonly Tensor[], signal?: AbortSignal): Promise<Tensor[]> {
+    const program = await this.#encoder(images.length, images[0]!.shape);
     const outputs = await program.run(Object.fromEntries(images.map((image, i) => [`image${i}`, image])), {
       signal,
     });

@@ -2,6 +2,7 @@ import { HrsamError } from '../errors.js';
 import { optionsOf } from '../options.js';
 import { type NativeProgram, settled } from './addon.js';
 import type { Device } from './device.js';
+import { byteCount } from './dtype.js';
 import type { Plan, PlanPort } from './plan.js';
 import type { Tensor } from './tensor.js';
 
@@ -59,6 +60,21 @@ export class Program {
       for (const tensor of made) tensor.dispose();
       throw error;
     }
+  }
+
+  /**
+   * Whether a run will find the memory that it takes, so that none is spent on inputs in vain. On the CPU alone: a GPU
+   * keeps memory in blocks, which asking for another one would cost it.
+   * @throws HrsamError ERR_OUT_OF_MEMORY
+   */
+  checkRoom(): void {
+    if (this.device.kind !== 'cpu') return;
+    const { inputs, outputs, arenaBytes } = this.plan;
+    const tensors = [...inputs, ...outputs].map(({ shape, dtype }) => byteCount(shape, dtype));
+    // An earlier run's working memory is used again, or freed where it is too small.
+    const working = Math.max(0, arenaBytes - this.device.memory().cached);
+    // Given back untouched.
+    this.device.tensor([tensors.reduce((sum, bytes) => sum + bytes, working)], 'u8').dispose();
   }
 
   #checkInto(into: Tensors, read: readonly Tensor[]): void {

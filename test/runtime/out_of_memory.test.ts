@@ -19,7 +19,7 @@ describe.skipIf(!existsSync(PRLIMIT))('out of memory', () => {
       };
       const before = await fingerprint();
       const kept = model.device.memory().buffers;
-      // 250 MB more than now: the first two encodes fail for their arenas, the last for its picture.
+      // 250 MB more than now: none of these has room.
       const now = 1024 * Number(/VmPeak:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]);
       spawnSync('${PRLIMIT}', ['--pid', process.pid, '--as=' + (now + 250e6)]);
       const codes = [];
@@ -39,6 +39,31 @@ describe.skipIf(!existsSync(PRLIMIT))('out of memory', () => {
     expect({ codes, same }).toEqual({ codes: [oom, oom, oom], same: true });
     // The collector may have freed something of before.
     expect(leaked).toBeLessThanOrEqual(0);
+  });
+
+  it('is known before pictures are made ready, and what a run left is counted as free', async () => {
+    const { code, stdout, stderr } = await runModule(`
+      import { spawnSync } from 'node:child_process';
+      import { readFileSync } from 'node:fs';
+      import { HRSAM } from 'hrsam';
+      const pixels = { data: new Uint8Array(64 * 48 * 3).fill(90), width: 64, height: 48, channels: 3 };
+      const model = await HRSAM.load('random:hrsam-tiny', { device: 'cpu' });
+      (await model.encode(pixels, { size: 2048 })).dispose();
+      const status = () => readFileSync('/proc/self/status', 'utf8').split('\\n');
+      const most = (what) => 1024 * parseInt(status().find((line) => line.startsWith(what)).slice(what.length + 1));
+      const before = most('VmHWM');
+      // Enough for the pixels of 8192², 805 MB, but not for the layers.
+      spawnSync('${PRLIMIT}', ['--pid', process.pid, '--as=' + (most('VmSize') + 1e9)]);
+      const code = await model.encode(pixels, { size: 8192 }).then(() => 'fits', (error) => error.code);
+      const grown = most('VmHWM') - before;
+      spawnSync('${PRLIMIT}', ['--pid', process.pid, '--as=' + (most('VmSize') + 150e6)]);
+      (await model.encode(pixels, { size: 2048 })).dispose();
+      console.log(JSON.stringify({ code, grown }));
+    `);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const found = JSON.parse(stdout);
+    expect(found.code).toBe('ERR_OUT_OF_MEMORY');
+    expect(found.grown).toBeLessThan(300e6);
   });
 
   it('in the machine as a whole is refused before it is touched', async () => {
