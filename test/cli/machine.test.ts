@@ -4,7 +4,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { hrsam, hrsamJson, root } from './support.js';
+import { hrsam, hrsamJson, root, writeTiny } from './support.js';
 
 const COMMANDS = ['segment', 'embed', 'decode', 'info', 'convert', 'doctor', 'bench'];
 
@@ -65,6 +65,30 @@ describe('bench', () => {
     expect(encoder.memory).toBeGreaterThan(30e6);
     expect(loop.median).toBeGreaterThan(0);
     expect(click.median).toBeGreaterThan(0);
+  });
+
+  test('pictures and clicks without and with coarse to fine, above the size that the model is made for', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'hrsam-bench-test-'));
+    const weights = join(folder, 'tiny.safetensors');
+    await writeTiny(weights, { decoder: { coarseToFine: true } });
+    const args = ['bench', '--only', 'encoder', '-w', weights, '-d', 'cpu', '--dtype', 'f32', '--size'];
+    const names = async (size: string) => {
+      const { rows } = await hrsamJson([...args, size]);
+      return rows
+        .slice(2)
+        .map(({ what, note }: { what: string; note?: string }) => [
+          what.replace('tiny.safetensors ', ''),
+          note?.replace(/[\d.]+/, 'n'),
+        ]);
+    };
+    expect(await names('256')).toEqual([['click to mask', undefined]]);
+    expect(await names('512')).toEqual([
+      ['picture', undefined],
+      ['picture, coarse to fine', 'n x without'],
+      ['click to mask', undefined],
+      ['click to mask, coarse to fine', 'n x without'],
+    ]);
+    rmSync(folder, { recursive: true });
   });
 
   test('what a call costs, in a document that says where, when and of what', async () => {

@@ -24,7 +24,10 @@ export interface EncoderPart {
 /** Resolution of the event loop's monitor, ms: its own tick is part of what it reports. */
 const RESOLUTION_MS = 1;
 
-/** One encoder at one size, the event loop meanwhile, and a click on what it made. */
+/**
+ * One encoder at one size, the event loop meanwhile, and a click on what it made; where the model answers coarse to fine at
+ * that size, pictures and clicks without and with it.
+ */
 export async function encoderRows(part: EncoderPart): Promise<BenchRow[]> {
   const { name, size, batch, dtype, threads, config } = part;
   using model = await HRSAM.load(part.weights, { device: part.device, dtype, threads, config });
@@ -61,7 +64,17 @@ export async function encoderRows(part: EncoderPart): Promise<BenchRow[]> {
     runs: delays.count,
     note: `delay while encoding, ${RESOLUTION_MS} ms of it the monitor's`,
   });
-  rows.push(await clickRow(model, part, label));
+  if (model.coarseSize(size) === undefined) rows.push(await clickRow(model, part, label, false));
+  else {
+    const times = (row: BenchRow, { median }: BenchRow) => ({
+      ...row,
+      note: `${(row.median / median).toFixed(2)} x without`,
+    });
+    for (const measured of [pictureRow, clickRow]) {
+      const without = await measured(model, part, label, false);
+      rows.push(without, times(await measured(model, part, label, true), without));
+    }
+  }
   // Minutes on a processor.
   if (device.kind === 'cuda' && batch === 1) rows.push(await everythingRow(model, part, label));
   return rows;
@@ -93,11 +106,38 @@ function noise(size: number): Pixels {
   return { data, width: size, height: size, channels: 3 };
 }
 
-/** From a click to the mask's run lengths, for a picture of the input's size. */
-async function clickRow(model: HRSAM, { name, size, dtype }: EncoderPart, label: string): Promise<BenchRow> {
-  using image = await model.encode(noise(size), { size });
+const passes = (coarseToFine: boolean): string => (coarseToFine ? ', coarse to fine' : '');
+
+/** From pixels of the input's size to what is prompted. */
+async function pictureRow(
+  model: HRSAM,
+  { name, size, dtype }: EncoderPart,
+  label: string,
+  coarseToFine: boolean,
+): Promise<BenchRow> {
+  const pixels = noise(size);
   return await measure({
-    what: `${name} click to mask`,
+    what: `${name} picture${passes(coarseToFine)}`,
+    device: model.device,
+    dtype,
+    size: label,
+    batch: 1,
+    async run() {
+      (await model.encode(pixels, { size, coarseToFine })).dispose();
+    },
+  });
+}
+
+/** From a click to the mask's run lengths, for a picture of the input's size. */
+async function clickRow(
+  model: HRSAM,
+  { name, size, dtype }: EncoderPart,
+  label: string,
+  coarseToFine: boolean,
+): Promise<BenchRow> {
+  using image = await model.encode(noise(size), { size, coarseToFine });
+  return await measure({
+    what: `${name} click to mask${passes(coarseToFine)}`,
     device: model.device,
     dtype,
     size: label,

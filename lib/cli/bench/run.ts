@@ -9,6 +9,7 @@ import { Device } from '../../runtime/device.js';
 import { configToMetadata } from '../../weights/config.js';
 import { randomName, randomPreset } from '../../weights/random_name.js';
 import { writeSafetensors } from '../../weights/safetensors_writer.js';
+import { shippedWeights } from '../../weights/shipped.js';
 import type { BenchOptions } from '../bench.js';
 import { interruption, throwIfInterrupted } from '../interrupt.js';
 import { readConfig } from '../options.js';
@@ -18,9 +19,10 @@ import { type BenchDocument, benchDocument, processor } from './document.js';
 import type { BenchRow } from './measure.js';
 import type { Part } from './parts.js';
 
-/** Without -w: the two published encoders, untrained, which cost the same; with --full SAM's smallest as well. */
+/** Without -w: the two published encoders, untrained, which cost the same, and the model included; with --full SAM's smallest as well. */
 const PRESETS = ['hrsam-b', 'hrsam++-b'] as const;
 const SAM = 'sam-vit-b';
+const INCLUDED = 'hrsam-s';
 
 /** Of --full on a GPU, and the most pixels of a batch together. */
 const BATCHES = [1, 4, 16];
@@ -105,9 +107,10 @@ function encoderRuns(
   { name }: BenchModel,
   device: Device,
 ): { size: number; batch: number }[] {
-  if (!options.full) return [{ size: options.size, batch: options.batch }];
-  const sizes = name === SAM ? [SAM_SIZE] : [0.5, 1, 2, 4].map((factor) => factor * options.size);
-  if (device.kind === 'cpu') return sizes.map((size) => ({ size, batch: options.batch }));
+  // Coarse to fine begins above its own size.
+  const factors = options.full ? [0.5, 1, 2, 4] : name === INCLUDED ? [1, 2] : [1];
+  const sizes = name === SAM ? [SAM_SIZE] : factors.map((factor) => factor * options.size);
+  if (device.kind === 'cpu' || !options.full) return sizes.map((size) => ({ size, batch: options.batch }));
   return sizes
     .flatMap((size) => BATCHES.map((batch) => ({ size, batch })))
     .filter(({ size, batch }) => batch === 1 || batch * size ** 2 <= BATCH_PIXELS);
@@ -122,13 +125,13 @@ interface BenchModel {
 /** The models to measure. Random weights go into a file first: mapped as a user's, they cost the memory that those cost. */
 async function models(options: BenchOptions, folder: string): Promise<BenchModel[]> {
   const presets = options.full ? [...PRESETS, SAM] : PRESETS;
-  const named = options.weights ? [options.weights] : presets.map(randomName);
+  const named = options.weights ? [options.weights] : [...presets.map(randomName), shippedWeights()];
   const config = await readConfig(options);
   const made: BenchModel[] = [];
   for (const weights of named) {
     const preset = randomPreset(weights);
     if (preset === undefined) {
-      made.push({ name: basename(weights), weights, config });
+      made.push({ name: weights === shippedWeights() ? INCLUDED : basename(weights), weights, config });
       continue;
     }
     const path = join(folder, `${preset}.safetensors`);
