@@ -5,6 +5,17 @@ import { byteCount, DTYPES, type DType, elementCount, MAX_RANK, type Shape } fro
 export type Attribute = number | boolean | readonly number[];
 export type Attributes = Record<string, Attribute>;
 
+/** What attributes may be; all numbers are finite. */
+const isFiniteNumber = (value: unknown): boolean => typeof value === 'number' && Number.isFinite(value);
+const KINDS = {
+  number: { expected: 'a finite number', fits: isFiniteNumber },
+  flag: { expected: 'true or false', fits: (value: unknown) => typeof value === 'boolean' },
+  list: {
+    expected: 'a list of finite numbers',
+    fits: (value: unknown) => Array.isArray(value) && value.every(isFiniteNumber),
+  },
+} as const;
+
 /** A value of the graph: a tensor that is not computed yet. Row-major. */
 export interface Value {
   readonly id: number;
@@ -46,6 +57,8 @@ export interface OpDefinition {
   readonly name: string;
   /** Operand names; a trailing `?` marks one that may be absent, `...` a list (x0, x1, …). */
   readonly operands: readonly string[];
+  /** What its attributes are. Absent: it has none, or those of a node that was added before. */
+  readonly attributes?: Readonly<Record<string, keyof typeof KINDS>>;
   /** Shape and type of the result. */
   infer(context: OpContext): { shape: Shape; dtype: DType };
   /** Floating-point operations, a multiply-add counting as two. */
@@ -141,7 +154,7 @@ export class Graph {
 
   /** @throws HrsamError ERR_ARGUMENT for what is no value of this graph */
   output(name: string, value: Value): void {
-    this.#checkOwn(value, `output '${name}'`);
+    this.checkOwn(value, `output '${name}'`);
     this.outputs.set(name, value);
   }
 
@@ -152,6 +165,7 @@ export class Graph {
 
   /** The same elements under another shape; one size may be −1. */
   reshape(value: Value, shape: Shape): Value {
+    this.checkOwn(value, 'reshape');
     const known = shape.reduce((product, size) => (size === -1 ? product : product * size), 1);
     const full = shape.map((size) => (size === -1 ? elementCount(value.shape) / known : size));
     if (elementCount(full) !== elementCount(value.shape) || full.some((size) => !Number.isInteger(size))) {
@@ -166,6 +180,7 @@ export class Graph {
 
   /** A contiguous part under a shape of its own; `offset` in elements. */
   view(of: Value, shape: Shape, offset: number): Value {
+    this.checkOwn(of, 'view');
     const view = this.#value(shape, of.dtype, { kind: 'view', of, offset });
     const end = offset + elementCount(shape);
     if (!Number.isInteger(offset) || !(offset >= 0 && end <= elementCount(of.shape))) {
@@ -177,6 +192,7 @@ export class Graph {
 
   /** Rows start … end of the first axis, without a copy. */
   rows(value: Value, start: number, end: number): Value {
+    this.checkOwn(value, 'rows');
     const [first = 0, ...rest] = value.shape;
     if (!(start >= 0 && start < end && end <= first)) {
       throw new HrsamError('ERR_SHAPE', `rows ${start} … ${end}`, { where: this.layer, actual: value.shape });
@@ -195,17 +211,14 @@ export class Graph {
     const layer = this.layer || op.name;
     for (const [name, value] of Object.entries(operands)) {
       if (value === undefined) continue;
-      this.#checkOwn(value, `${layer}, operand '${name}'`);
+      this.checkOwn(value, `${layer}, operand '${name}'`);
       present[name] = value;
     }
-    for (const [name, value] of Object.entries(attributes)) {
-      const numbers = [value].flat().map((one) => (typeof one === 'boolean' ? Number(one) : one));
-      if (!numbers.every(Number.isFinite))
-        throw new HrsamError('ERR_ARGUMENT', `${op.name}, ${name}`, {
-          where: layer,
-          expected: 'finite numbers',
-          actual: value,
-        });
+    for (const [name, kind] of Object.entries(op.attributes ?? {})) {
+      const { expected, fits } = KINDS[kind];
+      const actual: unknown = attributes[name];
+      if (!fits(actual))
+        throw new HrsamError('ERR_ARGUMENT', `${op.name}, ${name}`, { where: layer, expected, actual });
     }
     this.#checkOperands(op, present, layer);
     const fail = (expected: string): never => {
@@ -240,7 +253,8 @@ export class Graph {
     }
   }
 
-  #checkOwn(value: Value, where: string): void {
+  /** @internal @throws HrsamError ERR_ARGUMENT for what is no value of this graph */
+  checkOwn(value: Value, where: string): void {
     if (!value || this.values[value.id] !== value)
       throw new HrsamError('ERR_ARGUMENT', 'not a value of this graph', { where });
   }

@@ -3,14 +3,21 @@ import { evaluate } from '../../lib/graph/evaluate.js';
 import { Graph } from '../../lib/graph/graph.js';
 import { activation } from '../../lib/graph/ops/activation.js';
 import { add } from '../../lib/graph/ops/add.js';
+import { attention } from '../../lib/graph/ops/attention.js';
+import { bilinearResize } from '../../lib/graph/ops/bilinear_resize.js';
 import { cast } from '../../lib/graph/ops/cast.js';
 import { concat } from '../../lib/graph/ops/concat.js';
 import { depthToSpace } from '../../lib/graph/ops/depth_to_space.js';
+import { depthwiseConv } from '../../lib/graph/ops/depthwise_conv.js';
 import { expand } from '../../lib/graph/ops/expand.js';
 import { im2col } from '../../lib/graph/ops/im2col.js';
+import { layerNorm } from '../../lib/graph/ops/layer_norm.js';
 import { linear } from '../../lib/graph/ops/linear.js';
+import { pad } from '../../lib/graph/ops/pad.js';
+import { permute } from '../../lib/graph/ops/permute.js';
 import { relPos } from '../../lib/graph/ops/rel_pos.js';
 import { slice } from '../../lib/graph/ops/slice.js';
+import { windowAttention } from '../../lib/graph/ops/window_attention.js';
 import { Device } from '../../lib/runtime/device.js';
 
 describe('evaluate', () => {
@@ -70,6 +77,7 @@ describe('evaluate', () => {
       () => concat(graph, [table, table], 0.5),
       () => slice(graph, table, 0.5, 0, 1),
       () => im2col(graph, x, { kernel: 0.5, stride: 1 }),
+      () => im2col(graph, x, { kernel: 1, stride: 1e300 }),
       () => graph.view(x, [1e6], 0),
       () => graph.view(x, [2], 0.5),
       () => graph.view(x, [2], 15),
@@ -81,5 +89,44 @@ describe('evaluate', () => {
     expect(() => slice(graph, table, 1, null as never, 3)).toThrow(
       expect.objectContaining({ name: 'HrsamError', code: 'ERR_ARGUMENT' }),
     );
+    // Half rows whose number is whole.
+    expect(() => slice(graph, graph.input('z', [2, 3]), 1, 0.5, 1.5)).toThrow(shapeError);
+    expect(() => pad(graph, table, 0, 0.5, 5)).toThrow(shapeError);
+    expect(() => depthwiseConv(graph, x, graph.input('w', [4, 1, 3, 3, 2]))).toThrow(shapeError);
+  });
+
+  it('refuses settings and operands of the wrong kind', () => {
+    const graph = new Graph();
+    const x = graph.input('x', [1, 2, 2, 4]);
+    const qkv = graph.input('qkv', [1, 4, 12]);
+    const foreign = new Graph().input('x', [1, 2, 2, 4]);
+    const wrong = (value: unknown) => value as never;
+    const windows = (grids: unknown) =>
+      windowAttention(graph, qkv, { heads: 1, window: 2, grids: wrong(grids) });
+    for (const build of [
+      () => bilinearResize(graph, x, wrong(2)),
+      () => bilinearResize(graph, x, wrong([2, true])),
+      () => bilinearResize(graph, x, [2, 2], wrong(1.5)),
+      () => linear(graph, x, graph.input('w', [4, 4]), { transposed: wrong(1e300) }),
+      () => layerNorm(graph, x, graph.input('c', [4]), graph.input('c', [4]), { eps: wrong([]) }),
+      () => permute(graph, x, wrong(3)),
+      () => windows(5),
+      () => windows([2, 2]),
+      () => windows([[2, 1, 1, 2]]),
+      () => attention(graph, qkv, undefined, { heads: 1, grids: wrong([[1], [4]]) }),
+      () => concat(graph, wrong(x), 0),
+      ...[undefined, null, {}, 5, foreign].flatMap((value) => [
+        () => cast(graph, wrong(value), 'bf16'),
+        () => slice(graph, wrong(value), 0, 0, 1),
+        () => expand(graph, wrong(value), 2),
+        () => im2col(graph, wrong(value), { kernel: 1, stride: 1 }),
+        () => concat(graph, [wrong(value)], 0),
+        () => concat(graph, [x, wrong(value), x], 0),
+        () => graph.reshape(wrong(value), [16]),
+        () => graph.rows(wrong(value), 0, 1),
+        () => graph.view(wrong(value), [1], 0),
+      ]),
+    ])
+      expect(build).toThrow(expect.objectContaining({ name: 'HrsamError', code: 'ERR_ARGUMENT' }));
   });
 });

@@ -10,6 +10,7 @@ export type Activation = keyof typeof ACTIVATIONS;
 export const activationOp: OpDefinition = {
   name: 'activation',
   operands: ['x'],
+  attributes: { activation: 'number' },
   inPlace: 'x',
   infer: ({ operands, dtype }) => ({ shape: operands.x!.shape, dtype: dtype ?? operands.x!.dtype }),
   flops: ({ result }) => 8 * elementCount(result.shape),

@@ -4,6 +4,7 @@ import type { Graph, OpDefinition, Value } from '../graph.js';
 export const activationGradientOp: OpDefinition = {
   name: 'activation_gradient',
   operands: ['x', 'dy'],
+  attributes: { activation: 'number' },
   inPlace: 'dy',
   infer({ operands, fail }) {
     const { x, dy } = operands as Record<string, Value>;

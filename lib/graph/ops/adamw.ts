@@ -7,6 +7,14 @@ export const STATE_ROWS = ['parameters', 'firstMoments', 'secondMoments', 'avera
 export const adamwOp: OpDefinition = {
   name: 'adamw',
   operands: ['state', 'gradient', 'step'],
+  attributes: {
+    betas: 'list',
+    eps: 'number',
+    clip: 'number',
+    lengths: 'list',
+    rates: 'list',
+    decays: 'list',
+  },
   inPlace: 'state',
   infer({ operands, attributes, fail }) {
     const { state, gradient, step } = operands as Record<string, Value>;

@@ -2,7 +2,7 @@ import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, Node, OpDefinition, Operands, Value } from '../graph.js';
 import { attentionGradient } from './attention_gradient.js';
 import { attentionRelativeGradient } from './attention_relative_gradient.js';
-import { type Grid, gridTokens, type Rope } from './window_attention.js';
+import { type Grid, gridSides, gridTokens, type Rope } from './window_attention.js';
 
 const pairs = (flat: readonly number[]): Grid[] => {
   const grids: Grid[] = [];
@@ -32,6 +32,14 @@ function checkRelative(
 export const attentionOp: OpDefinition = {
   name: 'attention',
   operands: ['q', 'k?', 'v?', 'lengths?', 'rel_h?', 'rel_w?'],
+  attributes: {
+    heads: 'number',
+    rope_theta: 'number',
+    rope_scale: 'number',
+    grids: 'list',
+    q_grid: 'list',
+    k_grid: 'list',
+  },
   infer({ operands, attributes, dtype, fail }) {
     const { q, k, v, lengths } = operands as Record<string, Value>;
     const [batch, tokens, width] = q!.shape;
@@ -107,7 +115,7 @@ export function attention(
       heads,
       rope_theta: rope?.theta ?? 0,
       rope_scale: rope?.scale ?? 0,
-      grids: grids.flat(),
+      grids: gridSides(grids, graph.layer),
       q_grid: queryGrid,
       k_grid: keyGrid,
     },

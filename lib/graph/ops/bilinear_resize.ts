@@ -5,6 +5,7 @@ import { bilinearResizeGradient } from './bilinear_resize_gradient.js';
 export const bilinearResizeOp: OpDefinition = {
   name: 'bilinear_resize',
   operands: ['x'],
+  attributes: { size: 'list', channels_last: 'flag' },
   infer({ operands, attributes, dtype, fail }) {
     const { x } = operands as Record<string, Value>;
     const [h, w] = attributes.size as number[];

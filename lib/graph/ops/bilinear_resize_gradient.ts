@@ -4,6 +4,7 @@ import type { Graph, OpDefinition, Value } from '../graph.js';
 export const bilinearResizeGradientOp: OpDefinition = {
   name: 'bilinear_resize_gradient',
   operands: ['dy'],
+  attributes: { size: 'list', channels_last: 'flag' },
   infer({ operands, attributes, fail }) {
     const { dy } = operands as Record<string, Value>;
     if (dy!.shape.length !== 4) return fail('dy of rank 4');

@@ -11,6 +11,7 @@ export const castOp: OpDefinition = {
 
 /** The same numbers in another type; bf16 is rounded to nearest even. */
 export function cast(graph: Graph, x: Value, dtype: DType): Value {
+  graph.checkOwn(x, 'cast');
   return x.dtype === dtype ? x : graph.add(castOp, { x }, {}, dtype);
 }
 

@@ -4,6 +4,7 @@ import type { Graph, Node, OpDefinition, Value } from '../graph.js';
 export const col2imOp: OpDefinition = {
   name: 'col2im',
   operands: ['dy'],
+  attributes: { kernel: 'number', stride: 'number', padding: 'number', channels_last: 'flag', size: 'list' },
   infer({ operands, attributes, fail }) {
     const { dy } = operands as Record<string, Value>;
     const { kernel } = attributes as Record<string, number>;

@@ -1,3 +1,4 @@
+import { HrsamError } from '../../errors.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
 import { slice } from './slice.js';
@@ -5,6 +6,7 @@ import { slice } from './slice.js';
 export const concatOp: OpDefinition = {
   name: 'concat',
   operands: ['x...'],
+  attributes: { axis: 'number' },
   infer({ operands, attributes, fail }) {
     const parts = Object.values(operands);
     const axis = attributes.axis as number;
@@ -42,6 +44,13 @@ export const concatOp: OpDefinition = {
 
 /** Joins values along an axis. */
 export function concat(graph: Graph, parts: readonly Value[], axis: number): Value {
+  if (!Array.isArray(parts) || parts.length === 0)
+    throw new HrsamError('ERR_ARGUMENT', 'parts of concat', {
+      where: graph.layer,
+      expected: 'a list of values',
+      actual: parts,
+    });
+  for (const part of parts) graph.checkOwn(part, 'concat');
   if (parts.length === 1) return parts[0]!;
   return graph.add(concatOp, Object.fromEntries(parts.map((part, i) => [`x${i}`, part])), { axis });
 }

@@ -5,6 +5,7 @@ import { cycleScanGradient } from './cycle_scan_gradient.js';
 export const cycleScanOp: OpDefinition = {
   name: 'cycle_scan',
   operands: ['u', 'ssm', 'a_log', 'dt_bias?', 'd?', 'gamma?'],
+  attributes: { segments: 'list', softplus: 'flag', literal: 'flag' },
   infer({ operands, attributes, dtype, fail }) {
     const { u, ssm, a_log: aLog, dt_bias: dtBias, d, gamma } = operands as Record<string, Value>;
     const [batch, tokens, channels] = u!.shape;

@@ -4,6 +4,7 @@ import { permute } from './permute.js';
 export const depthToSpaceOp: OpDefinition = {
   name: 'depth_to_space',
   operands: ['x'],
+  attributes: { block: 'number' },
   infer({ operands, attributes, fail }) {
     const { x } = operands as Record<string, Value>;
     const block = attributes.block as number;

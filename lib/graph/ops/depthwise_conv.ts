@@ -6,10 +6,11 @@ import { depthwiseConvWeightGradient } from './depthwise_conv_weight_gradient.js
 export const depthwiseConvOp: OpDefinition = {
   name: 'depthwise_conv',
   operands: ['x', 'weight'],
+  attributes: { flip: 'flag' },
   infer({ operands, dtype, fail }) {
     const { x, weight } = operands as Record<string, Value>;
     const [channels, one, kernel, kernelW] = weight!.shape;
-    const odd = kernel !== undefined && kernel % 2 === 1 && kernel === kernelW;
+    const odd = kernel !== undefined && kernel % 2 === 1 && kernel === kernelW && weight!.shape.length === 4;
     if (x!.shape.length !== 4 || one !== 1 || !odd || x!.shape[3] !== channels)
       return fail('x (B, h, w, C), weight (C, 1, k, k), k odd');
     return { shape: x!.shape, dtype: dtype ?? x!.dtype };

@@ -4,6 +4,7 @@ import type { Graph, Node, OpDefinition, Value } from '../graph.js';
 export const depthwiseConvWeightGradientOp: OpDefinition = {
   name: 'depthwise_conv_weight_gradient',
   operands: ['x', 'dy'],
+  attributes: { kernel: 'number' },
   infer({ operands, attributes, fail }) {
     const { x, dy } = operands as Record<string, Value>;
     const kernel = attributes.kernel as number;

@@ -5,6 +5,7 @@ import { diceLossGradient } from './dice_loss_gradient.js';
 export const diceLossOp: OpDefinition = {
   name: 'dice_loss',
   operands: ['logits', 'labels'],
+  attributes: { ignore: 'number' },
   infer({ operands, fail }) {
     const { logits, labels } = operands as Record<string, Value>;
     const [batch] = logits!.shape;

@@ -4,6 +4,7 @@ import type { Attributes, Graph, OpDefinition, Value } from '../graph.js';
 export const diceLossGradientOp: OpDefinition = {
   name: 'dice_loss_gradient',
   operands: ['logits', 'labels', 'dy'],
+  attributes: { ignore: 'number' },
   infer({ operands, fail }) {
     const { logits, dy } = operands as Record<string, Value>;
     return dy!.shape.join() === `${logits!.shape[0]}`

@@ -4,6 +4,7 @@ import { sumToShape } from './sum_rows.js';
 export const expandOp: OpDefinition = {
   name: 'expand',
   operands: ['x'],
+  attributes: { batch: 'number' },
   infer({ operands, attributes, fail }) {
     const { shape, dtype } = operands.x!;
     if (shape[0] !== 1) return fail('x (1, …)');
@@ -15,5 +16,6 @@ export const expandOp: OpDefinition = {
 
 /** x (1, …) repeated `batch` times → (batch, …). */
 export function expand(graph: Graph, x: Value, batch: number): Value {
+  graph.checkOwn(x, 'expand');
   return x.shape[0] === batch ? x : graph.add(expandOp, { x }, { batch });
 }

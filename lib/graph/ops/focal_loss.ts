@@ -5,6 +5,7 @@ import { focalLossGradient } from './focal_loss_gradient.js';
 export const focalLossOp: OpDefinition = {
   name: 'focal_loss',
   operands: ['logits', 'labels'],
+  attributes: { alpha: 'number', gamma: 'number', eps: 'number', ignore: 'number' },
   infer({ operands, fail }) {
     const { logits, labels } = operands as Record<string, Value>;
     const [batch] = logits!.shape;

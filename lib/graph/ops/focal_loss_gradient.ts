@@ -4,6 +4,7 @@ import type { Attributes, Graph, OpDefinition, Value } from '../graph.js';
 export const focalLossGradientOp: OpDefinition = {
   name: 'focal_loss_gradient',
   operands: ['logits', 'labels', 'dy'],
+  attributes: { alpha: 'number', gamma: 'number', eps: 'number', ignore: 'number' },
   infer({ operands, fail }) {
     const { logits, dy } = operands as Record<string, Value>;
     return dy!.shape.join() === `${logits!.shape[0]}`

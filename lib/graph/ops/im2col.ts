@@ -6,6 +6,7 @@ import { col2im } from './col2im.js';
 export const im2colOp: OpDefinition = {
   name: 'im2col',
   operands: ['x'],
+  attributes: { kernel: 'number', stride: 'number', padding: 'number', channels_last: 'flag' },
   infer({ operands, attributes, fail }) {
     const { x } = operands as Record<string, Value>;
     const { kernel, stride, padding } = attributes as Record<string, number>;
@@ -14,7 +15,8 @@ export const im2colOp: OpDefinition = {
     const [h, w, channels] = attributes.channels_last ? [a, b, c] : [b, c, a];
     const ho = Math.floor((h + 2 * padding! - kernel!) / stride!) + 1;
     const wo = Math.floor((w + 2 * padding! - kernel!) / stride!) + 1;
-    if (![kernel, stride, padding].every(Number.isInteger)) return fail('a whole kernel, stride and padding');
+    if (![kernel, stride, padding].every(Number.isSafeInteger))
+      return fail('a whole kernel, stride and padding');
     if (ho < 1 || wo < 1) return fail(`a picture of at least ${kernel} × ${kernel}`);
     return { shape: [batch, ho, wo, kernel! * kernel! * channels], dtype: x!.dtype };
   },
@@ -34,7 +36,7 @@ export interface PatchOptions {
 
 /** The patches that a convolution sees, one row each: → (B, ho, wo, kernel²·C), zero padding. */
 export function im2col(graph: Graph, x: Value, options: PatchOptions): Value {
-  const { kernel, stride, padding = 0, channelsLast = true, dtype = x.dtype } = options;
+  const { kernel, stride, padding = 0, channelsLast = true, dtype = x?.dtype } = options;
   // Patches overlap or are copied as they are: converting before is never more work.
   return graph.add(
     im2colOp,

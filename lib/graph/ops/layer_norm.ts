@@ -9,6 +9,7 @@ import { mul } from './mul.js';
 export const layerNormOp: OpDefinition = {
   name: 'layer_norm',
   operands: ['x', 'weight', 'bias', 'gate?'],
+  attributes: { eps: 'number', activation: 'number' },
   inPlace: 'x',
   infer({ operands, dtype, fail }) {
     const { x, weight, bias, gate } = operands as Record<string, Value>;

@@ -4,6 +4,7 @@ import type { Graph, OpDefinition, Value } from '../graph.js';
 export const layerNormGradientOp: OpDefinition = {
   name: 'layer_norm_gradient',
   operands: ['x', 'weight', 'dy'],
+  attributes: { eps: 'number' },
   inPlace: 'dy',
   infer({ operands, fail }) {
     const { x, weight, dy } = operands as Record<string, Value>;

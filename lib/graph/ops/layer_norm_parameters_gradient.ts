@@ -4,6 +4,7 @@ import type { Graph, OpDefinition, Value } from '../graph.js';
 export const layerNormParametersGradientOp: OpDefinition = {
   name: 'layer_norm_parameters_gradient',
   operands: ['x', 'dy'],
+  attributes: { eps: 'number' },
   infer({ operands, fail }) {
     const { x, dy } = operands as Record<string, Value>;
     if (x!.shape.join() !== dy!.shape.join()) return fail('x and dy of one shape');

@@ -4,6 +4,7 @@ import type { Graph, OpDefinition, Value } from '../graph.js';
 export const maskSummaryOp: OpDefinition = {
   name: 'mask_summary',
   operands: ['logits'],
+  attributes: { size: 'list', threshold: 'number', offset: 'number' },
   infer({ operands, attributes, fail }) {
     const { logits } = operands as Record<string, Value>;
     const [rows, columns] = attributes.size as number[];

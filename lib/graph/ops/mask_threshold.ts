@@ -4,6 +4,7 @@ import type { Graph, OpDefinition, Value } from '../graph.js';
 export const maskThresholdOp: OpDefinition = {
   name: 'mask_threshold',
   operands: ['logits'],
+  attributes: { input: 'list', crop: 'list', original: 'list', threshold: 'number' },
   infer({ operands, attributes, fail }) {
     const { logits } = operands as Record<string, Value>;
     const [h, w] = attributes.original as number[];

@@ -5,6 +5,7 @@ import { STATE_ROWS } from './adamw.js';
 export const muonOp: OpDefinition = {
   name: 'muon',
   operands: ['state', 'step'],
+  attributes: { offsets: 'list', rows: 'list', columns: 'list', rates: 'list', decays: 'list' },
   inPlace: 'state',
   infer({ operands, attributes, fail }) {
     const { state, step } = operands as Record<string, Value>;

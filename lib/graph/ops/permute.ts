@@ -3,6 +3,7 @@ import type { Graph, OpDefinition, Value } from '../graph.js';
 export const permuteOp: OpDefinition = {
   name: 'permute',
   operands: ['x'],
+  attributes: { order: 'list' },
   infer({ operands, attributes, fail }) {
     const { x } = operands as Record<string, Value>;
     const order = attributes.order as number[];

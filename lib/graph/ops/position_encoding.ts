@@ -4,6 +4,7 @@ import type { Graph, OpDefinition, Value } from '../graph.js';
 export const positionEncodingOp: OpDefinition = {
   name: 'position_encoding',
   operands: ['gaussian'],
+  attributes: { size: 'list' },
   infer({ operands, attributes, fail }) {
     const [two, half] = operands.gaussian!.shape;
     if (operands.gaussian!.shape.length !== 2 || two !== 2) return fail('gaussian (2, E/2)');

@@ -4,6 +4,7 @@ import type { Graph, OpDefinition, Value } from '../graph.js';
 export const preprocessOp: OpDefinition = {
   name: 'preprocess',
   operands: ['pixels'],
+  attributes: { size: 'list', padded: 'list', mean: 'list', std: 'list', antialias: 'flag', swap: 'flag' },
   infer({ operands, attributes, fail }) {
     const { pixels } = operands as Record<string, Value>;
     const [h, w] = attributes.size as number[];

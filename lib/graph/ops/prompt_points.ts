@@ -5,6 +5,7 @@ import { promptPointsGradient } from './prompt_points_gradient.js';
 export const promptPointsOp: OpDefinition = {
   name: 'prompt_points',
   operands: ['points', 'labels', 'gaussian', 'embeddings', 'not_a_point'],
+  attributes: { size: 'list' },
   infer({ operands, fail }) {
     const { points, labels, gaussian, embeddings, not_a_point: none } = operands as Record<string, Value>;
     const [batch, count, two] = points!.shape;

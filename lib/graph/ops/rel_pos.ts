@@ -4,6 +4,7 @@ import { relPosGradient } from './rel_pos_gradient.js';
 export const relPosOp: OpDefinition = {
   name: 'rel_pos',
   operands: ['table'],
+  attributes: { q_size: 'number', k_size: 'number' },
   infer({ operands, attributes, fail }) {
     if (operands.table!.shape.length !== 2) return fail('table (L, d)');
     return {

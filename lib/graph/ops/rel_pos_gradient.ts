@@ -4,6 +4,7 @@ import type { Graph, OpDefinition, Value } from '../graph.js';
 export const relPosGradientOp: OpDefinition = {
   name: 'rel_pos_gradient',
   operands: ['dy'],
+  attributes: { length: 'number' },
   infer({ operands, attributes, fail }) {
     const { dy } = operands as Record<string, Value>;
     if (dy!.shape.length !== 3) return fail('dy (q, k, d)');

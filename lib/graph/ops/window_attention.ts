@@ -1,3 +1,4 @@
+import { HrsamError } from '../../errors.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, Node, OpDefinition, Value } from '../graph.js';
 import { windowAttentionGradient } from './window_attention_gradient.js';
@@ -8,6 +9,17 @@ export type Grid = readonly [number, number];
 
 export const gridTokens = (grids: readonly Grid[]): number => grids.reduce((sum, [h, w]) => sum + h * w, 0);
 
+/** One list of all sides. @throws HrsamError ERR_ARGUMENT for what is no list of pairs */
+export function gridSides(grids: readonly Grid[], where: string): number[] {
+  if (Array.isArray(grids) && grids.every((grid) => Array.isArray(grid) && grid.length === 2))
+    return grids.flat();
+  throw new HrsamError('ERR_ARGUMENT', 'grids', {
+    where,
+    expected: 'a list of [height, width]',
+    actual: grids,
+  });
+}
+
 /** RoPE: base of the frequencies, and what positions are multiplied by. */
 export interface Rope {
   theta: number;
@@ -17,6 +29,16 @@ export interface Rope {
 export const windowAttentionOp: OpDefinition = {
   name: 'window_attention',
   operands: ['qkv', 'pad?', 'rel_h?', 'rel_w?'],
+  attributes: {
+    heads: 'number',
+    window: 'number',
+    before: 'number',
+    cyclic: 'flag',
+    shift: 'number',
+    rope_theta: 'number',
+    rope_scale: 'number',
+    scales: 'list',
+  },
   infer({ operands, attributes, dtype, fail }) {
     const { qkv, pad, rel_h: relH, rel_w: relW } = operands as Record<string, Value>;
     const [batch, tokens, triple] = qkv!.shape;
@@ -83,7 +105,7 @@ export function windowAttention(graph: Graph, qkv: Value, options: WindowAttenti
       shift: cyclicShift,
       rope_theta: rope?.theta ?? 0,
       rope_scale: rope?.scale ?? 0,
-      scales: grids.flat(),
+      scales: gridSides(grids, graph.layer),
     },
   );
 }
