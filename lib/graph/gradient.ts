@@ -64,10 +64,11 @@ export function gradients(
   return wrt.map((value) => sums.get(value));
 }
 
-/** Everything that depends on one of `values`, themselves included. */
+/** Everything that depends on one of `values`, themselves included. What has no elements neither depends nor is depended on. */
 function dependents(graph: Graph, values: readonly Value[]): Set<Value> {
-  const found = new Set(values);
-  for (const value of graph.values) {
+  const hasElements = ({ shape }: Value) => elementCount(shape) > 0;
+  const found = new Set(values.filter(hasElements));
+  for (const value of graph.values.filter(hasElements)) {
     const { source } = value;
     if (source.kind === 'view' && found.has(source.of)) found.add(value);
     if (source.kind === 'node' && Object.values(source.node.operands).some((operand) => found.has(operand))) {

@@ -1,14 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import { gradients } from '../../lib/graph/gradient.js';
-import { Graph } from '../../lib/graph/graph.js';
+import { Graph, type Value } from '../../lib/graph/graph.js';
 import { activation } from '../../lib/graph/ops/activation.js';
 import { add } from '../../lib/graph/ops/add.js';
+import { attention } from '../../lib/graph/ops/attention.js';
+import { concat } from '../../lib/graph/ops/concat.js';
 import { linear } from '../../lib/graph/ops/linear.js';
 import { maskThreshold } from '../../lib/graph/ops/mask_threshold.js';
+import { matmul } from '../../lib/graph/ops/matmul.js';
 import { mul } from '../../lib/graph/ops/mul.js';
+import { pad } from '../../lib/graph/ops/pad.js';
 import { expectWithin } from '../support/compare.js';
 import { errorOf } from '../support/layout.js';
-import { backward, checkGradients, values } from './support/check.js';
+import { type BuildOne, backward, checkGradients, values } from './support/check.js';
 
 describe('gradients', () => {
   it('adds up what comes from all uses of a value', async () => {
@@ -24,6 +28,22 @@ describe('gradients', () => {
       activation(graph, v.x!, 'silu'),
     );
     expect(Object.keys(found)).toEqual(['x']);
+  });
+
+  it('leaves out what has no elements', async () => {
+    const empty = values('empty', [2, 0]);
+    const x = values('x', [2, 3]);
+    const found = async (build: BuildOne) => Object.keys((await backward({ x, empty }, build)).gradients);
+    const apart = (graph: Graph, value: Value) => graph.reshape(value, [1, ...value.shape]);
+    expect(await found((graph, v) => concat(graph, [v.empty!, v.x!, v.empty!], 1))).toEqual(['x']);
+    expect(await found((graph, v) => pad(graph, v.empty!, 1, 2, 4))).toEqual([]);
+    const rows = (graph: Graph, v: Record<string, Value>) => graph.reshape(v.empty!, [1, 0, 3]);
+    expect(await found((graph, v) => matmul(graph, apart(graph, v.x!), rows(graph, v)))).toEqual([]);
+    expect(
+      await found((graph, v) =>
+        attention(graph, rows(graph, v), { k: apart(graph, v.x!), v: apart(graph, v.x!) }, { heads: 1 }),
+      ),
+    ).toEqual([]);
   });
 
   it('adds nothing to the graph for operands nobody asks for', () => {

@@ -6,7 +6,7 @@ import { expectClose, expectRounded } from '../support/compare.js';
 import { errorOf, item } from '../support/layout.js';
 import { ACTIVATION, product } from '../support/naive.js';
 import { generate, type HostTensor } from '../support/reference.js';
-import { device, roundedToBf16, run, runOne } from '../support/run.js';
+import { device, host, roundedToBf16, run, runOne } from '../support/run.js';
 
 interface Layer {
   x: HostTensor;
@@ -83,6 +83,13 @@ describe('linear', () => {
     const residual = generate({ name: 'residual', shape: [1, 6, 20] });
     const y = await runOne({ x, residual }, build(), { constants: { weight } });
     expectClose(y.data, expected({ x, weight, residual }), {});
+  });
+
+  it('needs no rows, nor does its residual', async () => {
+    const y = await runOne({ x: host([0, 4], []), residual: host([0, 3], []) }, build(), {
+      constants: { weight: generate({ name: 'weight', shape: [3, 4] }) },
+    });
+    expect(y).toEqual(host([0, 3], []));
   });
 
   it('adds an f32 residual to a bf16 product without rounding it', async () => {

@@ -10,6 +10,7 @@ import { sumRows, sumToShape } from './sum_rows.js';
 export const linearOp: OpDefinition = {
   name: 'linear',
   operands: ['x', 'weight', 'bias?', 'residual?'],
+  attributes: { activation: 'number', transposed: 'flag' },
   inPlace: 'residual',
   infer({ operands, attributes, dtype, fail }) {
     const { x, weight, bias, residual } = operands as Record<string, Value>;
@@ -22,9 +23,10 @@ export const linearOp: OpDefinition = {
     if (bias && (bias.shape.length !== 1 || bias.shape[0] !== outer)) fail(`bias (${outer})`);
     const shape = [...x!.shape.slice(0, -1), outer!];
     if (residual) {
-      const rows = elementCount(shape) / outer!;
-      const residualRows = elementCount(residual.shape) / outer!;
-      if (residual.shape.at(-1) !== outer || rows % residualRows !== 0)
+      const rows = elementCount(shape.slice(0, -1));
+      const residualRows = elementCount(residual.shape.slice(0, -1));
+      const whole = residualRows === 0 ? rows === 0 : rows % residualRows === 0;
+      if (residual.shape.at(-1) !== outer || !whole)
         fail(`residual (…, ${outer}) with rows dividing ${rows}`);
     }
     return { shape, dtype: dtype ?? residual?.dtype ?? x!.dtype };
