@@ -35,6 +35,7 @@ export const ERROR_CODES = {
   ERR_INTERNAL: 'internal',
 } as const;
 
+/** What kind of error it is. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
 export interface ErrorDetails {
@@ -54,11 +55,17 @@ const show = (value: unknown): string => {
   return String(value);
 };
 
+/** What the package throws on purpose: switch on `code`; `message` says all of the rest in a sentence. */
 export class HrsamError extends Error {
+  /** Always this: it survives where `instanceof` does not, between two copies of the package. */
   override readonly name = 'HrsamError';
+  /** What kind of error it is: each code's meaning is beside it. */
   readonly code: ErrorCode;
+  /** What was being looked at: a file, a tensor, a layer, an option. */
   readonly where?: string;
+  /** What would have been right. */
   readonly expected?: unknown;
+  /** What came instead. */
   readonly actual?: unknown;
 
   constructor(code: ErrorCode, summary: string, details: ErrorDetails = {}) {

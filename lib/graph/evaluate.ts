@@ -6,12 +6,20 @@ import type { Tensor } from '../runtime/tensor.js';
 import { type ConstantSource, compile } from './compile.js';
 import { Graph, type Value } from './graph.js';
 
-/** Builds values from the values that stand for the given tensors. */
-export type Build = (graph: Graph, values: Record<string, Value>) => Record<string, Value>;
+/** Builds values, by the names of the outputs, from those that stand for the given tensors. */
+export type Build<In = Tensors, Out extends Record<string, Value> = Record<string, Value>> = (
+  graph: Graph,
+  values: { [name in keyof In]: Value },
+) => Out;
 
-export interface EvaluateOptions {
+/** Without any. */
+type None = Record<never, Tensor>;
+
+/** Options of `evaluate` and `program`. */
+export interface EvaluateOptions<Constants extends Tensors = Tensors> {
   /** Tensors that are known when compiling: weights are packed once. They come to `build` like the inputs. */
-  constants?: Tensors;
+  constants?: Constants;
+  /** Ends the work with ERR_ABORTED while it is queued or between two layers. */
   signal?: AbortSignal;
 }
 
@@ -35,41 +43,56 @@ const asSource = (constants: Tensors): ConstantSource => ({
   },
 });
 
-/** Compiles a few ops for inputs like these; the program can be run with any tensors of the same shapes. */
-export async function program(
+/**
+ * Compiles a few ops for inputs like these; the program can be run with any tensors of the same shapes.
+ * @throws HrsamError ERR_SHAPE, ERR_ARGUMENT for what does not fit together, ERR_OUT_OF_MEMORY, ERR_ABORTED
+ */
+export async function program<
+  In extends Record<string, Pick<Tensor, 'shape' | 'dtype'>>,
+  Constants extends Tensors = None,
+>(
   device: Device,
-  inputs: Record<string, Pick<Tensor, 'shape' | 'dtype'>>,
-  build: Build,
-  options: EvaluateOptions = {},
+  inputs: In,
+  build: Build<In & Constants>,
+  options: EvaluateOptions<Constants> = {},
 ): Promise<Program> {
   checkOptions(options, 'program');
   if (typeof build !== 'function')
     throw new HrsamError('ERR_ARGUMENT', 'build', { expected: 'a function', actual: build });
-  const { constants = {}, signal } = options;
+  const { signal } = options;
+  const constants: Tensors = options.constants ?? {};
   const graph = new Graph();
   const values: Record<string, Value> = {};
   for (const [name, { shape, dtype }] of Object.entries(inputs))
     values[name] = graph.input(name, shape, dtype);
   for (const [name, { shape, dtype }] of Object.entries(constants))
     values[name] = graph.constant(name, shape, dtype);
-  const built: unknown = build(graph, values);
+  const built: unknown = build(graph, values as Parameters<typeof build>[1]);
   if (typeof built !== 'object' || built === null || 'then' in built)
     throw new HrsamError('ERR_ARGUMENT', 'what build returns', { expected: 'an object of values, at once' });
   for (const [name, value] of Object.entries(built)) graph.output(name, value);
   return compile(graph, device, asSource(constants), { signal });
 }
 
-/** Runs a few ops once: `evaluate({ x }, (graph, { x }) => ({ y: ops.activation(graph, x, 'gelu') }))`. */
-export async function evaluate(
-  inputs: Tensors,
-  build: Build,
-  options: EvaluateOptions = {},
-): Promise<Tensors> {
+/**
+ * Runs a few ops once: `evaluate({ x }, (graph, { x }) => ({ y: ops.activation(graph, x, 'gelu') }))`.
+ * @returns the outputs by the names that `build` gave them
+ * @throws HrsamError as `program` and its `run`
+ */
+export async function evaluate<
+  In extends Tensors,
+  Out extends Record<string, Value>,
+  Constants extends Tensors = None,
+>(
+  inputs: In,
+  build: Build<In & Constants, Out>,
+  options: EvaluateOptions<Constants> = {},
+): Promise<{ [name in keyof Out]: Tensor }> {
   checkOptions(options, 'evaluate');
   const device = firstDevice(inputs, options.constants);
   const compiled = await program(device, inputs, build, options);
   try {
-    return await compiled.run(inputs, { signal: options.signal });
+    return (await compiled.run(inputs, { signal: options.signal })) as { [name in keyof Out]: Tensor };
   } finally {
     compiled.dispose();
   }

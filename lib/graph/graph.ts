@@ -18,9 +18,13 @@ const KINDS = {
 
 /** A value of the graph: a tensor that is not computed yet. Row-major. */
 export interface Value {
+  /** Its position among the graph's values. */
   readonly id: number;
+  /** Sizes of its axes. */
   readonly shape: Shape;
+  /** Type of its elements. */
   readonly dtype: DType;
+  /** Where it comes from. */
   readonly source: Source;
 }
 
@@ -86,6 +90,7 @@ const describe = (operands: Operands): string =>
     .map(([name, value]) => `${name} ${value.dtype} [${value.shape.join(', ')}]`)
     .join(', ');
 
+/** What a graph is built for. */
 export interface GraphOptions {
   /**
    * The graph will be differentiated: fused epilogues (activations, gates) are built as ops of their own, because their
@@ -100,14 +105,21 @@ export interface GraphOptions {
 
 /** A forward pass as data. Values are added in execution order. */
 export class Graph {
+  /** See `GraphOptions`. */
   readonly differentiable: boolean;
+  /** See `GraphOptions`. */
   readonly dropPath: boolean;
+  /** See `GraphOptions`. */
   readonly fp8: boolean;
+  /** Ops in the order of their execution. */
   readonly nodes: Node[] = [];
   /** All values; a value's id is its position. */
   readonly values: Value[] = [];
+  /** By name: tensors that each run is given. */
   readonly inputs = new Map<string, Value>();
+  /** By name: tensors that are known when compiling. */
   readonly constants = new Map<string, Value>();
+  /** By name: what a run returns. */
   readonly outputs = new Map<string, Value>();
   /** Values that tests and tools may ask for by name (`compile(..., { trace })`). */
   readonly marks = new Map<string, Value>();
@@ -121,6 +133,7 @@ export class Graph {
     this.fp8 = options.fp8 ?? false;
   }
 
+  /** The layer that values are added to, as `scope` named it. */
   get layer(): string {
     return this.#scopes.join('.');
   }
@@ -143,6 +156,7 @@ export class Graph {
     return built;
   }
 
+  /** A tensor that each run is given. @throws HrsamError ERR_SHAPE, ERR_ARGUMENT */
   input(name: string, shape: Shape, dtype: DType = 'f32'): Value {
     return this.#once(this.inputs, { kind: 'input', name }, shape, dtype);
   }
@@ -152,12 +166,13 @@ export class Graph {
     return this.#once(this.constants, { kind: 'constant', name }, shape, dtype);
   }
 
-  /** @throws HrsamError ERR_ARGUMENT for what is no value of this graph */
+  /** Makes a value part of what a run returns. @throws HrsamError ERR_ARGUMENT for what is no value of this graph */
   output(name: string, value: Value): void {
     this.checkOwn(value, `output '${name}'`);
     this.outputs.set(name, value);
   }
 
+  /** Names a value for tests and tools. */
   mark(name: string, value: Value): Value {
     this.marks.set(name, value);
     return value;

@@ -10,6 +10,7 @@ import { loadSharp } from './sharp.js';
 /** A file's path or `file:` URL, an encoded picture (JPEG, PNG, WebP, TIFF, GIF, AVIF, BMP), or pixels. */
 export type ImageSource = string | URL | Uint8Array | Pixels;
 
+/** What `decodeImage` accepts, and how it reads it. */
 export interface DecodeLimits {
   /** Most pixels (width · height) that are accepted. Default 268,402,689 (16,383²). */
   maxPixels?: number;

@@ -4,8 +4,11 @@ import { checkMask, checkPixels, type Pixels } from './pixels.js';
 import { maskToPolygons, type Polygon, simplifyPolygons } from './polygons.js';
 import { loadSharp } from './sharp.js';
 import { STEPS } from './simplify.js';
+
+/** Red, green, blue, 0 to 255 each. */
 export type Rgb = readonly [number, number, number];
 
+/** What `renderOverlay` draws, and how. */
 export interface OverlayOptions {
   /** Masks of the picture's size: height · width bytes, set where not 0. */
   masks?: readonly Uint8Array[];
@@ -17,6 +20,7 @@ export interface OverlayOptions {
   alpha?: number;
   /** Colours of the masks, used in turn. */
   colors?: readonly Rgb[];
+  /** Default `png`. */
   format?: (typeof FORMATS)[number];
 }
 

@@ -4,7 +4,9 @@ import { HrsamError } from '../errors.js';
 export interface Pixels {
   /** height · width · channels bytes. */
   readonly data: Uint8Array;
+  /** Pixels. */
   readonly width: number;
+  /** Pixels. */
   readonly height: number;
   /** 1: grey, 3: RGB, 4: RGBA (alpha is ignored everywhere). */
   readonly channels: 1 | 3 | 4;

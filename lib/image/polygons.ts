@@ -3,6 +3,7 @@ import { optionsOf } from '../options.js';
 import { checkMask } from './pixels.js';
 import { type Ring, simplifyRing } from './simplify.js';
 
+/** One connected part of a mask, in pixel corners: pixel (0, 0) is the square from [0, 0] to [1, 1]. */
 export interface Polygon {
   /** Clockwise as seen on the screen (y down). */
   outer: Ring;
@@ -12,6 +13,7 @@ export interface Polygon {
   area: number;
 }
 
+/** Options of `Mask.polygons`. */
 export interface PolygonOptions {
   /** Largest distance, in pixels, by which a simplified outline may leave the exact one. Default 0: exact. */
   tolerance?: number;

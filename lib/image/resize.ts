@@ -2,7 +2,9 @@ import { HrsamError } from '../errors.js';
 
 /** Height and width in pixels. */
 export interface Size {
+  /** Rows. */
   readonly height: number;
+  /** Columns. */
   readonly width: number;
 }
 

@@ -5,12 +5,15 @@ import { checkMask } from './pixels.js';
 export interface Rle {
   /** [height, width] */
   size: [number, number];
+  /** Pixels outside, inside, outside, …: together height · width. */
   counts: number[];
 }
 
 /** The same with pycocotools' text form of the counts. */
 export interface CompressedRle {
+  /** [height, width] */
   size: [number, number];
+  /** As `compressRle` writes them. */
   counts: string;
 }
 

@@ -14,6 +14,7 @@ export type ComputeType = Extract<DType, 'f32' | 'bf16'>;
 
 /** What a model is asked for: fp8 has e4m3 products in the encoder's large linears and is bf16 elsewhere. */
 export const PRECISIONS = ['f32', 'bf16', 'fp8'] as const;
+/** What linears and attention compute in. */
 export type Precision = (typeof PRECISIONS)[number];
 
 export const computeType = (precision: Precision): ComputeType => (precision === 'fp8' ? 'bf16' : precision);

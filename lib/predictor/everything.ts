@@ -7,7 +7,9 @@ import { EVERYTHING, type EverythingOptions } from './everything_options.js';
 import type { Mask } from './mask.js';
 import type { Network } from './network.js';
 
+/** What `everything` found at one place. */
 export interface FoundMask {
+  /** At the picture's own size. */
   mask: Mask;
   /** How little it changes when its threshold moves by one logit, 0 to 1, at the decoder's resolution. */
   stability: number;

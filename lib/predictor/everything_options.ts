@@ -8,14 +8,15 @@ export const EVERYTHING = {
 
 /** Where `everything` looks and what it keeps; ranges and defaults are in `EVERYTHING`. */
 export interface EverythingOptions {
-  /** Clicks in each direction of the grid. */
+  /** Clicks in each direction of the grid, 1 to 256. Default 32. */
   pointsPerSide?: number;
-  /** Least predicted IoU. */
+  /** Least predicted IoU, 0 to 1. Default 0.88. */
   minScore?: number;
-  /** Least stability: see `stabilityScore`. */
+  /** Least stability, 0 to 1: see `stabilityScore`. Default 0.95. */
   minStability?: number;
-  /** Of two masks whose boxes have more than this IoU, the one with the better score stays. */
+  /** Of two masks whose boxes have more than this IoU, the one with the better score stays. 0 to 1. Default 0.7. */
   maxOverlap?: number;
+  /** Ends the work with ERR_ABORTED while it is queued or between two layers. */
   signal?: AbortSignal;
   /** Called after each run of the decoder: clicks done, clicks in all. */
   onProgress?: (done: number, total: number) => void;

@@ -16,6 +16,7 @@ import { EncodedImage } from './image.js';
 import { loadNetwork } from './load.js';
 import type { Network, PreprocessSizes } from './network.js';
 
+/** Where a model runs, and how. */
 export interface LoadOptions {
   /** `cpu`, `cuda`, `cuda:N` or `auto` (CUDA if there is any, else the CPU). Default `auto`. */
   device?: string | Device;
@@ -32,6 +33,7 @@ export interface LoadOptions {
   onProgress?: (done: number, total: number) => void;
 }
 
+/** How pictures are encoded. */
 export interface EncodeOptions {
   /**
    * Longest side in pixels that the picture is resized to, a multiple of the patch (16). Default: the model's. SAM takes
@@ -43,6 +45,7 @@ export interface EncodeOptions {
    * first and then, with it as the prompt's mask, at full size. Not with `multimask`. Default: what the model was made for.
    */
   coarseToFine?: boolean;
+  /** Ends the work with ERR_ABORTED while it is queued or between two layers. */
   signal?: AbortSignal;
 }
 
@@ -99,10 +102,12 @@ export class HRSAM {
     return new HRSAM(await loadNetwork(weights, device, dtype, options));
   }
 
+  /** The model's settings: those of the weights file, or what its tensors tell. */
   get config(): ModelConfig {
     return this.network.config;
   }
 
+  /** Where it runs. */
   get device(): Device {
     return this.network.device;
   }

@@ -12,6 +12,7 @@ import { checkPrompts, type MaskLogits, type Prompt } from './prompts.js';
 import { checkMultimask, checkRefinements, chooseMasks, type Multimask } from './select.js';
 import { ClickSession } from './session.js';
 
+/** How a prompt, or a list of prompts, is answered. */
 export interface SegmentOptions {
   /** Which masks to return; default `false`: one per prompt. */
   multimask?: Multimask;
@@ -21,6 +22,7 @@ export interface SegmentOptions {
    * does refines an earlier answer as it is. Default: what the model was made for, 0 for published ones.
    */
   refinements?: number;
+  /** Ends the work with ERR_ABORTED while it is queued or between two layers. */
   signal?: AbortSignal;
 }
 
@@ -32,13 +34,18 @@ export interface SegmentRequest extends Prompt, SegmentOptions {
   boxes?: readonly NonNullable<Prompt['box']>[];
 }
 
+/** What `segment` answers a prompt with: one mask at least. */
+export type Masks = [Mask, ...Mask[]];
+
 /** Of the masks of one run of the decoder, at most, in the picture's size. */
 const MASK_BYTES = 2 ** 28;
 
 /** A picture after the encoder: prompt it as often as you like. Dispose it to free its embedding. */
 export class EncodedImage {
   readonly #network: Network;
+  /** The picture, as its EXIF orientation has it: prompts and masks are in its pixels. */
   readonly original: Size;
+  /** The picture as the model sees it, before padding. */
   readonly resized: Size;
   /** The model's input, padding included. */
   readonly input: Size;
@@ -46,7 +53,7 @@ export class EncodedImage {
   /** @internal Made by `model.encode()`. */
   constructor(
     network: Network,
-    /** (1, h, w, E) f32 */
+    /** (1, h, w, E) f32; h and w are a sixteenth of `input`, E is 256 in published models. */
     readonly embedding: Tensor,
     sizes: PreprocessSizes,
     original: Size,
@@ -65,6 +72,7 @@ export class EncodedImage {
     return this.embedding.bytes + (this.coarse?.bytes ?? 0);
   }
 
+  /** Whether `dispose()` was called: nothing more can be asked then. */
   get disposed(): boolean {
     return this.embedding.disposed;
   }
@@ -73,12 +81,12 @@ export class EncodedImage {
    * Masks for one prompt, for several boxes, or for a list of prompts (answered together, in order).
    * @throws HrsamError ERR_PROMPT, ERR_ARGUMENT, ERR_DISPOSED, ERR_ABORTED
    */
-  async segment(request: SegmentRequest): Promise<Mask[]>;
-  async segment(prompts: readonly Prompt[], options?: SegmentOptions): Promise<Mask[][]>;
+  async segment(request: SegmentRequest): Promise<Masks>;
+  async segment(prompts: readonly Prompt[], options?: SegmentOptions): Promise<Masks[]>;
   async segment(
     request: SegmentRequest | readonly Prompt[],
     options: SegmentOptions = {},
-  ): Promise<Mask[] | Mask[][]> {
+  ): Promise<Masks | Masks[]> {
     checkSegmentOptions(options, 'segment');
     if (Array.isArray(request)) return this.#segmentAll(request as readonly Prompt[], options);
     if (typeof request !== 'object' || request === null) {
@@ -109,7 +117,7 @@ export class EncodedImage {
       });
     }
     const prompts = boxes.map((one) => ({ box: one }));
-    return (await this.#segmentAll(prompts, own, (i) => `boxes[${i}]`)).flat();
+    return (await this.#segmentAll(prompts, own, (i) => `boxes[${i}]`)).flat() as Masks;
   }
 
   /**
@@ -168,7 +176,7 @@ export class EncodedImage {
     prompts: readonly Prompt[],
     { multimask = false, refinements, signal }: SegmentOptions,
     where = (i: number) => `prompts[${i}]`,
-  ): Promise<Mask[][]> {
+  ): Promise<Masks[]> {
     this.#checkOpen();
     checkMultimask(multimask);
     checkRefinements(refinements);
@@ -178,13 +186,14 @@ export class EncodedImage {
       const masks = await this.coarse.#firstMasks(asked, passes, signal);
       asked = asked.map((prompt, i) => ({ ...prompt, mask: masks[i]! }));
     }
-    return this.#answer(asked, multimask, { passes, signal }, (decoded) => {
+    const answers = this.#answer(asked, multimask, { passes, signal }, (decoded) => {
       const { ious, masksPerPrompt, sparseEntries } = decoded;
       const chosen = sparseEntries.map((entries, p) =>
         chooseMasks(ious.subarray(p * masksPerPrompt, (p + 1) * masksPerPrompt), multimask, entries),
       );
       return this.#masks(decoded, chosen, signal);
     });
+    return answers as Promise<Masks[]>;
   }
 
   /** The decoder's own first answers. */
@@ -271,6 +280,7 @@ export class EncodedImage {
     return { input: pair(this.input), crop: pair(this.resized), original: pair(this.original), threshold: 0 };
   }
 
+  /** Frees the embedding; requests under way go on. Doing it twice is harmless. */
   dispose(): void {
     this.coarse?.dispose();
     this.embedding.dispose();

@@ -21,10 +21,12 @@ export class Mask {
     readonly logits: MaskLogits,
   ) {}
 
+  /** The picture's, in pixels. */
   get height(): number {
     return this.rle.size[0];
   }
 
+  /** The picture's, in pixels. */
   get width(): number {
     return this.rle.size[1];
   }

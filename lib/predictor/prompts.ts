@@ -10,7 +10,7 @@ export interface Prompt {
   points?: readonly (readonly [number, number])[];
   /** One per click: 1 object, 0 background, -1 no click at all (padding). Default: all 1. */
   labels?: readonly number[];
-  /** [x0, y0, x1, y1] */
+  /** [x0, y0, x1, y1], inside the picture, x0 ≤ x1 and y0 ≤ y1. */
   box?: readonly [number, number, number, number];
   /** Low-resolution logits of an earlier mask of the same picture (`mask.logits`). */
   mask?: MaskLogits;
@@ -22,7 +22,9 @@ const PROMPT_FIELDS: ReadonlySet<string> = new Set<keyof Prompt>(['points', 'lab
 export interface MaskLogits {
   /** height · width values, row-major. In a prompt they are read until it is answered. */
   data: Float32Array;
+  /** Of these logits: a quarter of the model's input. */
   height: number;
+  /** Of these logits: a quarter of the model's input. */
   width: number;
 }
 

@@ -3,14 +3,19 @@ import { optionsOf } from '../options.js';
 import type { EncodedImage } from './image.js';
 import type { Mask } from './mask.js';
 
+/** A click, in pixels of the picture. */
 export interface Click {
+  /** 0 to the picture's width. */
   x: number;
+  /** 0 to the picture's height. */
   y: number;
   /** 1: belongs to the object, 0: does not. */
   label: 0 | 1;
 }
 
+/** Options of `ClickSession.click`. */
 export interface ClickOptions {
+  /** Ends the work with ERR_ABORTED while it is queued or between two layers. */
   signal?: AbortSignal;
 }
 
@@ -37,6 +42,7 @@ export class ClickSession {
     this.#image = image;
   }
 
+  /** The clicks answered so far and not taken back, in order. */
   get clicks(): readonly Click[] {
     return this.#steps.map(({ click }) => click);
   }
@@ -46,7 +52,11 @@ export class ClickSession {
     return this.#steps.at(-1)?.mask;
   }
 
-  /** Adds a click, in pixels of the picture, and returns the new mask. @throws HrsamError ERR_PROMPT; the click is then not taken */
+  /**
+   * Adds a click, in pixels of the picture, and returns the new mask.
+   * @param label 1: belongs to the object, 0: does not
+   * @throws HrsamError ERR_PROMPT, ERR_ARGUMENT, ERR_DISPOSED, ERR_ABORTED; the click is then not taken
+   */
   async click(x: number, y: number, label: 0 | 1 = 1, options: ClickOptions = {}): Promise<Mask> {
     checkClickOptions(options, 'click');
     if (label !== 0 && label !== 1)

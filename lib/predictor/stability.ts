@@ -1,10 +1,11 @@
 import { HrsamError } from '../errors.js';
 import { optionsOf } from '../options.js';
 
+/** Options of `stabilityScore`, in logits. */
 export interface StabilityOptions {
-  /** Default 0. */
+  /** What lies above it is mask. Default 0. */
   threshold?: number;
-  /** Default 1. */
+  /** How far the threshold is moved, to either side. Default 1. */
   offset?: number;
 }
 

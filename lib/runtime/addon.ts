@@ -21,6 +21,7 @@ export interface NativeProgram {
   dispose(): void;
 }
 
+/** A mask as run lengths. */
 export interface MaskEncoding {
   /** Pixels set. */
   area: number;
@@ -83,7 +84,9 @@ export interface NativeDevice {
   encodeMasks(masks: NativeBuffer, count: number, height: number, width: number): Submitted<MaskEncoding[]>;
 }
 
+/** A processor as it describes itself. */
 export interface DeviceInfo {
+  /** The model's. */
   name: string;
   /** Instruction sets, driver: for people. */
   detail: string;

@@ -13,6 +13,7 @@ import type { Plan } from './plan.js';
 import { Program } from './program.js';
 import { Tensor, type TensorData } from './tensor.js';
 
+/** What a device's memory holds, in bytes. */
 export interface MemoryReport {
   /** Bytes of live tensors. */
   buffers: number;
@@ -34,7 +35,9 @@ let toldAboutCpu = false;
  */
 export class Device {
   private constructor(
+    /** Which backend computes. */
     readonly kind: (typeof KINDS)[number],
+    /** Which of a kind: N of `cuda:N`. */
     readonly ordinal: number,
     /** @internal */ readonly handle: NativeDevice,
   ) {}
@@ -86,14 +89,17 @@ export class Device {
     return native(() => addon().devices(kind));
   }
 
+  /** `cpu` or `cuda:N`, as `open` takes it. */
   get name(): string {
     return this.kind === 'cpu' ? 'cpu' : `${this.kind}:${this.ordinal}`;
   }
 
+  /** What it is: the processor's name, its instruction sets or driver, its memory. */
   info(): DeviceInfo {
     return Device.list(this.kind)[this.ordinal]!;
   }
 
+  /** What is held now, of all models and tensors on this device. */
   memory(): MemoryReport {
     return native(() => this.handle.memory());
   }
@@ -105,7 +111,10 @@ export class Device {
     return this.#threads ?? this.info().threads;
   }
 
-  /** Sets the number of CPU threads, 1 to 1024, of this device and all that runs on it. Results do not depend on it. */
+  /**
+   * Sets the number of CPU threads, 1 to 1024, of this device and all that runs on it. Results do not depend on it.
+   * @throws HrsamError ERR_ARGUMENT
+   */
   async setThreads(threads: number): Promise<void> {
     if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
       throw new HrsamError('ERR_ARGUMENT', 'threads', {
@@ -133,7 +142,7 @@ export class Device {
    * A tensor on this device; without `data` its content is undefined until written.
    * @throws HrsamError ERR_SHAPE, ERR_ARGUMENT, ERR_OUT_OF_MEMORY
    */
-  tensor(shape: Shape, dtype: DType = 'f32', data?: TensorData): Tensor {
+  tensor<T extends DType = 'f32'>(shape: Shape, dtype: T = 'f32' as T, data?: TensorData): Tensor<T> {
     if (!DTYPES.includes(dtype)) {
       throw new HrsamError('ERR_ARGUMENT', 'dtype', { expected: DTYPES.join(', '), actual: dtype });
     }
@@ -164,7 +173,7 @@ export class Device {
     return new Program(this, handle, plan);
   }
 
-  /** Area, box and COCO run lengths of 0/1 masks: u8 of shape (..., height, width). */
+  /** Area, box and COCO run lengths of 0/1 masks: u8 of shape (..., height, width). @throws HrsamError ERR_SHAPE, ERR_DISPOSED */
   async encodeMasks(masks: Tensor): Promise<MaskEncoding[]> {
     const [height, width] = masks.shape.slice(-2);
     if (masks.dtype !== 'u8' || height === undefined || width === undefined) {

@@ -6,9 +6,12 @@ import { byteCount } from './dtype.js';
 import type { Plan, PlanPort } from './plan.js';
 import type { Tensor } from './tensor.js';
 
+/** Tensors by name. */
 export type Tensors = Record<string, Tensor>;
 
+/** Options of `Program.run`. */
 export interface ProgramRunOptions {
+  /** Ends the work with ERR_ABORTED while it is queued or between two layers. */
   signal?: AbortSignal;
   /** Existing tensors to write outputs to, by name; each for one output, and none that is an input of the same run. */
   into?: Tensors;
@@ -24,8 +27,10 @@ export class Program {
 
   /** @internal Programs are made by lib/graph/compile.ts. */
   constructor(
+    /** Where it runs. */
     readonly device: Device,
     handle: NativeProgram,
+    /** Its steps and the memory laid out for them. */
     readonly plan: Plan,
   ) {
     this.#handle = handle;

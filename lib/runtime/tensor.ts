@@ -3,11 +3,13 @@ import { type NativeBuffer, native, settled } from './addon.js';
 import type { Device } from './device.js';
 import { byteCount, type DType, elementCount, type Shape } from './dtype.js';
 
+/** Elements, row-major: f32 as Float32Array, bf16 as its 16-bit patterns in a Uint16Array, i32 as Int32Array, u8 as Uint8Array. */
 export type TensorData = Float32Array | Uint16Array | Int32Array | Uint8Array;
 
 const ARRAYS = { f32: Float32Array, bf16: Uint16Array, i32: Int32Array, u8: Uint8Array } as const;
 
-type DataOf<T extends DType> = InstanceType<(typeof ARRAYS)[T]>;
+/** The array that a tensor of type `T` takes and gives. */
+export type DataOf<T extends DType> = InstanceType<(typeof ARRAYS)[T]>;
 
 /**
  * A handle to device memory with a shape and a type, row-major. Dispose it (`using`, or `dispose()`) to free the
@@ -16,27 +18,33 @@ type DataOf<T extends DType> = InstanceType<(typeof ARRAYS)[T]>;
 export class Tensor<T extends DType = DType> {
   #buffer: NativeBuffer | undefined;
   #view: ArrayBuffer | undefined;
+  /** Sizes of its axes. */
   readonly shape: readonly number[];
 
   /** @internal Tensors are made by `device.tensor()` and by programs. */
   constructor(
+    /** Where its memory is. */
     readonly device: Device,
     buffer: NativeBuffer,
     shape: Shape,
+    /** Type of its elements. */
     readonly dtype: T,
   ) {
     this.#buffer = buffer;
     this.shape = Object.freeze([...shape]);
   }
 
+  /** Elements. */
   get size(): number {
     return elementCount(this.shape);
   }
 
+  /** Bytes of its elements. */
   get bytes(): number {
     return byteCount(this.shape, this.dtype);
   }
 
+  /** Whether `dispose()` was called. */
   get disposed(): boolean {
     return this.#buffer === undefined;
   }
@@ -51,6 +59,7 @@ export class Tensor<T extends DType = DType> {
   /**
    * The elements. On the CPU the array is the memory itself (it stays valid after `dispose()`, which then frees it
    * once the array is gone); from a GPU it is a copy. bf16 comes as its 16-bit patterns.
+   * @throws HrsamError ERR_DISPOSED
    */
   async data(): Promise<DataOf<T>> {
     const buffer = this.buffer;

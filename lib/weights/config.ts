@@ -195,8 +195,11 @@ export type AttentionKind = (typeof ATTENTION_KINDS)[number];
 export type PromptConfig = z.infer<typeof promptSchema>;
 export type DecoderConfig = z.infer<typeof decoderSchema>;
 export type ImageConfig = z.infer<typeof imageSchema>;
+/** Settings of an HRSAM or HRSAM++, by our names. */
 export type HrsamConfig = z.infer<typeof hrsamSchema>;
+/** Settings of a Segment Anything, by our names. */
 export type SamConfig = z.infer<typeof samSchema>;
+/** A model's settings; `family` tells which. */
 export type ModelConfig = HrsamConfig | SamConfig;
 
 /** Metadata key of safetensors files under which `configToMetadata` stores a configuration. */

@@ -7,6 +7,7 @@ import { expectedTensors } from './expected.js';
 import { isReducible, toInternalName } from './names.js';
 import { writeSafetensors } from './safetensors_writer.js';
 
+/** What `convert` writes. */
 export interface ConvertOptions {
   /** Settings in the authors' keywords, where the input does not tell them. */
   config?: unknown;
@@ -23,8 +24,11 @@ export interface ConvertOptions {
   onProgress?: (progress: { name: string; bytes: number; totalBytes: number }) => void;
 }
 
+/** What `convert` wrote. */
 export interface Converted {
+  /** Settings, stored in the file. */
   readonly config: ModelConfig;
+  /** How many were written. */
   readonly tensors: number;
   /** Names in the input that the model does not know: not copied. */
   readonly dropped: readonly string[];

@@ -5,6 +5,7 @@ import { activationGradient } from './activation_gradient.js';
 
 /** Activations by the number that plans carry. GELU is the erf form. */
 export const ACTIVATIONS = { none: 0, gelu: 1, silu: 2, relu: 3, sigmoid: 4 } as const;
+/** An activation by its name. */
 export type Activation = keyof typeof ACTIVATIONS;
 
 export const activationOp: OpDefinition = {

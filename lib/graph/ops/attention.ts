@@ -82,18 +82,23 @@ export const attentionOp: OpDefinition = {
   },
 };
 
+/** Options of `attention`. */
 export interface AttentionOptions {
+  /** Each has C / heads channels. */
   heads: number;
   /** Only the first lengths[b] keys of item b count: i32 (B). */
   lengths?: Value;
   /** Packed only: token grids, each attending to itself alone; RoPE and rel_h/rel_w need them. */
   grids?: readonly Grid[];
+  /** Rotary positions; absent: none. */
   rope?: Rope;
-  /** Decomposed relative positions: (qh, kh, d) and (qw, kw, d). */
+  /** Decomposed relative positions: rows (qh, kh, d). */
   relH?: Value;
+  /** The same, columns (qw, kw, d). */
   relW?: Value;
-  /** Unpacked with relative positions: the grids of queries and keys. */
+  /** Unpacked with relative positions: the grid of queries. */
   queryGrid?: Grid;
+  /** Of keys: see `queryGrid`. */
   keyGrid?: Grid;
 }
 

@@ -27,17 +27,21 @@ export const cycleScanOp: OpDefinition = {
   gradient: ({ graph, node, dy }) => cycleScanGradient(graph, node, dy),
 };
 
+/** Options of `cycleScan`. */
 export interface CycleScanOptions {
+  /** Added to Δ, (C). Absent: nothing. */
   dtBias?: Value;
+  /** The skip's factor D, (C). Absent: no skip. */
   d?: Value;
   /** Weights of the readings (C, R, 1); absent: one reading. */
   gamma?: Value;
   /** Token counts of the sequences that follow each other in the token axis, each starting from a zero state. */
   segments: readonly number[];
-  /** Δ = softplus(Δ + dt_bias), else Δ + dt_bias. */
+  /** Δ = softplus(Δ + dt_bias), else Δ + dt_bias. Default true. */
   softplus?: boolean;
-  /** Read the sequence R times in a row as the paper writes it, instead of at the price of one reading. */
+  /** Read the sequence R times in a row as the paper writes it, instead of at the price of one reading. Default false. */
   literal?: boolean;
+  /** Type of the result; default: u's. */
   dtype?: DType;
 }
 

@@ -24,11 +24,15 @@ export const im2colOp: OpDefinition = {
   gradient: ({ graph, node, dy }) => ({ x: col2im(graph, dy, node) }),
 };
 
+/** Options of `im2col`. */
 export interface PatchOptions {
+  /** Rows and columns of a patch. */
   kernel: number;
+  /** From one patch to the next, in both directions. */
   stride: number;
+  /** Zeros on all four sides. Default 0. */
   padding?: number;
-  /** Input (B, h, w, C), patches ordered (row, column, channel); else (B, C, h, w), ordered (channel, row, column). */
+  /** Input (B, h, w, C), patches ordered (row, column, channel); else (B, C, h, w), ordered (channel, row, column). Default true. */
   channelsLast?: boolean;
   /** Type of the patches; default: that of x. */
   dtype?: DType;

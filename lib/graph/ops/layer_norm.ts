@@ -34,11 +34,15 @@ export const layerNormOp: OpDefinition = {
   },
 };
 
+/** Options of `layerNorm`. */
 export interface LayerNormOptions {
+  /** Added to the variance. Default 1e-5. */
   eps?: number;
+  /** Of what is normed. Default `none`. */
   activation?: Activation;
   /** Multiplied to the result, element by element. */
   gate?: Value;
+  /** Type of the result; default: x's. */
   dtype?: DType;
 }
 

@@ -46,12 +46,15 @@ export const linearOp: OpDefinition = {
   },
 };
 
+/** Options of `linear`. */
 export interface LinearOptions {
+  /** (N). */
   bias?: Value;
+  /** Of the product and bias. Default `none`. */
   activation?: Activation;
   /** Added after the activation; its rows repeat over the leading batch. */
   residual?: Value;
-  /** The weight is (K, N). */
+  /** The weight is (K, N). Default false. */
   transposed?: boolean;
   /** Type of the result; default: the residual's, else x's. */
   dtype?: DType;

@@ -17,6 +17,7 @@ export const maskSummaryOp: OpDefinition = {
   flops: ({ operands }) => 3 * elementCount(operands.logits!.shape),
 };
 
+/** Options of `maskSummary`. */
 export interface MaskSummaryOptions {
   /** (rows, columns) of the logits that count, from the first. */
   size: readonly [number, number];

@@ -18,6 +18,7 @@ export const maskThresholdOp: OpDefinition = {
   flops: ({ result }) => 16 * elementCount(result.shape),
 };
 
+/** Options of `maskThreshold`. */
 export interface MaskThresholdOptions {
   /** (h, w) of the padded model input, to which the logits are enlarged first. */
   input: readonly [number, number];

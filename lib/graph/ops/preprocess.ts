@@ -18,12 +18,15 @@ export const preprocessOp: OpDefinition = {
   flops: ({ result }) => 10 * elementCount(result.shape),
 };
 
+/** Options of `preprocess`. */
 export interface PreprocessOptions {
   /** (h, w) after resizing. */
   size: readonly [number, number];
   /** (h, w) after padding at the bottom and right, with zeros in normalised space. */
   padded: readonly [number, number];
+  /** Taken off each channel, in 0 … 255. */
   mean: readonly number[];
+  /** What each channel is divided by, in 0 … 255. */
   std: readonly number[];
   /** Pillow's antialiased bilinear with 8-bit rounding (SAM), else plain bilinear (HRSAM). */
   antialias: boolean;

@@ -27,6 +27,7 @@ export const promptPointsOp: OpDefinition = {
   },
 };
 
+/** Weights of the prompt encoder. */
 export interface PointTables {
   /** Random Fourier matrix (2, E/2), rows x then y. */
   gaussian: Value;

@@ -22,7 +22,9 @@ export function gridSides(grids: readonly Grid[], where: string): number[] {
 
 /** RoPE: base of the frequencies, and what positions are multiplied by. */
 export interface Rope {
+  /** Base of the frequencies. */
   theta: number;
+  /** What positions are multiplied by. */
   scale: number;
 }
 
@@ -71,8 +73,11 @@ export const windowAttentionOp: OpDefinition = {
   },
 };
 
+/** Options of `windowAttention`. */
 export interface WindowAttentionOptions {
+  /** Each has C / heads channels. */
   heads: number;
+  /** Rows and columns of a window, in tokens. */
   window: number;
   /** Token grids, one after the other in the token axis. Windows never mix them. */
   grids: readonly Grid[];
@@ -80,11 +85,13 @@ export interface WindowAttentionOptions {
   before?: number;
   /** Swin: roll by this much instead, and attend only inside one's own region. */
   cyclicShift?: number;
+  /** Rotary positions; absent: none. */
   rope?: Rope;
   /** The qkv row of every padded position. */
   pad?: Value;
-  /** SAM's decomposed relative positions of a window: (window, window, d) per axis. */
+  /** SAM's decomposed relative positions of a window: rows (window, window, d). */
   relH?: Value;
+  /** The same, columns. */
   relW?: Value;
 }
 
