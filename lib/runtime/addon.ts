@@ -154,7 +154,8 @@ export function addon(): Addon {
     throw new HrsamError(
       'ERR_ADDON',
       `no binary for ${process.platform}-${process.arch} in ${join(root, 'build')} or ${join(root, 'prebuilds')}. ` +
-        'To build it: npm run build:native (needs CMake and a C++20 compiler; Debian/Ubuntu: apt-get install -y cmake g++ make)',
+        `To build it: npm run build:native in ${root} ` +
+        '(minutes; needs CMake and a C++20 compiler; Debian/Ubuntu: apt-get install -y cmake g++ make)',
       { cause },
     );
   }

@@ -32,7 +32,7 @@ const hrsam_backend* load_cuda() {
   if (library == nullptr)
     fail("ERR_DEVICE",
          "cuda: this build has no CUDA backend (%s). Build it with the CUDA toolkit 12.8 or newer: "
-         "npm run build",
+         "npm run build:native in the package's folder",
          dlerror());
   const auto entry = reinterpret_cast<hrsam_backend_entry_fn>(dlsym(library, HRSAM_BACKEND_ENTRY));
   if (entry == nullptr) fail("ERR_DEVICE", "cuda: %s is not a backend of hrsam", path.c_str());

@@ -6,8 +6,9 @@ import { beforeAll, expect, test } from 'vitest';
 import { hrsam, root } from './support.js';
 
 // From the package's own folder, so that its name resolves through its exports as it does for those who installed it.
-const evaluate = async (source: string, type: 'module' | 'commonjs') =>
-  (await promisify(execFile)(process.execPath, [`--input-type=${type}`, '-e', source], { cwd: root })).stdout;
+const evaluate = async (source: string, type: 'module' | 'commonjs', env = process.env) =>
+  (await promisify(execFile)(process.execPath, [`--input-type=${type}`, '-e', source], { cwd: root, env }))
+    .stdout;
 
 /** Loads a model and segments a grey square with whatever `load` names the package. */
 const USE = `
@@ -46,6 +47,17 @@ test('both give the same names, and the types declare them', async () => {
     const declared = readFileSync(join(root, file), 'utf8');
     for (const name of esm.trim().split(',')) expect(declared).toMatch(new RegExp(`\\b${name}\\b`));
   }
+});
+
+test('where there is no binary, how to build one, and where', async () => {
+  const source = `import { Device } from 'hrsam'; try { Device.open() } catch (error) { console.log(error.code, error.message) }`;
+  const printed = await evaluate(source, 'module', {
+    ...process.env,
+    HRSAM_PREBUILD: join(root, 'test/fixtures'),
+  });
+  // Not in the project that installed the package, which has no such script.
+  expect(printed).toMatch(/^ERR_ADDON no binary for .*npm run build:native in /);
+  expect(printed).toContain(`build:native in ${root.replace(/\/$/, '')} (`);
 });
 
 test('nothing that Node 20 cannot parse is left', () => {
