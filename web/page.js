@@ -2,17 +2,23 @@
 
 const find = (id) => document.getElementById(id);
 const [canvas, stage, status, save] = ['canvas', 'stage', 'status', 'save'].map(find);
-const [undo, reset, everything, size, file] = ['undo', 'reset', 'everything', 'size', 'file'].map(find);
+const [undo, reset, everything, negative] = ['undo', 'reset', 'everything', 'negative'].map(find);
+const [size, file] = ['size', 'file'].map(find);
 
 const COLORS = ['#0072ff', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00', '#f0e442'];
 /** A pointer that moves less than this, in pixels of the screen, clicks. */
 const DRAG = 5;
+/** Where arrow keys go, and how far at a time: shares of the picture's longest side. */
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const [STEP, SMALL_STEP] = [0.02, 0.002];
 
 /** The bitmap on show, the server's id of it, and what was asked: each step with its answer. */
 let picture;
 let steps = [];
 /** The box that is being drawn, [x0, y0, x1, y1]. */
 let frame;
+/** Where the keyboard clicks, [x, y]. */
+let cross;
 /** One request at a time; a picture that comes meanwhile makes older answers void. */
 let waiting = false;
 
@@ -51,14 +57,34 @@ async function wait(label, work) {
   }
 }
 
+const send = (blob) =>
+  ask(`images?size=${size.value}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/octet-stream' },
+    body: blob,
+  });
+
+/** About the picture; one that the server no longer keeps is sent again, and its answers are gone with it. */
+async function askAbout(what, { mask, ...body }) {
+  const request = (body) => ask(`images/${picture.id}/${what}`, json(body));
+  try {
+    return await request({ ...body, mask });
+  } catch (error) {
+    if (error.code !== 'ERR_DISPOSED') throw error;
+    say('encoding again …');
+    picture = { ...picture, ...(await send(picture.blob)) };
+    return request(body);
+  }
+}
+
 const open = (blob) =>
   wait('encoding …', async () => {
     const bitmap = await createImageBitmap(blob, { imageOrientation: 'from-image' });
-    const headers = { 'content-type': 'application/octet-stream' };
-    const encoded = await ask(`images?size=${size.value}`, { method: 'POST', headers, body: blob });
+    const encoded = await send(blob);
     if (picture) fetch(`images/${picture.id}`, { method: 'DELETE' }).catch(() => {});
     picture = { ...encoded, bitmap, blob };
     steps = [];
+    cross = undefined;
     [canvas.width, canvas.height] = [encoded.width, encoded.height];
     canvas.hidden = false;
     const { width, height, input, ms } = encoded;
@@ -77,8 +103,7 @@ const take = (step) =>
   wait('segmenting …', async () => {
     const prompts = [...steps.filter(({ all }) => !all), step];
     const last = prompts.at(-2)?.masks[0].id;
-    const answer = (mask) =>
-      ask(`images/${picture.id}/masks`, json({ ...prompt(prompts), mask, polygons: true }));
+    const answer = (mask) => askAbout('masks', { ...prompt(prompts), mask, polygons: true });
     const { masks, ms } = await answer(last).catch((error) => {
       // After many steps back, an answer that the server no longer keeps: the prompts stand without it.
       if (!last || error.code !== 'ERR_PROMPT') throw error;
@@ -91,7 +116,7 @@ const take = (step) =>
 const takeEverything = () =>
   wait('clicking everywhere …', async () => {
     const bounds = { pointsPerSide: 16, minScore: 0.5, minStability: 0.8, polygons: true };
-    const { masks, ms } = await ask(`images/${picture.id}/everything`, json(bounds));
+    const { masks, ms } = await askAbout('everything', bounds);
     masks.sort((a, b) => b.area - a.area);
     steps = [{ all: true, masks }];
     say(`${masks.length} masks, ${(ms / 1000).toFixed(1)} s`);
@@ -142,6 +167,24 @@ function draw() {
     context.fill();
     context.stroke();
   }
+  if (cross && canvas.matches(':focus-visible')) drawCross(context, cross, line);
+}
+
+function drawCross(context, [x, y], line) {
+  const arm = 8 * line;
+  // White on black: it is seen on any picture.
+  for (const [strokeStyle, lineWidth] of [
+    ['#000', 2 * line],
+    ['#fff', line],
+  ]) {
+    Object.assign(context, { strokeStyle, lineWidth });
+    context.beginPath();
+    context.moveTo(x - arm, y);
+    context.lineTo(x + arm, y);
+    context.moveTo(x, y - arm);
+    context.lineTo(x, y + arm);
+    context.stroke();
+  }
 }
 
 let maskUrl;
@@ -178,13 +221,14 @@ function back(count) {
   update();
 }
 
+const within = (at, most) => Math.min(most, Math.max(0, at));
+
 /** Where on the picture an event is, in its pixels. */
 function place(event) {
   const { left, top, width, height } = canvas.getBoundingClientRect();
-  const within = (share, most) => Math.min(most, Math.max(0, share * most));
   return [
-    within((event.clientX - left) / width, canvas.width),
-    within((event.clientY - top) / height, canvas.height),
+    within(((event.clientX - left) / width) * canvas.width, canvas.width),
+    within(((event.clientY - top) / height) * canvas.height, canvas.height),
   ];
 }
 
@@ -207,7 +251,7 @@ canvas.addEventListener('pointerup', (event) => {
   if (!pressed) return;
   const box = isDrag(event) ? boxTo(event) : undefined;
   const [x, y] = pressed.at;
-  const label = event.shiftKey || pressed.event.button === 2 ? 0 : 1;
+  const label = event.shiftKey || negative.checked || pressed.event.button === 2 ? 0 : 1;
   pressed = frame = undefined;
   take(box ? { box } : { x, y, label });
 });
@@ -217,11 +261,29 @@ canvas.addEventListener('pointercancel', () => {
 });
 canvas.addEventListener('contextmenu', (event) => event.preventDefault());
 
+canvas.addEventListener('keydown', (event) => {
+  const { key, shiftKey } = event;
+  if (!(key in ARROWS) && key !== 'Enter') return;
+  event.preventDefault();
+  cross ??= [canvas.width / 2, canvas.height / 2];
+  const [x, y] = cross;
+  if (key === 'Enter') return void take({ x, y, label: shiftKey || negative.checked ? 0 : 1 });
+  const step = (shiftKey ? SMALL_STEP : STEP) * Math.max(canvas.width, canvas.height);
+  const [right, down] = ARROWS[key];
+  cross = [within(x + step * right, canvas.width), within(y + step * down, canvas.height)];
+  draw();
+});
+canvas.addEventListener('focus', () => {
+  if (canvas.matches(':focus-visible')) cross ??= [canvas.width / 2, canvas.height / 2];
+  draw();
+});
+canvas.addEventListener('blur', draw);
+
 undo.addEventListener('click', () => back(1));
 reset.addEventListener('click', () => back());
 everything.addEventListener('click', takeEverything);
 addEventListener('keydown', (event) => {
-  if (event.key === 'z') back(1);
+  if (event.key.toLowerCase() === 'z') back(1);
   if (event.key === 'Escape') back();
 });
 size.addEventListener('change', () => picture && open(picture.blob));

@@ -99,10 +99,82 @@ describe.skipIf(!browserPath)('the page', { timeout: 60_000 }, () => {
   });
 
   it('says what is wrong', async () => {
+    const file = { name: 'notes.txt', mimeType: 'text/plain', buffer: Buffer.from('no picture') };
+    await page.locator('#file').setInputFiles(file);
+    await status(/could not be decoded/);
+  });
+
+  it('sends a picture again that the server no longer keeps', async () => {
     await server.inject({ method: 'DELETE', url: `/images/${await lastImage()}` });
-    await click(0.5, 0.5);
-    await status(/no such picture/);
+    await click(0.5, 0.6);
+    await page.waitForResponse((response) => response.url().includes('images?size=512') && response.ok());
+    await status(/IoU .* predicted/);
     expect(failures.splice(0)).toEqual([expect.stringMatching(/404/)]);
+  });
+
+  /** Clicks that the next request brings. */
+  async function asked(act: () => Promise<unknown>): Promise<{ points?: number[][]; labels?: number[] }> {
+    const [request] = await Promise.all([page.waitForRequest(/images\/.*\/masks/), act()]);
+    await request.response();
+    await status(/IoU .* predicted/);
+    return request.postDataJSON();
+  }
+
+  it('is used without a mouse', async () => {
+    await page.locator('#file').focus();
+    await page.keyboard.press('Tab');
+    await expect(page.evaluate('document.activeElement.id')).resolves.toBe('size');
+    await page.locator('#negative').focus();
+    await page.keyboard.press('Tab');
+    await expect(page.evaluate('document.activeElement.id')).resolves.toBe('canvas');
+    await page.keyboard.press('ArrowDown');
+    const first = await asked(() => page.keyboard.press('Enter'));
+    expect(first.points).toEqual([[807 / 2, 512 + 0.02 * 1024]]);
+    await page.keyboard.press('Shift+ArrowLeft');
+    const second = await asked(() => page.keyboard.press('Shift+Enter'));
+    expect(second.points![1]![0]).toBeCloseTo(807 / 2 - 0.002 * 1024);
+    expect(second.labels).toEqual([1, 0]);
+  });
+
+  it('takes what is not the object without a second button', async () => {
+    await click(0.5, 0.55);
+    await status(/IoU .* predicted/);
+    await page.getByLabel('Not this').check();
+    expect((await asked(() => click(0.9, 0.9))).labels).toEqual([1, 0]);
+  });
+
+  it('keeps the picture inside the window and where it is, also on a phone', async () => {
+    for (const viewport of [
+      { width: 1000, height: 500 },
+      { width: 360, height: 640 },
+    ]) {
+      await page.setViewportSize(viewport);
+      const before = (await page.locator('canvas').boundingBox())!;
+      const footer = (await page.locator('footer').boundingBox())!;
+      expect(before.y + before.height).toBeLessThanOrEqual(footer.y);
+      expect(before.x).toBeGreaterThanOrEqual(0);
+      expect(before.x + before.width).toBeLessThanOrEqual(viewport.width);
+      await click(0.5, 0.55);
+      await status(/IoU .* predicted/);
+      expect(await page.locator('canvas').boundingBox()).toEqual(before);
+      await page.keyboard.press('Escape');
+    }
+  });
+
+  it('draws a box with a finger', async () => {
+    const { x, y, width, height } = (await page.locator('canvas').boundingBox())!;
+    const touch = await page.context().newCDPSession(page);
+    const send = (type: string, share?: number) =>
+      touch.send('Input.dispatchTouchEvent', {
+        type: type as 'touchMove',
+        touchPoints: share === undefined ? [] : [{ x: x + share * width, y: y + share * height }],
+      });
+    const request = page.waitForRequest(/images\/.*\/masks/, { timeout: 10_000 });
+    await send('touchStart', 0.2);
+    for (const share of [0.3, 0.4, 0.5, 0.6, 0.7]) await send('touchMove', share);
+    await send('touchEnd');
+    expect((await request).postDataJSON().box[0]).toBeCloseTo(0.2 * 807, -1);
+    await status(/IoU .* predicted/);
   });
 
   /** The id of the page's picture, from a request that it makes. */
