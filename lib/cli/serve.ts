@@ -14,6 +14,8 @@ interface ServeCommandOptions extends ModelOptions {
   maxSize: number;
   requests: number;
   batch?: number;
+  allowOrigin?: string;
+  log?: boolean;
 }
 
 const HELP = `
@@ -25,7 +27,8 @@ POST   /images/<id>/masks       { points, labels, box, boxes, multimask, refinem
 POST   /images/<id>/everything  { pointsPerSide, minScore, minStability, maxOverlap, polygons } → { masks }, the
                                 best first, 1000 at most
 DELETE /images/<id>             forgets the picture
-GET    /health                  the model and what is held
+GET    /health                  the model and what is held; 503 while the server closes
+GET    /metrics                 requests, durations, memory, for Prometheus
 GET    /                        a page to click on pictures
 
 Masks have score, area, bbox, rle (COCO) and, on request, polygons. Several devices (--device cuda:0,cuda:1) each hold the
@@ -52,12 +55,17 @@ export function serveCommand(): Command {
       '--batch <n>',
       `pictures that are encoded together at most, of those that wait (default: ${batch.cuda}, on the CPU ${batch.cpu})`,
       wholeNumber(1),
-    );
+    )
+    .option(
+      '--allow-origin <origin>',
+      'pages of it may use the server, too (CORS): https://example.org, or *',
+    )
+    .option('--log', 'a line of JSON on stdout for each request');
   return addModelOptions(command).addHelpText('after', HELP).action(serve);
 }
 
 async function serve(options: ServeCommandOptions): Promise<void> {
-  const { host, port, memory, maxPixels, maxSize, requests, batch } = options;
+  const { host, port, memory, maxPixels, maxSize, requests, batch, allowOrigin, log } = options;
   const signal = interruption();
   const { createServer } = await import('../server/server.js');
   using models = await loadModels(options);
@@ -67,6 +75,8 @@ async function serve(options: ServeCommandOptions): Promise<void> {
     maxSize,
     requests,
     batch,
+    allowOrigin,
+    log: log ? (entry) => print(JSON.stringify(entry)) : undefined,
   });
   try {
     print(`hrsam on ${models.device}: ${await server.listen({ host, port })}`);

@@ -1,3 +1,5 @@
+import type { LogEntry } from './metrics.js';
+
 export interface ServerOptions {
   /** Bytes of encoded pictures that are kept. */
   memory?: number;
@@ -14,6 +16,10 @@ export interface ServerOptions {
    * one small picture; a processor gains nothing.
    */
   batch?: number;
+  /** The origin whose pages may use the server beside its own, as browsers send it, or `*`. */
+  allowOrigin?: string;
+  /** Is told of each request when it ended. */
+  log?: (entry: LogEntry) => void;
 }
 
 /** Where nothing else is asked for. */

@@ -1,3 +1,4 @@
+import cors from '@fastify/cors';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { HrsamError } from '../errors.js';
 import type { HRSAM } from '../predictor/hrsam.js';
@@ -5,9 +6,12 @@ import { answerErrors, REFUSALS } from './errors.js';
 import { Gate } from './gate.js';
 import { serveImages } from './image_routes.js';
 import { HeldImages } from './images.js';
+import { watch } from './metrics.js';
 import { SERVER_DEFAULTS, type ServerOptions } from './options.js';
 import { servePage } from './page.js';
 
+/** What pages of another origin may ask, where they may at all. */
+const METHODS = ['GET', 'POST', 'DELETE'];
 /** A client that sends a request slower than this is let go, ms. */
 const REQUEST_TIMEOUT = 60_000;
 /** A client that does not take its answer when the server closes is let go after this, ms. */
@@ -31,6 +35,8 @@ export function createServer(
     maxSize = SERVER_DEFAULTS.maxSize,
     requests = SERVER_DEFAULTS.requests,
     batch = SERVER_DEFAULTS.batch[device.kind],
+    allowOrigin,
+    log,
   } = options;
   const app = Fastify({
     requestTimeout: REQUEST_TIMEOUT,
@@ -41,6 +47,8 @@ export function createServer(
   });
   const images = new HeldImages(memory);
   const gate = new Gate(requests, BODIES * pictureBytes);
+  // First: what other hooks turn away is counted, too.
+  watch(app, { models, images, gate, log });
   let closing = false;
   app.addHook('onRequest', async () => {
     if (closing) throw new HrsamError('ERR_BUSY', 'the server is closing');
@@ -53,6 +61,12 @@ export function createServer(
   app.addHook('onSend', async (_, reply) => {
     reply.header('x-content-type-options', 'nosniff');
   });
+  if (allowOrigin)
+    app.register(cors, {
+      origin: allowOrigin,
+      methods: METHODS,
+      exposedHeaders: ['location', 'retry-after', 'x-score'],
+    });
   answerErrors(app);
   servePage(app);
   serveImages(app, { models, batch, images, gate, maxSize, maxPixels, pictureBytes });
