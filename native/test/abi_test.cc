@@ -144,6 +144,37 @@ TEST(folded_values_are_computed_once) {
   CHECK_MAX(got, (std::vector<float>{4, 8, 12, 16}), 0);
 }
 
+// More often than recordings of its launches are kept.
+TEST(a_run_finds_its_inputs_and_outputs_wherever_they_are) {
+  const std::vector<float> added{1, 2, 3, 4};
+  Sum sum;
+  BACKEND(buffer_write, sum.constant.handle(), 0, added.data(), 16);
+  const Program program(sum.plan.view());
+  std::deque<Buffer> kept;
+  const auto made = [&](const std::vector<float>& numbers) {
+    const Buffer& buffer = kept.emplace_back(16);
+    BACKEND(buffer_write, buffer.handle(), 0, numbers.data(), 16);
+    return buffer.handle();
+  };
+  const auto held = [](hrsam_buffer* buffer) {
+    std::vector<float> numbers(4);
+    BACKEND(buffer_read, buffer, 0, numbers.data(), 16);
+    return numbers;
+  };
+  for (int i = 0; i < 12; ++i) {
+    const auto first = static_cast<float>(i);
+    const std::vector<float> numbers{first, 0, -first, 7};
+    const std::vector<float> expected{first + 1, 2, 3 - first, 11};
+    hrsam_buffer* input = made(numbers);
+    hrsam_buffer* output = made({-1, -1, -1, -1});
+    program.run(&input, &output);
+    CHECK_MAX(held(input), numbers, 0);
+    CHECK_MAX(held(output), expected, 0);
+    program.run(&input, &input);  // in place
+    CHECK_MAX(held(input), expected, 0);
+  }
+}
+
 TEST(what_was_folded_goes_with_a_plan_that_fails) {
   hrsam_memory_info before{}, after{};
   backend().device_memory(device(), &before);

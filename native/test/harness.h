@@ -125,29 +125,39 @@ class Plan {
   std::deque<std::vector<double>> lists_;
 };
 
-// Compiles and runs a plan once. Inputs and outputs by slot.
+// A compiled plan, to be run any number of times. Inputs and outputs by slot.
+class Program {
+ public:
+  explicit Program(const hrsam_plan& plan) { BACKEND(program_create, device(), &plan, &handle_); }
+  ~Program() { backend().program_destroy(handle_); }
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+  // How many seconds it took.
+  double run(hrsam_buffer* const* inputs, hrsam_buffer* const* outputs) const {
+    hrsam_run* run = nullptr;
+    BACKEND(run_create, handle_, inputs, outputs, &run);
+    const auto begin = std::chrono::steady_clock::now();
+    hrsam_error error{};
+    int state = 1;
+    while (state == 1) state = backend().run_step(run, &error);
+    const auto end = std::chrono::steady_clock::now();
+    backend().run_destroy(run);
+    if (state != 0) throw BackendError(error);
+    return std::chrono::duration<double>(end - begin).count();
+  }
+
+ private:
+  hrsam_program* handle_ = nullptr;
+};
+
+// Compiles and runs a plan.
 inline void execute(const hrsam_plan& plan, hrsam_buffer* const* inputs,
                     hrsam_buffer* const* outputs, int repeats = 1, double* seconds = nullptr) {
-  hrsam_program* program = nullptr;
-  BACKEND(program_create, device(), &plan, &program);
-  hrsam_error error{};
-  int state = 0;
-  for (int i = 0; i < repeats && state == 0; ++i) {
-    hrsam_run* run = nullptr;
-    state = backend().run_create(program, inputs, outputs, &run, &error);
-    const auto begin = std::chrono::steady_clock::now();
-    if (state == 0) {
-      do {
-        state = backend().run_step(run, &error);
-      } while (state == 1);
-    }
-    const double took =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const Program program(plan);
+  for (int i = 0; i < repeats; ++i) {
+    const double took = program.run(inputs, outputs);
     if (seconds != nullptr && (i == 0 || took < *seconds)) *seconds = took;
-    backend().run_destroy(run);
   }
-  backend().program_destroy(program);
-  if (state != 0) throw BackendError(error);
 }
 
 // One op, run on its own.

@@ -82,9 +82,11 @@ HRSAM_DEVICE void* shared_memory() {
 
 template <class... Parameters, class... Arguments>
 void launch(const Launch& at, void (*kernel)(Parameters...), Arguments&&... arguments) {
-  std::tuple<Parameters...> values(std::forward<Arguments>(arguments)...);
-  gpu_on_cpu::run_grid(
-      at.grid, at.block, at.shared_bytes, [&] { std::apply(kernel, values); }, at.cluster);
+  const std::tuple<Parameters...> values(std::forward<Arguments>(arguments)...);
+  gpu_on_cpu::submit([=] {
+    gpu_on_cpu::run_grid(
+        at.grid, at.block, at.shared_bytes, [&] { std::apply(kernel, values); }, at.cluster);
+  });
 }
 
 inline void* shared_memory() { return gpu_on_cpu::shared_memory(); }

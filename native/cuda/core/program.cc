@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cinttypes>
+#include <cstdlib>
 #include <cstring>
 #include <thread>
 
@@ -18,6 +19,15 @@ constexpr size_t kRecordings = 4;
 // decode.
 constexpr std::chrono::microseconds kWatch{200};
 constexpr std::chrono::microseconds kNap{20};
+
+bool records() {
+  // Launch by launch, compute-sanitizer and profilers name kernels better.
+  static const bool wanted = [] {
+    const char* value = std::getenv("HRSAM_CUDA_GRAPHS");
+    return value == nullptr || std::strcmp(value, "0") != 0;
+  }();
+  return wanted;
+}
 
 void run_step(const hrsam_program& program, const hrsam_program::Step& step,
               const std::vector<void*>& addresses, void* workspace, cudaStream_t stream) {
@@ -111,12 +121,78 @@ void* workspace_of(const hrsam_run& run) {
   return run.arena ? run.arena.as<char>() + run.program->workspace_begin : nullptr;
 }
 
-gpu::Graph& recording_for(hrsam_run& run) {
-  auto& recordings = run.program->recordings;
+std::vector<void*> key_of(const hrsam_run& run) {
   std::vector<void*> key = run.addresses;
   key.push_back(run.arena.as<void>());
-  auto found = std::find_if(recordings.begin(), recordings.end(),
-                            [&](const Recording& each) { return each.addresses == key; });
+  return key;
+}
+
+std::vector<Recording>::iterator find(std::vector<Recording>& recordings,
+                                      const std::vector<void*>& key) {
+  return std::find_if(recordings.begin(), recordings.end(),
+                      [&](const Recording& each) { return each.addresses == key; });
+}
+
+// Lets the values of a run be where its arena, inputs and outputs begin.
+void place_values(hrsam_run& run, const std::vector<char*>& inputs,
+                  const std::vector<char*>& outputs) {
+  run.addresses = run.program->constants;
+  for (size_t i = 0; i < run.addresses.size(); ++i) {
+    const hrsam_value& value = run.program->placement[i];
+    const auto slot = static_cast<size_t>(value.slot);
+    char* base = nullptr;
+    if (value.storage == HRSAM_ARENA) base = run.arena.as<char>();
+    if (value.storage == HRSAM_INPUT) base = inputs[slot];
+    if (value.storage == HRSAM_OUTPUT) base = outputs[slot];
+    if (base != nullptr) run.addresses[i] = base + value.offset;
+  }
+}
+
+// Where blocks of such sizes begin, one after the other, each of them aligned; `end` goes on.
+std::vector<size_t> offsets_of(const std::vector<uint64_t>& sizes, size_t* end) {
+  std::vector<size_t> offsets;
+  for (const uint64_t bytes : sizes) {
+    offsets.push_back(*end);
+    *end += (bytes + gpu::kAlignment - 1) / gpu::kAlignment * gpu::kAlignment;
+  }
+  return offsets;
+}
+
+// A run of a restless program works on a block of its own. Where there is no memory for it, on the
+// inputs and outputs themselves.
+void stage_run(hrsam_run& run, const std::vector<char*>& inputs,
+               const std::vector<char*>& outputs) {
+  const hrsam_program& program = *run.program;
+  size_t bytes = 0;
+  const auto in = offsets_of(program.input_bytes, &bytes);
+  const auto out = offsets_of(program.output_bytes, &bytes);
+  try {
+    run.stage = DeviceBlock(program.device, MemoryKind::cached, bytes);
+  } catch (const plan::Failure& failure) {
+    if (std::strcmp(failure.error.code, "ERR_OUT_OF_MEMORY") != 0) throw;
+    return;
+  }
+  std::vector<char*> staged_in, staged_out;
+  for (size_t i = 0; i < in.size(); ++i) {
+    staged_in.push_back(run.stage.as<char>() + in[i]);
+    run.before.push_back({staged_in[i], inputs[i], program.input_bytes[i]});
+  }
+  for (size_t i = 0; i < out.size(); ++i) {
+    staged_out.push_back(run.stage.as<char>() + out[i]);
+    run.after.push_back({outputs[i], staged_out[i], program.output_bytes[i]});
+  }
+  place_values(run, staged_in, staged_out);
+}
+
+void copy_all(const std::vector<hrsam_run::Copy>& copies, cudaStream_t stream) {
+  for (const auto& [to, from, bytes] : copies)
+    if (bytes > 0) gpu::copy(to, from, bytes, stream);
+}
+
+gpu::Graph& recording_for(hrsam_run& run) {
+  auto& recordings = run.program->recordings;
+  std::vector<void*> key = key_of(run);
+  const auto found = find(recordings, key);
   if (found == recordings.end()) {
     const cudaStream_t stream = run.program->device->streams[run.stream];
     gpu::begin_recording(stream);
@@ -166,15 +242,18 @@ hrsam_run* start_run(hrsam_program* program, hrsam_buffer* const* inputs,
   device->busy[run->stream] = true;
   if (program->arena_bytes > 0)
     run->arena = DeviceBlock(device, MemoryKind::cached, program->arena_bytes);
-  run->addresses = program->constants;
-  for (size_t i = 0; i < program->placement.size(); ++i) {
-    const hrsam_value& value = program->placement[i];
-    char* base = nullptr;
-    if (value.storage == HRSAM_ARENA) base = run->arena.as<char>();
-    if (value.storage == HRSAM_INPUT) base = inputs[value.slot]->data();
-    if (value.storage == HRSAM_OUTPUT) base = outputs[value.slot]->data();
-    if (base != nullptr) run->addresses[i] = base + value.offset;
-  }
+  const auto begins = [](size_t count, hrsam_buffer* const* buffers) {
+    std::vector<char*> found;
+    for (size_t i = 0; i < count; ++i) found.push_back(buffers[i]->data());
+    return found;
+  };
+  const auto in = begins(program->input_bytes.size(), inputs);
+  const auto out = begins(program->output_bytes.size(), outputs);
+  place_values(*run, in, out);
+  auto& recordings = program->recordings;
+  if (recordings.size() == kRecordings && find(recordings, key_of(*run)) == recordings.end())
+    program->restless = true;
+  if (program->restless) stage_run(*run, in, out);
   return run.release();
 }
 
@@ -182,10 +261,13 @@ bool step_run(hrsam_run* run) {
   const auto& steps = run->program->steps;
   const cudaStream_t stream = run->program->device->streams[run->stream];
   gpu::select(run->program->device->ordinal);
-  if (gpu::can_record()) {
-    if (!run->launched)
+  if (records()) {
+    if (!run->launched) {
+      run->launched = true;  // part of a run that fails may go on
+      copy_all(run->before, stream);
       with_room(run->program->device, [&] { recording_for(*run).launch(stream); });
-    run->launched = true;
+      copy_all(run->after, stream);
+    }
     return !watch(stream);
   }
   if (run->next < steps.size()) {

@@ -10,7 +10,8 @@
 namespace hrsam::cuda {
 
 // A recording of all of a program's launches. They hold addresses, so it serves runs whose memory
-// lies at the same places; the memory's cache sees to it that most do.
+// lies at the same places. The memory's cache sees to it that most do; where they do not, as with
+// pictures that are kept, inputs and outputs are copied from and to a place that the cache keeps.
 struct Recording {
   std::vector<void*> addresses;
   std::unique_ptr<gpu::Graph> graph;
@@ -30,6 +31,7 @@ struct hrsam_program : hrsam::plan::ProgramValues {
   uint64_t arena_bytes = 0;                        // with the ops' workspace at its end
   uint64_t workspace_begin = 0;                    // in the arena
   std::vector<hrsam::cuda::Recording> recordings;  // the one used last is the last
+  bool restless = false;  // its inputs and outputs are never where a recording has them
 };
 
 struct hrsam_run {
@@ -38,6 +40,14 @@ struct hrsam_run {
   int stream = -1;
   hrsam::cuda::DeviceBlock arena;
   std::vector<void*> addresses;  // by value
+  // A restless program's inputs and outputs, and what is copied before and after the steps.
+  struct Copy {
+    void* to;
+    const void* from;
+    size_t bytes;
+  };
+  hrsam::cuda::DeviceBlock stage;
+  std::vector<Copy> before, after;
   size_t next = 0;
   bool launched = false;
 };

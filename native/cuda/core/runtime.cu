@@ -189,15 +189,6 @@ bool is_done(cudaStream_t stream) {
   return true;
 }
 
-bool can_record() {
-  // Launch by launch, compute-sanitizer and profilers name kernels better.
-  static const bool wanted = [] {
-    const char* value = std::getenv("HRSAM_CUDA_GRAPHS");
-    return value == nullptr || std::strcmp(value, "0") != 0;
-  }();
-  return wanted;
-}
-
 void begin_recording(cudaStream_t stream) {
   // Other threads may allocate meanwhile, and a kernel's first launch loads its code.
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "recording a program");

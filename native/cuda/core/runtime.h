@@ -60,7 +60,6 @@ class Graph {
   virtual ~Graph() = default;
   virtual void launch(cudaStream_t stream) = 0;
 };
-bool can_record();
 void begin_recording(cudaStream_t stream);
 std::unique_ptr<Graph> end_recording(cudaStream_t stream);
 // Leaves it without a result, whatever state it is in.

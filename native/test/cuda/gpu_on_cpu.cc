@@ -2,6 +2,8 @@
 
 #include "block.h"
 
+#include <utility>
+
 namespace gpu_on_cpu {
 
 __thread Thread* current = nullptr;
@@ -265,6 +267,23 @@ void run_grid(dim3 grid, dim3 size, size_t shared_bytes, Body body, void* contex
         together.run(backwards);
         backwards = !backwards;
       }
+}
+
+namespace {
+thread_local bool records = false;
+thread_local std::vector<std::function<void()>> recorded;
+}  // namespace
+
+void submit(std::function<void()> work) {
+  if (records)
+    recorded.push_back(std::move(work));
+  else
+    work();
+}
+void begin_recording() { records = true; }
+std::vector<std::function<void()>> end_recording() {
+  records = false;
+  return std::exchange(recorded, {});
 }
 
 }  // namespace gpu_on_cpu

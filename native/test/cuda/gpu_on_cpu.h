@@ -13,6 +13,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
+#include <vector>
 
 #include "hopper.h"
 
@@ -92,6 +94,11 @@ void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const F& body, unsigne
       grid, block, shared_bytes, [](void* context) { (*static_cast<const F*>(context))(); },
       const_cast<F*>(&body), cluster);
 }
+
+// Does a launch or a copy, or keeps it while this thread records.
+void submit(std::function<void()> work);
+void begin_recording();
+std::vector<std::function<void()>> end_recording();
 
 template <class T, class Pick>
 T shuffle(const char* kind, T value, Pick pick) {

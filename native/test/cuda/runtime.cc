@@ -72,13 +72,31 @@ void copy_in(void* to, const void* host, size_t bytes, cudaStream_t) {
 void copy_out(void* host, const void* from, size_t bytes, cudaStream_t) {
   std::memcpy(host, from, bytes);
 }
-void copy(void* to, const void* from, size_t bytes, cudaStream_t) { std::memmove(to, from, bytes); }
+void copy(void* to, const void* from, size_t bytes, cudaStream_t) {
+  gpu_on_cpu::submit([=] { std::memmove(to, from, bytes); });
+}
 void wait(cudaStream_t) {}
 bool is_done(cudaStream_t) { return true; }
 
-bool can_record() { return false; }
-void begin_recording(cudaStream_t) {}
-std::unique_ptr<Graph> end_recording(cudaStream_t) { return nullptr; }
-void abandon_recording(cudaStream_t) {}
+namespace {
+
+class Recorded : public Graph {
+ public:
+  explicit Recorded(std::vector<std::function<void()>> works) : works_(std::move(works)) {}
+  void launch(cudaStream_t) override {
+    for (const auto& work : works_) work();
+  }
+
+ private:
+  const std::vector<std::function<void()>> works_;
+};
+
+}  // namespace
+
+void begin_recording(cudaStream_t) { gpu_on_cpu::begin_recording(); }
+std::unique_ptr<Graph> end_recording(cudaStream_t) {
+  return std::make_unique<Recorded>(gpu_on_cpu::end_recording());
+}
+void abandon_recording(cudaStream_t) { gpu_on_cpu::end_recording(); }
 
 }  // namespace hrsam::cuda::gpu
