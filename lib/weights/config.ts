@@ -63,7 +63,7 @@ const decoderSchema = z
   });
 
 const imageSchema = z.strictObject({
-  /** Per channel in RGB order, on the scale 0 … 255. */
+  /** Per plane as the network takes them, 0 … 255: with `bgr` the first is blue's, as the authors' loader leaves RGB's means. */
   mean: z.array(z.number()).length(3),
   std: z.array(z.number().positive()).length(3),
   /** Order of the channels that the network was trained on. */
