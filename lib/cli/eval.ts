@@ -44,7 +44,8 @@ left out. Several sizes are judged one after the other; the first one's figures 
 \`runs\` has all.
 
 Layouts (auto: the first whose files are there): ${DATA_FORMATS.join(', ')}.
-Of DAVIS all that moves is one object (of the 2017 lists each instance), of COCO panoptic each segment, of BSDS500 what the
+Of DAVIS all that moves is one object (of the 2017 lists and the unsupervised set each instance), DAVIS-585 begins without a mask,
+of COCO panoptic each segment, of BSDS500 what the
 first annotator drew and covers 1 %, of ADE20K without instances the region of each class.
 Without weights the model included is judged. Several devices (--device cuda:0,cuda:1) each hold them and share the
 pictures; --jobs changes no figure but the times.

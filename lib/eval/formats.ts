@@ -7,6 +7,7 @@ export const DATA_FORMATS = [
   'cityscapes',
   'ade20k',
   'davis',
+  'davis585',
   'hqseg',
   'grabcut',
   'bsds500',

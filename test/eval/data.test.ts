@@ -238,6 +238,51 @@ describe('one mask file per object', () => {
     expect(Object.keys((await only(files.folder, 'davis', '2017/val')).objects)).toEqual(['00000.png:2']);
   });
 
+  it('DAVIS, unsupervised: each instance, alone or beside the other annotations', async () => {
+    const files = sample();
+    for (const name of ['bear', 'goat']) {
+      await files.picture(`JPEGImages/480p/${name}/00000.jpg`, W, H);
+      await files.picture(`Annotations_unsupervised/480p/${name}/00000.png`, W, H, (x, y) =>
+        left(x, y) ? [128, 0, 0] : right(x, y) ? [0, 128, 0] : [0, 0, 0],
+      );
+    }
+    files.write('ImageSets/2017/val.txt', 'bear\n');
+    const alone = await only(files.folder);
+    expect(alone.data.format).toBe('davis');
+    expect(Object.values(alone.objects).map(({ mask }) => area(mask))).toEqual([12, 25]);
+    await files.picture('Annotations/480p/bear/00000.png', W, H, white(left));
+    files.write('ImageSets/2016/val.txt', 'bear\n');
+    expect(Object.keys((await only(files.folder)).objects)).toEqual(['00000.png']);
+    const beside = await only(files.folder, 'davis', 'unsupervised/val');
+    expect(Object.keys(beside.objects)).toEqual(['00000.png:1', '00000.png:2']);
+    files.write('ImageSets/2017/train.txt', 'goat\n');
+    expect(names(await openDataSet(files.folder, 'auto', { split: 'unsupervised/train' }))).toEqual([
+      'goat/00000.jpg',
+    ]);
+  });
+
+  it('DAVIS-585: objects of frames, without the masks to begin with', async () => {
+    const files = sample();
+    for (const frame of ['bear/00009', 'goat/00042', 'goat/00051']) await files.picture(`${frame}.jpg`, W, H);
+    for (const [mask, paint] of [
+      ['bear/object1_00009.png', left],
+      ['goat/object1_00042.png', left],
+      ['goat/object2_00042.png', right],
+    ] as const) {
+      await files.picture(mask, W, H, white(paint));
+      for (const by of ['sp', 'stm'])
+        await files.picture(mask.replace('/', `/init_${by}_`), W, H, white(inBox(0, 1, 0, 1)));
+    }
+    const data = await openDataSet(files.folder);
+    expect([data.format, ...names(data)]).toEqual(['davis585', 'bear/00009.jpg', 'goat/00042.jpg']);
+    const objects = await objectsOf(data.pictures[1]!);
+    expect(Object.entries(objects).map(([name, { mask }]) => [name, area(mask)])).toEqual([
+      ['object1_00042.png', 12],
+      ['object2_00042.png', 25],
+    ]);
+    expect((await data.pictures[1]!.read()).width).toBe(W);
+  });
+
   it('DAVIS: the folder that the set is in may have any name', async () => {
     const files = sample();
     await files.picture('2017/JPEGImages/480p/bear/00000.jpg', W, H);
@@ -359,7 +404,15 @@ describe('what is no data set', () => {
     expect(await codeOf(() => openDataSet(files.path('none')))).toBe('ERR_FILE');
     const { message } = await errorOf(() => openDataSet(files.folder));
     expect(message).toContain('cityscapes');
-    for (const format of ['coco', 'coco-panoptic', 'lvis', 'cityscapes', 'ade20k', 'davis'] as const)
+    for (const format of [
+      'coco',
+      'coco-panoptic',
+      'lvis',
+      'cityscapes',
+      'ade20k',
+      'davis',
+      'davis585',
+    ] as const)
       expect(await codeOf(() => openDataSet(files.folder, format))).toBe('ERR_FILE');
     for (const format of ['hqseg', 'grabcut', 'berkeley', 'bsds500', 'folder', 'index'] as const)
       expect(await codeOf(() => openDataSet(files.folder, format))).toBe('ERR_FILE');

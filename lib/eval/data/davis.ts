@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { basename, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import {
   firstExisting,
   isFolder,
@@ -83,22 +83,31 @@ async function instances(path: string): Promise<LabelledObject[]> {
     .map(([value, mask]) => ({ name: `${basename(path)}:${value}`, read: async () => ({ mask, ignore }) }));
 }
 
+const UNSUPERVISED = /^unsupervised\//;
+
 /**
- * DAVIS: everything that moves together is the object, as DAVIS 2016 has it; of the lists of 2017 each instance is one.
- * img/ and gt/ (the 345 frames as interactive segmentation passes them on), or JPEGImages/ and Annotations/ with the
- * frames of a list: one whose name holds 345, else ImageSets' val, 2016 before 2017. A split names another list:
- * `train`, `2017/val`.
+ * DAVIS: everything that moves together is the object, as DAVIS 2016 has it; of the lists of 2017 each instance is one, as
+ * of the unsupervised set of 2019. img/ and gt/ (the 345 frames as interactive segmentation passes them on), or JPEGImages/
+ * and Annotations/ (else Annotations_unsupervised/) with the frames of a list: one whose name holds 345, else ImageSets'
+ * val, 2016 before 2017. A split names another list: `train`, `2017/val`, and `unsupervised/val` where both are there.
  */
 export async function openDavis(folder: string, options: OpenOptions = {}): Promise<DataSet> {
   const root = (await isFolder(join(folder, 'DAVIS'))) ? join(folder, 'DAVIS') : folder;
   if (await isFolder(join(root, 'gt'))) return { format: 'davis', pictures: await passedOn(root, options) };
-  const [annotations] = (await listFolders(join(root, 'Annotations'))).sort(byResolution);
+  const split = options.split?.replace(UNSUPERVISED, '');
+  const unsupervised = split !== options.split || !(await isFolder(join(root, 'Annotations')));
+  const masks = join(root, unsupervised ? 'Annotations_unsupervised' : 'Annotations');
+  const [annotations] = (await listFolders(masks)).sort(byResolution);
   if (annotations === undefined)
-    return notThere(root, 'DAVIS', 'img/ and gt/, or JPEGImages/480p/ and Annotations/480p/');
+    return notThere(
+      root,
+      'DAVIS',
+      'img/ and gt/, or JPEGImages/480p/ and Annotations/480p/ or …_unsupervised/480p/',
+    );
   const resolution = basename(annotations);
-  const list = await findList(root, resolution, options);
+  const list = await findList(root, unsupervised ? ['2017', '2019'] : [resolution, '2016', '2017'], split);
   const frames = list === undefined ? undefined : await listedFrames(list);
-  const each = list !== undefined && /[\\/]2017[\\/]/.test(relative(root, list));
+  const each = unsupervised || (list !== undefined && /[\\/]2017[\\/]/.test(relative(root, list)));
   const wanted = (path: string) => {
     const [sequence, frame] = path.split(/[\\/]/).slice(-2) as [string, string];
     return [sequence, `${sequence}/${stem(frame)}`, `${sequence}_${stem(frame)}`].some(
@@ -131,20 +140,19 @@ async function passedOn(root: string, { split }: OpenOptions): Promise<LabelledP
 const byResolution = (a: string, b: string): number =>
   Number(basename(b) === '480p') - Number(basename(a) === '480p') || a.localeCompare(b);
 
-/** The list of a split; undefined where none is asked for and there are none: all frames. */
+/** The list of a split in the first of some folders; undefined where none is asked for and there are none: all frames. */
 async function findList(
   root: string,
-  resolution: string,
-  { split }: OpenOptions,
+  folders: readonly string[],
+  split: string | undefined,
 ): Promise<string | undefined> {
   const sets = join(root, 'ImageSets');
   const [papers] = split === undefined ? await walkFiles(root, /345[^/\\]*\.txt$/) : [];
   const name = `${split ?? 'val'}.txt`;
-  const found =
-    papers ?? (await firstExisting([resolution, '2016', '2017', '.'].map((year) => join(sets, year, name))));
+  const found = papers ?? (await firstExisting([...folders, '.'].map((folder) => join(sets, folder, name))));
   if (found !== undefined || split === undefined) return found;
-  const folders = [sets, ...(await listFolders(sets))];
-  const lists = (await Promise.all(folders.map((path) => listFiles(path, /\.txt$/)))).flat();
+  const all = [sets, ...(await listFolders(sets))];
+  const lists = (await Promise.all(all.map((path) => listFiles(path, /\.txt$/)))).flat();
   const known = lists.map((path) => path.slice(sets.length + 1).replace(/\.txt$/, ''));
   return notThere(root, 'DAVIS', `ImageSets/…/${name}; there are ${known.join(', ') || 'no lists'}`);
 }
@@ -156,4 +164,30 @@ async function listedFrames(path: string): Promise<Set<string>> {
   const bare = (name: string) =>
     PICTURES.test(name) || MASKS.test(name) ? name.replace(/\.\w+$/, '') : name;
   return new Set(names.map((name) => bare(name).split('/').slice(-2).join('/')));
+}
+
+/** Masks that a session begins with, by two methods: clicks begin with nothing here. */
+export const INITIAL = /^init_(sp|stm)_.*\.png$/;
+
+/**
+ * DAVIS-585 of FocalClick: a folder for each sequence, with frames <frame>.jpg and for each object <object>_<frame>.png;
+ * begun with nothing (D585_ZERO), not with the masks init_….
+ */
+export async function openDavis585(root: string): Promise<DataSet> {
+  const files = (
+    await Promise.all((await listFolders(root)).map((folder) => listFiles(folder, /_\d+\.png$/)))
+  ).flat();
+  const frames = new Map<string, string[]>();
+  for (const path of files.filter((path) => !INITIAL.test(basename(path)))) {
+    const frame = join(dirname(path), path.replace(/^.*_(\d+)\.png$/, '$1.jpg'));
+    frames.set(frame, [...(frames.get(frame) ?? []), path]);
+  }
+  if (frames.size === 0)
+    return notThere(root, 'DAVIS-585', '<sequence>/<frame>.jpg and <sequence>/<object>_<frame>.png');
+  const pictures = [...frames].map(([path, masks]) => ({
+    name: `${basename(dirname(path))}/${basename(path)}`,
+    read: () => decodeImage(path),
+    objects: async () => masks.map((mask) => maskFile(mask)),
+  }));
+  return { format: 'davis585', pictures };
 }

@@ -1,12 +1,12 @@
 import { join } from 'node:path';
-import { exists, isFolder, listFiles, walkFiles } from '../../data/files.js';
+import { exists, isFolder, listFiles, listFolders, walkFiles } from '../../data/files.js';
 import { HrsamError } from '../../errors.js';
 import { DATA_FORMATS, type DataFormat } from '../formats.js';
 import { openBerkeley, openGrabcut, openHqseg } from './benchmarks.js';
 import { openBsds500 } from './bsds.js';
 import { findAnnotations, openInstances, openPanoptic } from './coco.js';
 import type { DataSet, OpenOptions } from './dataset.js';
-import { openDavis } from './davis.js';
+import { INITIAL, openDavis, openDavis585 } from './davis.js';
 import { openFolder, openIndex } from './folder.js';
 import { openAde20k, openCityscapes } from './instances.js';
 
@@ -73,8 +73,21 @@ const FORMATS: Record<DataFormat, Format> = {
   },
   davis: {
     parts: true,
-    matches: anyOf(has('JPEGImages', 'Annotations'), has('img', 'gt'), has('DAVIS')),
+    matches: anyOf(
+      has('JPEGImages', 'Annotations'),
+      has('JPEGImages', 'Annotations_unsupervised'),
+      has('img', 'gt'),
+      has('DAVIS'),
+    ),
     open: openDavis,
+  },
+  davis585: {
+    parts: false,
+    async matches(root) {
+      const files = await Promise.all((await listFolders(root)).map((folder) => listFiles(folder, INITIAL)));
+      return files.flat().length > 0;
+    },
+    open: openDavis585,
   },
   hqseg: {
     parts: true,
