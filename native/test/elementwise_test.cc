@@ -135,6 +135,15 @@ TEST(cast_rounds_to_nearest_even) {
   }
 }
 
+TEST(cast_to_the_same_type_copies_every_byte) {
+  for (const int type : {HRSAM_F32, HRSAM_BF16, HRSAM_I32, HRSAM_U8}) {
+    Tensor x = random_tensor({1021}, 7, type);
+    // NaNs with a payload, numbers too small to be normal, and all else.
+    for (size_t i = 0; i < x.bytes.size(); ++i) x.bytes[i] = static_cast<uint8_t>(i * 37 + i / 256);
+    CHECK(Call("cast").input("x", x).result({1021}, type).run_tensor().bytes == x.bytes);
+  }
+}
+
 TEST(cast_rejects_integers) {
   CHECK_EQ(Call("cast").input("x", random_tensor({2}, 1, HRSAM_U8)).result({2}).error(),
            "ERR_SHAPE");

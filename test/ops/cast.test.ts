@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { evaluate } from '../../lib/graph/evaluate.js';
 import { cast } from '../../lib/graph/ops/cast.js';
+import { maskThreshold } from '../../lib/graph/ops/mask_threshold.js';
+import { slice } from '../../lib/graph/ops/slice.js';
 import { bf16Bits } from '../../lib/weights/dtypes.js';
 import { generate } from '../support/reference.js';
 import { device, host, roundedToBf16, runOne, upload } from '../support/run.js';
@@ -36,6 +38,44 @@ describe('cast', () => {
     const x = host([2], [1e-40, -1e-40]);
     const y = await runOne({ x }, (graph, v) => cast(graph, cast(graph, v.x!, 'bf16'), 'f32'));
     expect(Math.max(...y.data.map(Math.abs))).toBeLessThan(2e-40);
+  });
+
+  it('copies what is returned as it came, or was computed of constants, in every type', async () => {
+    const bytes = Uint8Array.from({ length: 36 }, (_, i) => 37 * i);
+    // NaN with a payload, the smallest bf16 there is, −0: none of them changes.
+    const halves = Uint16Array.from([0x7f81, 1, 0x8000, 0x3f80]);
+    const given = {
+      x: device.tensor([3, 12], 'u8', bytes),
+      half: device.tensor([4], 'bf16', halves),
+      count: device.tensor([2], 'i32', new Int32Array([-7, 2 ** 30])),
+    };
+    const logits = device.tensor([1, 1, 1, 2], 'f32', new Float32Array([-1, 1]));
+    const size = [1, 2] as const;
+    const { x, part, half, count, mask, again } = await evaluate(
+      given,
+      (graph, v) => {
+        const mask = maskThreshold(graph, v.logits!, {
+          input: size,
+          crop: size,
+          original: size,
+          threshold: 0,
+        });
+        return {
+          x: v.x!,
+          part: slice(graph, v.x!, 0, 1, 2),
+          half: v.half!,
+          count: v.count!,
+          mask,
+          again: mask,
+        };
+      },
+      { constants: { logits } },
+    );
+    expect(await x!.data()).toEqual(bytes);
+    expect(await part!.data()).toEqual(bytes.slice(12, 24));
+    expect(await half!.data()).toEqual(halves);
+    expect([...(await count!.data())]).toEqual([-7, 2 ** 30]);
+    for (const tensor of [mask, again]) expect([...(await tensor!.data())]).toEqual([0, 1]);
   });
 
   it('is nothing where the type is the same', async () => {
