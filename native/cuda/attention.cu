@@ -93,7 +93,7 @@ void attend(cudaStream_t stream, const SequenceCall& call, const Relative& relat
 Op* compile_attention(const Node& node, Compiler& compiler) {
   const Layout l = read_forward_attention(node);
   const DType type = node.value("q").dtype;
-  const bool tensor = type == DType::bf16 && tensor_fits(l.d, l.row());
+  const bool tensor = type == DType::bf16 && tensor_fits(node, {"q", "k", "v"}, l.d, l.row());
   const SequenceCall call = cut_sequences(node, l, tensor);
   AttendCall at = attend_call(node, l.d, l.rel_sizes[2], l.rel_sizes[3]);
   at.partials.chunks = call.chunks;

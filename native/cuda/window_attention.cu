@@ -29,8 +29,8 @@ WindowCut cut_windows(const Node& node, const Geometry& g, const Compiler& compi
   WindowCut cut;
   cut.call.geometry = g;
   cut.call.heads = static_cast<int>(node.integer("heads"));
-  cut.tensor =
-      qkv.dtype == DType::bf16 && tensor_fits(g.d, cut.row()) && count <= kWholeTiles * kTensorKeys;
+  cut.tensor = qkv.dtype == DType::bf16 && tensor_fits(node, {"qkv", "pad"}, g.d, cut.row()) &&
+               count <= kWholeTiles * kTensorKeys;
   cut.whole = cut.tensor && whole_shared_bytes(g.d) <= compiler.shared_bytes();
   cut.call.query_block = cut.whole ? count : cut.tensor ? kTensorQueries : plain_queries(g.d);
   cut.items = qkv.dim(0);

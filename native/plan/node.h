@@ -24,6 +24,7 @@ struct Value {
   // Constants (weights, folded values): known while compiling, valid as long as the program. Else
   // null.
   const void* data = nullptr;
+  uint64_t offset = 0;  // bytes from the beginning of its buffer or arena
 
   int64_t dim(int i) const { return dims[i < 0 ? i + rank : i]; }  // negative: from the end
   int64_t elements() const {

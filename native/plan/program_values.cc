@@ -30,6 +30,7 @@ void ProgramValues::add_values(const hrsam_plan& plan, const std::vector<PlanBuf
     std::copy(from.dims, from.dims + from.rank, value.dims);
     void* data = constant ? at(buffers, from.slot).data + from.offset : nullptr;
     value.data = data;
+    value.offset = from.offset;
     const auto end = from.offset + static_cast<uint64_t>(value.bytes());
     if (from.storage == HRSAM_INPUT) grow(input_bytes, from.slot, end);
     if (from.storage == HRSAM_OUTPUT) grow(output_bytes, from.slot, end);

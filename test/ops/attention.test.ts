@@ -235,6 +235,18 @@ describe('attention', async () => {
     expectClose(y.data, naive.gridAttention(q, { heads: 2, grids: [grid], ...tables }), {});
   });
 
+  it('takes a value that begins anywhere in another, in bf16 too', async () => {
+    const flat = generate({ name: 'flat', shape: [20 * 48 + 1], scale: 2 });
+    const half = await runOne(
+      { flat },
+      (graph, v) =>
+        attention(graph, graph.view(v.flat!, [1, 20, 48], 1), undefined, { heads: 1, grids: [[4, 5]] }),
+      { dtype: 'bf16' },
+    );
+    const q = roundedToBf16(host([1, 20, 48], flat.data.subarray(1)));
+    expectWithin(half.data, naive.gridAttention(q, { heads: 1, grids: [[4, 5]] }), { relL2: 8e-3 });
+  });
+
   it('keeps its head where logits are large', async () => {
     const operands = given(1, 20, 700, 16);
     const large = {

@@ -238,6 +238,28 @@ describe('window_attention', async () => {
     expectClose(y.data, naive.windowAttention(large, { heads: 1, window: 8, grids: [grid] }), {});
   });
 
+  it('takes values that begin anywhere in another, in bf16 too', async () => {
+    const channels = 3 * 16;
+    const flat = generate({ name: 'flat', shape: [20 * channels + 1], scale: 2 });
+    const row = generate({ name: 'row', shape: [channels + 1], scale: 2 });
+    const part = ({ data }: HostTensor, shape: number[]) => roundedToBf16(host(shape, data.subarray(1)));
+    const options = { heads: 1, window: 3, grids: [[4, 5]] as Grid[] };
+    const half = await runOne(
+      { flat, row },
+      (graph, v) =>
+        windowAttention(graph, graph.view(v.flat!, [1, 20, channels], 1), {
+          ...options,
+          pad: graph.view(v.row!, [1, channels], 1),
+        }),
+      { dtype: 'bf16' },
+    );
+    const want = naive.windowAttention(part(flat, [1, 20, channels]), {
+      ...options,
+      pad: part(row, [1, channels]),
+    });
+    expectWithin(half.data, want, { relL2: 8e-3 });
+  });
+
   it('gives each item of a batch what it gets alone', async () => {
     const qkv = packed(3, [[9, 7]], 48);
     const pad = padRow(48);

@@ -10,6 +10,8 @@
 // as small as these, as much by the exponentials: 4·d operations for each of them.
 #pragma once
 
+#include <initializer_list>
+
 #include "attend.h"
 
 namespace hrsam::cuda {
@@ -308,7 +310,13 @@ void launch_tensor(cudaStream_t stream, const typename Unit::Call& call, int64_t
 }
 
 // Heads of whole pieces of 16 bytes, at addresses that are.
-inline bool tensor_fits(int d, int64_t row) { return d % 8 == 0 && d <= 128 && row % 8 == 0; }
+inline bool tensor_fits(const Node& node, std::initializer_list<const char*> operands, int d,
+                        int64_t row) {
+  bool fits = d % 8 == 0 && d <= 128 && row % 8 == 0;
+  for (const char* name : operands)  // a view may begin anywhere
+    fits = fits && !(node.has(name) && node.value(name).offset % 16 != 0);
+  return fits;
+}
 
 // The head sizes that there are kernels for.
 constexpr int tensor_width(int d) { return d <= 32 ? 32 : d <= 64 ? 64 : d <= 80 ? 80 : 128; }
