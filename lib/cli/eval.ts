@@ -30,6 +30,7 @@ export interface EvalOptions extends Omit<ModelOptions, 'weights'> {
   json?: boolean;
   output?: string;
   sheet?: string;
+  curves?: string;
   predictions?: string;
 }
 
@@ -43,7 +44,10 @@ all clicks and as a failure. mIoU and boundary IoU are told after 5 clicks. Entr
 left out. Several sizes are judged one after the other; the first one's figures are those at the top of the JSON, and
 \`runs\` has all.
 
-Layouts (auto: the first whose files are there): ${DATA_FORMATS.join(', ')}.
+Layouts (auto: the first whose files are there): ${DATA_FORMATS.slice(0, 6).join(', ')},
+${DATA_FORMATS.slice(6).join(', ')}. For data of your own, folder: images/ and masks/ with the same
+names, name__1, name__2 … being objects of name; or index: index.json, a list of { "image": …, "mask": … } per object with
+paths relative to it. What is not black is the object.
 Of DAVIS all that moves is one object (of the 2017 lists and the unsupervised set each instance), DAVIS-585 begins without a mask,
 of COCO panoptic each segment, of BSDS500 what the
 first annotator drew and covers 1 %, of ADE20K without instances the region of each class.
@@ -51,7 +55,7 @@ Without weights the model included is judged. Several devices (--device cuda:0,c
 pictures; --jobs changes no figure but the times.
 
 Examples:
-  $ hrsam eval hrsam-b.safetensors --data DAVIS --size 1024,2048 --sheet sheet.png
+  $ hrsam eval hrsam-b.safetensors --data DAVIS --size 1024,2048 --sheet sheet.png --curves curves.png
   $ hrsam eval hrsam-b.safetensors --data coco --device cuda:0,cuda:1 --dtype bf16 -o coco.json
   $ hrsam eval --baseline grabcut --data photos --clicks 5 --json`;
 
@@ -96,23 +100,29 @@ export function evalCommand(): Command {
     .option('--json', 'print the figures as JSON')
     .option('-o, --output <json>', 'figures and every object’s IoUs and clicks')
     .option('--sheet <png>', 'the worst and the best objects as one picture (.png, .jpg or .webp)')
+    .option('--curves <png>', 'IoU over the clicks, and how many objects reached 90 and 95 %')
     .option('--predictions <json>', 'masks after the last click, in COCO’s result format')
     .option('--config <json>', "the model's settings, where the weights do not tell them");
   return addDeviceOptions(command, 'f32').addHelpText('after', HELP).action(evaluate);
 }
 
 async function evaluate(weights: string | undefined, options: EvalOptions): Promise<void> {
-  const { baseline, size, refine, coarse, json, output, sheet, predictions } = options;
+  const { baseline, size, refine, coarse, json, output, sheet, curves, predictions } = options;
   if (baseline && (weights || size || refine !== undefined || !coarse))
     usageError('a baseline takes no weights, --size, --refine or --no-coarse');
   if (sheet) pictureFormat(sheet);
+  if (curves && !/\.png$/i.test(curves)) usageError('--curves is a .png');
   const count = size?.length ?? 1;
   const all = (path?: string) =>
     path ? Array.from({ length: count }, (_, i) => numbered(path, i, count)) : [];
-  const outputs = [...(output ? [output] : []), ...all(sheet), ...all(predictions)];
+  const outputs = [
+    ...[output, curves].filter((path) => path !== undefined),
+    ...all(sheet),
+    ...all(predictions),
+  ];
   await checkOutputs(outputs, [weights, options.config]);
   await spareData(outputs, options.data);
-  const { judge, printRuns, writeResults, writeSheets } = await import('./eval_run.js');
+  const { judge, printRuns, writeCurves, writeResults, writeSheets } = await import('./eval_run.js');
   const { openDataSet } = await import('../eval/data/open.js');
   const data = await openDataSet(options.data, options.format, { split: options.split });
   const runs: Awaited<ReturnType<typeof judge>>[] = [];
@@ -144,6 +154,7 @@ async function evaluate(weights: string | undefined, options: EvalOptions): Prom
   if (runs.every(({ figures }) => figures.masks === 0))
     throw new HrsamError('ERR_FILE', 'no object could be judged', { where: options.data });
   if (sheet) await writeSheets(runs, data, sheet);
+  if (curves) await writeCurves(runs, options.clicks, curves);
 }
 
 /** Ends with ERR_FILE where an output would replace a file of the folder that the data are in. */

@@ -134,6 +134,15 @@ export async function writeSheets(runs: readonly Run[], data: DataSet, sheet: st
   }
 }
 
+/** Curves of all runs in one picture. */
+export async function writeCurves(runs: readonly Run[], clicks: number, path: string): Promise<void> {
+  const { renderCurves } = await import('../eval/curves.js');
+  const judged = runs
+    .filter(({ objects }) => objects.length > 0)
+    .map(({ figures, objects }) => ({ name: `${figures.model?.size ?? figures.method}`, objects }));
+  await writeWhole(path, await renderCurves(judged, clicks));
+}
+
 const fixed = (value: number | undefined, digits: number): string =>
   value === undefined || Number.isNaN(value) ? '-' : value.toFixed(digits);
 

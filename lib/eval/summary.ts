@@ -14,6 +14,8 @@ export interface Summary {
   pictures: number;
   clicks: number;
   iouAtClicks: Record<string, number>;
+  /** Mean IoU after each click, from the first. */
+  iouByClick: number[];
   boundaryIouAtClicks: Record<string, number>;
   /** IoU with the box alone, where objects start with one. */
   iouAtBox?: number;
@@ -52,6 +54,7 @@ export function summarise(
     pictures: new Set(objects.map(({ picture }) => picture)).size,
     clicks,
     iouAtClicks,
+    iouByClick: Array.from({ length: clicks }, (_, k) => mean(ious.map((each) => each[k]!))),
     boundaryIouAtClicks,
     ...(boxed.length > 0 && { iouAtBox: mean(boxed.map(({ boxIou }) => boxIou!)) }),
     judgedAfter,

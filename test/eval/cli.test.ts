@@ -23,7 +23,12 @@ describe('hrsam eval', () => {
   });
 
   it('prints what is asked of a baseline, and writes files', async () => {
-    const [sheet, predictions, output] = ['sheet.png', 'predictions.json', 'all.json'].map(done.path);
+    const [sheet, predictions, output, curves] = [
+      'sheet.png',
+      'predictions.json',
+      'all.json',
+      'curves.png',
+    ].map(done.path);
     const figures = await hrsamJson(
       ['eval', '--baseline', 'box', '--data', files.folder, '--clicks', '3'].concat([
         '--sheet',
@@ -32,6 +37,8 @@ describe('hrsam eval', () => {
         predictions!,
         '-o',
         output!,
+        '--curves',
+        curves!,
       ]),
     );
     expect(figures).toMatchObject({ masks: 3, pictures: 2, method: 'box', format: 'folder', judgedAfter: 3 });
@@ -43,13 +50,26 @@ describe('hrsam eval', () => {
       expect(figures[key]).toBeTypeOf('number');
     expect(figures.failed).toHaveLength(1);
     expect(figures.failed[0].entry).toBe('b.jpg: b__2.png');
+    expect(figures.iouByClick).toHaveLength(3);
+    for (const count of [1, 2, 3]) expect(figures.iouByClick[count - 1]).toBe(figures.iouAtClicks[count]);
     expect((await sharp(sheet).metadata()).width).toBe(1570);
+    expect(await sharp(curves).metadata()).toMatchObject({ format: 'png', height: 3 * 260 });
     const written = JSON.parse(readFileSync(predictions!, 'utf8'));
     expect(written).toHaveLength(3);
     expect(rleArea(decompressRle(written[0].segmentation))).toBeGreaterThan(0);
     const all = JSON.parse(readFileSync(output!, 'utf8'));
     expect(all.objects.map(({ ious }: { ious: number[] }) => ious.length)).toEqual([3, 3, 3]);
     expect(all.iouAtClicks).toEqual(figures.iouAtClicks);
+  });
+
+  it('names the data sets where the folder around them is given', async () => {
+    const around = sample();
+    around.write('one/index.json', '[]');
+    around.write('two/index.json', '[]');
+    around.write('notes/none.txt', '');
+    const { code, stderr } = await hrsam(['eval', '--baseline', 'box', '--data', around.folder]);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain('a folder of data sets; expected one of them: one, two\n');
   });
 
   it('tells pictures of one name in several folders apart', async () => {

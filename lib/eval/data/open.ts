@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exists, isFolder, listFiles, listFolders, walkFiles } from '../../data/files.js';
 import { HrsamError } from '../../errors.js';
@@ -133,8 +134,29 @@ export async function openDataSet(
 
 async function detect(root: string): Promise<DataFormat> {
   for (const name of DATA_FORMATS) if (await FORMATS[name].matches(root)) return name;
+  const inside = (await isFolder(root)) ? await setsIn(root) : [];
+  if (inside.length > 0) {
+    throw new HrsamError('ERR_FILE', 'a folder of data sets', {
+      where: root,
+      expected: `one of them: ${inside.join(', ')}`,
+    });
+  }
   const layouts = (await isFolder(root))
     ? DATA_FORMATS.join(', ')
     : 'index.json or annotations of COCO or LVIS';
   throw new HrsamError('ERR_FILE', 'no data set in a known layout', { where: root, expected: layouts });
+}
+
+/** Folders in a folder that are data sets, for those who name the one around them. */
+async function setsIn(root: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const entry of await readdir(root, { withFileTypes: true })) {
+    if (!entry.isDirectory()) continue;
+    for (const name of DATA_FORMATS) {
+      if (!(await FORMATS[name].matches(join(root, entry.name)))) continue;
+      found.push(entry.name);
+      break;
+    }
+  }
+  return found.sort();
 }
