@@ -19,6 +19,7 @@ export function renderCurves(judged: readonly Judged[], clicks: number): Promise
   const panel = (title: string, after: (ious: readonly number[]) => number): Panel => ({
     title,
     last: clicks,
+    high: 1,
     curves: judged.map(({ name, objects }) => {
       const boxed = objects.every(({ boxIou }) => boxIou !== undefined);
       const counts = Array.from({ length: clicks + 1 }, (_, count) => count).slice(boxed ? 0 : 1);
