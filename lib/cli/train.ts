@@ -1,16 +1,16 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { readJson } from '../data/files.js';
 import type { Recipe } from '../train/recipe.js';
-import type { StepReport } from '../train/run.js';
+import type { Report } from '../train/training.js';
 import { interruption } from './interrupt.js';
 import { wholeNumber } from './options.js';
-import { print } from './output.js';
+import { print, printJson } from './output.js';
 import { usageError } from './usage.js';
 
 interface TrainOptions {
   teacher?: string[];
   config?: string;
-  data: string[];
+  data?: string[];
   out: string;
   init?: string;
   resume?: boolean;
@@ -20,11 +20,11 @@ interface TrainOptions {
 }
 
 const FINETUNE_HELP = `
-The recipe is JSON: model, size, batch, steps, learningRate and so on; recipes/ has those of the model included. Each
-step, the model as it is answers simulated clicks, and some of those prompts are learned from. --data takes folders with
+The recipe is JSON: model, size, batch and steps at least; hrsam train schema prints all there is, with ranges, defaults
+and meanings, and recipes/ in the package's folder has those of the model included. Each step, the model as it is answers simulated clicks, and some of those prompts are learned from. --data takes folders with
 an index.json (a list of {image, mask}), or folders of such folders; without any, synthetic scenes are all there is.
-The folder --out then holds model.safetensors (the parameters' moving average), checkpoint.safetensors, log.jsonl and
-curves.png. Ctrl-C ends the step under way and saves; --resume goes on as if nothing had happened, with the same data,
+The folder --out then holds model.safetensors (the parameters' moving average), checkpoint.safetensors, log.jsonl (means
+since the line before: loss, learning rate, samples per second, IoU of the samples) and curves.png. Ctrl-C ends the step under way and saves; --resume goes on as if nothing had happened, with the same data,
 wherever they lie by then.
 
 With several devices (auto takes one) each computes another of a step's micro-batches, of which "accumulate" in the recipe
@@ -50,7 +50,7 @@ function minutes(text: string): number {
   throw new InvalidArgumentError('Expected minutes.');
 }
 
-const collect = (text: string, previous: string[]): string[] => [...previous, text];
+const collect = (text: string, previous: string[] = []): string[] => [...previous, text];
 
 export function trainCommand(): Command {
   const finetune = new Command('finetune')
@@ -58,17 +58,21 @@ export function trainCommand(): Command {
     .addHelpText('after', FINETUNE_HELP);
   const distill = new Command('distill')
     .description('train an encoder to give the embeddings of a teacher')
-    .option('--teacher <folder>', 'embeddings of --data, as hrsam embed writes them', collect, [])
+    .option('--teacher <folder>', 'embeddings of --data, as hrsam embed writes them', collect)
     .addHelpText('after', DISTILL_HELP);
   const train = new Command('train').description('train a model');
   for (const command of [distill, finetune]) train.addCommand(withOptions(command));
+  train
+    .command('schema')
+    .description('print what a recipe may hold, as JSON Schema, for people and editors')
+    .action(async () => printJson((await import('../train/recipe.js')).describeRecipe()));
   return train;
 }
 
 function withOptions(command: Command): Command {
   return command
     .option('--config <json>', 'the recipe')
-    .option('--data <folder>', 'data sets; may be given more than once', collect, [])
+    .option('--data <folder>', 'data sets; may be given more than once', collect)
     .requiredOption('--out <folder>', 'where checkpoint, model, log and curves go')
     .option('--init <weights>', 'begin with these where they fit')
     .option('--resume', 'go on from the checkpoint in --out')
@@ -79,11 +83,11 @@ function withOptions(command: Command): Command {
 }
 
 async function train(task: Recipe['task'], options: TrainOptions): Promise<void> {
-  const { config, data, teacher, out, init, resume, every, threads } = options;
+  const { config, data = [], teacher, out, init, resume, every, threads } = options;
   if (resume && (config || init))
     usageError('--resume goes on with the recipe of the checkpoint: leave --config and --init out');
   if (!resume && !config) usageError('a recipe is needed: --config recipe.json, or --resume');
-  if (teacher && (teacher.length === 0 || teacher.length !== data.length))
+  if (task === 'distill' && (!teacher || teacher.length !== data.length))
     usageError('a teacher is needed: for each --data a --teacher, the embeddings of its pictures');
   const [{ beginTraining, resumeTraining }, { readRecipe }, { openDevices }] = await Promise.all([
     import('../train/training.js'),
@@ -115,17 +119,33 @@ async function train(task: Recipe['task'], options: TrainOptions): Promise<void>
   print(`${out}: ${interruption().aborted ? 'stopped; --resume goes on' : 'done'}`);
 }
 
+/** Of so many seconds, in the two units that matter. */
+export function duration(seconds: number): string {
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 1) return `${Math.round(seconds)} s`;
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
 /** A line that is written over on a terminal, and one now and then elsewhere. */
 function reporter() {
   const onTerminal = process.stderr.isTTY;
   const pause = onTerminal ? 200 : 30_000;
-  let last = 0;
+  // The first step at once: it shows that all is well.
+  let last = -Infinity;
   return {
-    step({ step, loss, figures, speed }: StepReport & { speed: number }) {
+    step({ step, of, left, loss, figures, speed }: Report) {
       if (performance.now() - last < pause) return;
       last = performance.now();
       const shown = Object.entries(figures).map(([name, value]) => `${name} ${value.toFixed(3)}`);
-      const line = [`step ${step}`, `loss ${loss.toFixed(4)}`, ...shown, `${speed.toFixed(1)} samples/s`];
+      const line = [
+        `step ${step} of ${of}`,
+        `loss ${loss.toFixed(4)}`,
+        ...shown,
+        `${speed.toFixed(1)} samples/s`,
+      ];
+      if (step < of) line.push(`${duration(left)} left`);
       process.stderr.write(onTerminal ? `\r\x1b[K${line.join('  ')}` : `${line.join('  ')}\n`);
     },
     end() {

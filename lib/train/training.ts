@@ -30,9 +30,19 @@ export interface TrainingOptions {
   /** Minutes between checkpoints. */
   every: number;
   signal?: AbortSignal;
-  onStep?(report: StepReport & { speed: number }): void;
+  onStep?(report: Report): void;
   /** Something the user should know. */
   onNote?(note: string): void;
+}
+
+/** How far a training is. */
+export interface Report extends StepReport {
+  /** Steps in all. */
+  of: number;
+  /** Samples a second. */
+  speed: number;
+  /** Seconds until the last step, at that speed. */
+  left: number;
 }
 
 /** Steps that a line of the log sums up. */
@@ -199,7 +209,8 @@ async function follow(
     signal,
     async onStep(report) {
       reports.push(report);
-      onStep?.({ ...report, speed: speed() });
+      const left = ((steps - report.step) * batch * accumulate) / speed();
+      onStep?.({ ...report, of: steps, speed: speed(), left });
       if (reports.length === LOGGED_STEPS) await log();
       if (performance.now() - saved > every * 60_000 && report.step < steps) await keep();
     },

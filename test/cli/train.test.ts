@@ -1,6 +1,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { duration } from '../../lib/cli/train.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
 import { Rng } from '../../lib/rng.js';
 import { tinyDistillation, tinyFinetuning } from '../support/recipes.js';
@@ -63,13 +64,44 @@ beforeAll(async () => {
     ],
   );
   const { code, stderr } = await hrsam([...begin(path('whole')), '-d', 'cpu']);
-  expect([code, stderr]).toEqual([0, expect.stringMatching(/^(step .*\n)*$/)]);
+  expect([code, stderr]).toEqual([
+    0,
+    expect.stringMatching(/^step 1 of 8 .* samples\/s {2}\d+ (s|min) left\n(step .*\n)*$/),
+  ]);
 }, 120_000); // builds dist/ where nobody has
 
 const expectSame = (out: string) => {
   for (const file of ['checkpoint.safetensors', 'model.safetensors'])
     expect(readFileSync(`${out}/${file}`).equals(readFileSync(`${path('whole')}/${file}`))).toBe(true);
 };
+
+describe('hrsam train schema', () => {
+  it('tells every field of a recipe, what it is for and what it is without being told', async () => {
+    const { oneOf } = JSON.parse((await hrsam(['train', 'schema'])).stdout);
+    for (const { properties, required } of oneOf) {
+      for (const [name, field] of Object.entries<{ description?: string }>(properties))
+        expect([name, field.description]).toEqual([name, expect.stringMatching(/\w{3}/)]);
+      expect(required).toEqual(expect.arrayContaining(['task', 'size', 'batch', 'steps']));
+      expect(properties.learningRate).toMatchObject({ type: 'number', default: 1e-4 });
+    }
+    const [finetune] = oneOf;
+    for (const [name, field] of Object.entries<{ description?: string }>(
+      finetune.properties.clicks.properties,
+    ))
+      expect([name, field.description]).toEqual([name, expect.any(String)]);
+  });
+
+  it('says how long it takes in words', () => {
+    expect([12, 60, 3599, 7500, 90_000, 300_000].map(duration)).toEqual([
+      '12 s',
+      '1 min',
+      '1 h 0 min',
+      '2 h 5 min',
+      '25 h 0 min',
+      '3 d 11 h',
+    ]);
+  });
+});
 
 describe('hrsam train finetune', () => {
   it('gives the same weights however often it is killed', { timeout: 120_000 }, async () => {
