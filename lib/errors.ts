@@ -62,11 +62,11 @@ export class HrsamError extends Error {
   /** What kind of error it is: each code's meaning is beside it. */
   readonly code: ErrorCode;
   /** What was being looked at: a file, a tensor, a layer, an option. */
-  readonly where?: string;
+  declare readonly where?: string;
   /** What would have been right. */
-  readonly expected?: unknown;
+  declare readonly expected?: unknown;
   /** What came instead. */
-  readonly actual?: unknown;
+  declare readonly actual?: unknown;
 
   constructor(code: ErrorCode, summary: string, details: ErrorDetails = {}) {
     const { where, expected, actual, cause } = details;
@@ -75,8 +75,9 @@ export class HrsamError extends Error {
     if (actual !== undefined) parts.push(`got ${show(actual)}`);
     super(parts.join('; '), cause === undefined ? undefined : { cause });
     this.code = code;
-    this.where = where;
-    this.expected = expected;
-    this.actual = actual;
+    // Not where there is nothing to tell: Node prints every field of an error that nobody caught.
+    if (where !== undefined) this.where = where;
+    if (expected !== undefined) this.expected = expected;
+    if (actual !== undefined) this.actual = actual;
   }
 }

@@ -161,6 +161,13 @@ describe('beginTraining', () => {
     expect(sameFile('checkpoint.safetensors', 'early', 'whole')).toBe(true);
   });
 
+  it('says where all of it is warm-up', async () => {
+    const notes: string[] = [];
+    const given = options('warm', { signal: AbortSignal.abort(), onNote: (note) => notes.push(note) });
+    await beginTraining(device, recipe({ steps: 12, warmup: 1500 }), given);
+    expect(notes).toEqual([expect.stringMatching(/^the warm-up, 1500 steps, is as long as the training/)]);
+  });
+
   it('begins with given weights, and says what they lack', async () => {
     const notes: string[] = [];
     const init = at('whole', 'model.safetensors');
