@@ -15,7 +15,9 @@ import { installToolchain, missingTools, toolchainAdvice } from './setup/toolcha
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const BUILD = join(root, 'build');
 const ADDON = join(BUILD, 'Release/hrsam.node');
-const DIST = ['index.js', 'index.cjs', 'index.d.ts', 'cli.js', 'hrsam.cjs'].map((file) => join(root, 'dist', file));
+const DIST = ['index.js', 'index.cjs', 'index.d.ts', 'cli.js', 'hrsam.cjs'].map((file) =>
+  join(root, 'dist', file),
+);
 const STAMPS = join(BUILD, 'setup.json');
 const LOCK = join(root, 'build-lock');
 
