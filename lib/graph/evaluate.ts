@@ -1,6 +1,6 @@
 import { HrsamError } from '../errors.js';
 import { optionsOf } from '../options.js';
-import type { Device } from '../runtime/device.js';
+import { Device } from '../runtime/device.js';
 import type { Program, Tensors } from '../runtime/program.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { type ConstantSource, compile } from './compile.js';
@@ -57,12 +57,17 @@ export async function program<
   options: EvaluateOptions<Constants> = {},
 ): Promise<Program> {
   checkOptions(options, 'program');
+  if (!(device instanceof Device))
+    throw new HrsamError('ERR_ARGUMENT', 'device', { expected: 'a Device', actual: device });
   if (typeof build !== 'function')
     throw new HrsamError('ERR_ARGUMENT', 'build', { expected: 'a function', actual: build });
   const { signal } = options;
   const constants: Tensors = options.constants ?? {};
   const graph = new Graph();
   const values: Record<string, Value> = {};
+  for (const [where, tensors] of Object.entries({ inputs, constants }))
+    if (Object.values(tensors ?? [null]).some((tensor) => typeof tensor !== 'object' || tensor === null))
+      throw new HrsamError('ERR_ARGUMENT', where, { expected: 'tensors by name' });
   for (const [name, { shape, dtype }] of Object.entries(inputs))
     values[name] = graph.input(name, shape, dtype);
   for (const [name, { shape, dtype }] of Object.entries(constants))

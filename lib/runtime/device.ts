@@ -175,11 +175,12 @@ export class Device {
 
   /** Area, box and COCO run lengths of 0/1 masks: u8 of shape (..., height, width). @throws HrsamError ERR_SHAPE, ERR_DISPOSED */
   async encodeMasks(masks: Tensor): Promise<MaskEncoding[]> {
-    const [height, width] = masks.shape.slice(-2);
-    if (masks.dtype !== 'u8' || height === undefined || width === undefined) {
+    const isTensor = masks instanceof Tensor;
+    const [height, width] = isTensor ? masks.shape.slice(-2) : [];
+    if (!isTensor || masks.dtype !== 'u8' || height === undefined || width === undefined) {
       throw new HrsamError('ERR_SHAPE', 'masks', {
         expected: 'u8 (…, h, w)',
-        actual: `${masks.dtype} [${masks.shape}]`,
+        actual: isTensor ? `${masks.dtype} [${masks.shape}]` : 'no tensor',
       });
     }
     const count = masks.shape.slice(0, -2).reduce((product, size) => product * size, 1);

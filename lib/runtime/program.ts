@@ -4,7 +4,7 @@ import { type NativeProgram, settled } from './addon.js';
 import type { Device } from './device.js';
 import { byteCount } from './dtype.js';
 import type { Plan, PlanPort } from './plan.js';
-import type { Tensor } from './tensor.js';
+import { Tensor } from './tensor.js';
 
 /** Tensors by name. */
 export type Tensors = Record<string, Tensor>;
@@ -44,7 +44,7 @@ export class Program {
     checkOptions(options, 'run');
     const handle = this.#handle;
     if (!handle) throw new HrsamError('ERR_DISPOSED', 'the program was disposed');
-    const read = this.plan.inputs.map((port) => this.#fitting('input', port, inputs[port.name]));
+    const read = this.plan.inputs.map((port) => this.#fitting('input', port, inputs?.[port.name]));
     this.#checkInto(options.into ?? {}, options.inPlace ? [] : read);
     const given = read.map(({ buffer }) => buffer);
     const made: Tensor[] = [];
@@ -99,8 +99,10 @@ export class Program {
 
   #fitting(kind: 'input' | 'output', { name, shape, dtype }: PlanPort, tensor: Tensor | undefined): Tensor {
     const expected = `${dtype} [${shape}]`;
-    const actual = tensor ? `${tensor.dtype} [${tensor.shape}]` : 'nothing';
-    if (!tensor || actual !== expected) {
+    const isTensor = tensor instanceof Tensor;
+    const none = tensor ? 'no tensor' : 'nothing';
+    const actual = isTensor ? `${tensor.dtype} [${tensor.shape}]` : none;
+    if (!isTensor || actual !== expected) {
       throw new HrsamError('ERR_SHAPE', `${kind} '${name}'`, { expected, actual });
     }
     if (tensor.device !== this.device) {

@@ -45,6 +45,21 @@ describe('programs', () => {
     expect(type.message).toBe("input 'x'; expected f32 [33,48]; got i32 [33,48]");
   });
 
+  it('take tensors and nothing else', async () => {
+    const { made, inputs } = await compiled();
+    const { shape, dtype, device } = inputs.x!;
+    const wrong = (value: unknown) => value as never;
+    for (const x of [5, 'x', shape, { shape, dtype, device }])
+      expect(await codeOf(() => made.run({ ...inputs, x: wrong(x) }))).toBe('ERR_SHAPE');
+    for (const none of [undefined, null, 5]) {
+      expect(await codeOf(() => made.run(wrong(none)))).toBe('ERR_SHAPE');
+      expect(await codeOf(() => program(cpu, { x: wrong(none) }, build))).toBe('ERR_ARGUMENT');
+      expect(await codeOf(() => program(wrong(none), inputs, build))).toBe('ERR_ARGUMENT');
+      expect(await codeOf(() => cpu.encodeMasks(wrong(none)))).toBe('ERR_SHAPE');
+    }
+    expect(await codeOf(() => program(cpu, wrong(null), build))).toBe('ERR_ARGUMENT');
+  });
+
   it('write into tensors that are given, if they fit', async () => {
     const { made, inputs } = await compiled();
     const expected = await (await made.run(inputs)).y!.data();
