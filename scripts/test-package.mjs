@@ -62,6 +62,8 @@ export async function first(path: string): Promise<Mask | undefined> {
 const TSC = [
   '--noEmit',
   '--strict',
+  '--noUncheckedIndexedAccess',
+  '--exactOptionalPropertyTypes',
   '--skipLibCheck',
   'false',
   '--module',
