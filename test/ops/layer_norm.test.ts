@@ -119,6 +119,11 @@ describe('layer_norm', async () => {
     }
   });
 
+  it('refuses to take from the variance', async () => {
+    const error = await errorOf(() => apply(norm([2], 4), { eps: -1e-5 }));
+    expect(error.message).toContain('eps of at least 0');
+  });
+
   it.each([
     ['a weight of another length', { weight: [5] }],
     ['a bias of another length', { bias: [3] }],

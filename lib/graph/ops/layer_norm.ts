@@ -11,11 +11,12 @@ export const layerNormOp: OpDefinition = {
   operands: ['x', 'weight', 'bias', 'gate?'],
   attributes: { eps: 'number', activation: 'number' },
   inPlace: 'x',
-  infer({ operands, dtype, fail }) {
+  infer({ operands, attributes, dtype, fail }) {
     const { x, weight, bias, gate } = operands as Record<string, Value>;
     const channels = x!.shape.at(-1);
     if (weight!.shape.join() !== `${channels}` || bias!.shape.join() !== `${channels}`)
       return fail(`weight and bias (${channels})`);
+    if (!((attributes.eps as number) >= 0)) return fail('eps of at least 0');
     if (gate && gate.shape.join() !== x!.shape.join()) return fail('gate of the shape of x');
     return { shape: x!.shape, dtype: dtype ?? x!.dtype };
   },
@@ -36,7 +37,7 @@ export const layerNormOp: OpDefinition = {
 
 /** Options of `layerNorm`. */
 export interface LayerNormOptions {
-  /** Added to the variance. Default 1e-5. */
+  /** Added to the variance, at least 0. Default 1e-5. */
   eps?: number;
   /** Of what is normed. Default `none`. */
   activation?: Activation;
