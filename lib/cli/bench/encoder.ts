@@ -4,8 +4,10 @@ import type { Pixels } from '../../image/pixels.js';
 import { computeType, type Precision } from '../../model/layers.js';
 import { encoderGraph } from '../../predictor/flops.js';
 import { HRSAM } from '../../predictor/hrsam.js';
+import type { Network } from '../../predictor/network.js';
 import { elementCount } from '../../runtime/dtype.js';
 import { Owned } from '../../runtime/owned.js';
+import type { Tensor } from '../../runtime/tensor.js';
 import { fillTensor } from '../../weights/random.js';
 import { type BenchRow, measure, peakMemory } from './measure.js';
 
@@ -75,9 +77,40 @@ export async function encoderRows(part: EncoderPart): Promise<BenchRow[]> {
       rows.push(without, times(await measured(model, part, label, true), without));
     }
   }
-  // Minutes on a processor.
-  if (device.kind === 'cuda' && batch === 1) rows.push(await everythingRow(model, part, label));
+  if (device.kind === 'cuda' && batch === 1) {
+    rows.push(await keptRow(network, images, part, label));
+    // Minutes on a processor.
+    rows.push(await everythingRow(model, part, label));
+  }
   return rows;
+}
+
+/** Embeddings that are kept at a time: more than a program has recordings. */
+const KEPT = 16;
+
+/** An encoder whose embeddings are kept, as a server's: each of them lies elsewhere. */
+async function keptRow(
+  network: Network,
+  images: readonly Tensor[],
+  { name, dtype }: EncoderPart,
+  label: string,
+): Promise<BenchRow> {
+  const kept: Tensor[] = [];
+  try {
+    return await measure({
+      what: `${name} encoder, embeddings kept`,
+      device: network.device,
+      dtype,
+      size: label,
+      batch: images.length,
+      async run() {
+        kept.push(...(await network.encode(images)));
+        if (kept.length > KEPT) kept.shift()!.dispose();
+      },
+    });
+  } finally {
+    for (const embedding of kept) embedding.dispose();
+  }
 }
 
 /** 1024 clicks and what is kept of their masks. */
