@@ -19,8 +19,10 @@ let steps = [];
 let frame;
 /** Where the keyboard clicks, [x, y]. */
 let cross;
-/** One request at a time; a picture that comes meanwhile makes older answers void. */
-let waiting = false;
+/** What ends the request under way: there is one at a time. */
+let waiting;
+/** A request that takes longer than this, ms, can be seen to be stopped. */
+const LONG = 1000;
 
 function say(text, failed = false) {
   status.textContent = text;
@@ -28,7 +30,7 @@ function say(text, failed = false) {
 }
 
 async function ask(path, options) {
-  const response = await fetch(path, options);
+  const response = await fetch(path, { ...options, signal: waiting?.signal });
   const body = await response.json();
   if (!response.ok)
     throw Object.assign(new Error(body.error?.message ?? response.statusText), { code: body.error?.code });
@@ -41,20 +43,30 @@ const json = (body) => ({
   body: JSON.stringify(body),
 });
 
-/** Runs one request; a failure is said and changes nothing. */
+/** Runs one request; a failure is said and changes nothing, nor does stopping it. */
 async function wait(label, work) {
   if (waiting) return;
-  waiting = true;
+  waiting = new AbortController();
   say(label);
   update();
+  const long = setTimeout(() => offerStop(true), LONG);
   try {
     await work();
   } catch (error) {
-    say(error.message, true);
+    if (error.name === 'AbortError') say('Stopped.');
+    else say(error.message, true);
   } finally {
-    waiting = false;
+    clearTimeout(long);
+    waiting = undefined;
+    offerStop(false);
     update();
   }
+}
+
+/** In the place of what most often takes long. */
+function offerStop(offered) {
+  everything.textContent = offered ? 'Stop' : 'Everything';
+  if (offered) everything.disabled = false;
 }
 
 const send = (blob) =>
@@ -281,10 +293,10 @@ canvas.addEventListener('blur', draw);
 
 undo.addEventListener('click', () => back(1));
 reset.addEventListener('click', () => back());
-everything.addEventListener('click', takeEverything);
+everything.addEventListener('click', () => (waiting ? waiting.abort() : takeEverything()));
 addEventListener('keydown', (event) => {
   if (event.key.toLowerCase() === 'z') back(1);
-  if (event.key === 'Escape') back();
+  if (event.key === 'Escape') waiting ? waiting.abort() : back();
 });
 size.addEventListener('change', () => picture && open(picture.blob));
 file.addEventListener('change', () => file.files[0] && open(file.files[0]));

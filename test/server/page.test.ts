@@ -104,6 +104,24 @@ describe.skipIf(!browserPath)('the page', { timeout: 60_000 }, () => {
     await status(/could not be decoded/);
   });
 
+  it('stops what takes long, and keeps what was there', async () => {
+    await click(0.5, 0.6);
+    await status(/IoU .* predicted/);
+    const before = await shown();
+    await page.route(/everything/, () => {});
+    for (const stop of [
+      () => page.getByRole('button', { name: 'Stop' }).click(),
+      () => page.keyboard.press('Escape'),
+    ]) {
+      await page.getByRole('button', { name: 'Everything' }).click();
+      await status(/clicking everywhere/);
+      await stop();
+      await status(/Stopped/);
+      expect(await shown()).toBe(before);
+    }
+    await page.getByRole('button', { name: 'Everything' }).waitFor();
+  });
+
   it('sends a picture again that the server no longer keeps', async () => {
     await server.inject({ method: 'DELETE', url: `/images/${await lastImage()}` });
     await click(0.5, 0.6);
