@@ -15,23 +15,30 @@ interface TrainOptions {
   init?: string;
   resume?: boolean;
   every: number;
+  validate?: string;
+  validateObjects: number;
   device: string;
   threads?: number;
 }
 
 const FINETUNE_HELP = `
 The recipe is JSON: model, size, batch and steps at least; hrsam train schema prints all there is, with ranges, defaults
-and meanings, and recipes/ in the package's folder has those of the model included. Each step, the model as it is answers simulated clicks, and some of those prompts are learned from. --data takes folders with
-an index.json (a list of {image, mask}), or folders of such folders; without any, synthetic scenes are all there is.
+and meanings, and recipes/ in the package's folder has those of the model included. Each step, the model as it is answers
+simulated clicks, and some of those prompts are learned from. --data takes folders with an index.json (a list of
+{image, mask}), or folders of such folders; without any, synthetic scenes are all there is.
 The folder --out then holds model.safetensors (the parameters' moving average), checkpoint.safetensors, log.jsonl (means
-since the line before: loss, learning rate, samples per second, IoU of the samples) and curves.png. Ctrl-C ends the step under way and saves; --resume goes on as if nothing had happened, with the same data,
-wherever they lie by then.
+since the line before: loss, learning rate, samples per second, IoU of the samples) and curves.png. Ctrl-C ends the step
+under way and saves; --resume goes on as if nothing had happened, with the same data, wherever they lie by then.
+
+With --validate, a data set in any layout that hrsam eval reads, each model that is saved is judged on it: mean IoU after
+a click and after five in validation.jsonl, with the curves, and the model that has the best after five in
+best.safetensors. Training is the same to the byte without it.
 
 With several devices (auto takes one) each computes another of a step's micro-batches, of which "accumulate" in the recipe
 says how many there are. The result is that of one device to the byte, so --resume may be on more or fewer of them.
 
 Example:
-  $ hrsam train finetune --config recipe.json --data photos --out run
+  $ hrsam train finetune --config recipe.json --data photos --validate held-out --out run
   $ hrsam train finetune --out run --data photos --resume`;
 
 const DISTILL_HELP = `
@@ -77,13 +84,15 @@ function withOptions(command: Command): Command {
     .option('--init <weights>', 'begin with these where they fit')
     .option('--resume', 'go on from the checkpoint in --out')
     .option('--every <minutes>', 'between checkpoints', minutes, 5)
+    .option('--validate <folder>', 'a data set to judge the model on with every checkpoint')
+    .option('--validate-objects <n>', 'its first ones', wholeNumber(1), 100)
     .option('-d, --device <names>', 'cpu, cuda, cuda:N, several like cuda:0,cuda:1, or auto', 'auto')
     .option('--threads <n>', 'CPU threads (default: all)', wholeNumber(1))
     .action((options: TrainOptions) => train(command.name() as Recipe['task'], options));
 }
 
 async function train(task: Recipe['task'], options: TrainOptions): Promise<void> {
-  const { config, data = [], teacher, out, init, resume, every, threads } = options;
+  const { config, data = [], teacher, out, init, resume, every, threads, validate } = options;
   if (resume && (config || init))
     usageError('--resume goes on with the recipe of the checkpoint: leave --config and --init out');
   if (!resume && !config) usageError('a recipe is needed: --config recipe.json, or --resume');
@@ -96,6 +105,10 @@ async function train(task: Recipe['task'], options: TrainOptions): Promise<void>
   ]);
   const devices = openDevices(options.device);
   if (threads) for (const device of devices) await device.setThreads(threads);
+  const judge =
+    validate === undefined
+      ? undefined
+      : await (await import('./validation.js')).openValidation(validate, options.validateObjects, devices[0]);
   const show = reporter();
   const common = {
     task,
@@ -103,6 +116,7 @@ async function train(task: Recipe['task'], options: TrainOptions): Promise<void>
     teacher,
     out,
     every,
+    validate: judge,
     signal: interruption(),
     onStep: show.step,
     onNote: (note: string) => process.stderr.write(`hrsam: ${note}\n`),

@@ -21,6 +21,16 @@ export interface LogLine {
   [figure: string]: number;
 }
 
+/** How good a model is on pictures that it does not learn from, 0 to 1. */
+export interface Validation {
+  /** Mean IoU after a click. */
+  iou: number;
+  /** After five, which decides which model is the best. */
+  miou: number;
+}
+
+export type ValidationLine = Validation & { step: number };
+
 /** Where a training keeps its checkpoint, its log, its curves and the model as it is. */
 export class RunFolder {
   constructor(readonly path: string) {}
@@ -31,6 +41,15 @@ export class RunFolder {
 
   get model(): string {
     return join(this.path, 'model.safetensors');
+  }
+
+  /** The one of the best validation. */
+  get best(): string {
+    return join(this.path, 'best.safetensors');
+  }
+
+  get #validation(): string {
+    return join(this.path, 'validation.jsonl');
   }
 
   get #curves(): string {
@@ -55,14 +74,19 @@ export class RunFolder {
 
   /** Forgets a training that took no step: another may begin here. */
   async discard(): Promise<void> {
-    for (const path of [this.checkpoint, this.model, this.#curves]) await rm(path, { force: true });
+    for (const path of [this.checkpoint, this.model, this.best, this.#validation, this.#curves])
+      await rm(path, { force: true });
   }
 
   /** Everything that going on needs, then what people look at. Each file appears complete or not at all. */
   async save(training: SavedTraining): Promise<void> {
     await writeCheckpoint(this.checkpoint, training);
     await this.#writeModel(training);
-    await writeWhole(this.#curves, await renderCurves(await this.log()));
+    await this.#draw();
+  }
+
+  async #draw(): Promise<void> {
+    await writeWhole(this.#curves, await renderCurves(await this.log(), await this.validations()));
   }
 
   /**
@@ -72,15 +96,18 @@ export class RunFolder {
   async load(): Promise<SavedTraining> {
     const saved = await readCheckpoint(this.checkpoint);
     await this.#removePartial();
-    const kept = (await this.log()).filter((line) => line.step <= saved.step);
-    await writeWhole(this.#log, kept.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    for (const path of [this.#log, this.#validation]) {
+      const lines = await readLines<{ step: number }>(path);
+      const kept = lines.filter(({ step }) => step <= saved.step);
+      if (lines.length > 0) await writeWhole(path, kept.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    }
     return saved;
   }
 
   /** What a process that was killed had not written to its end. */
   async #removePartial(): Promise<void> {
     for (const name of await readdir(this.path)) {
-      if (/^(checkpoint|model|curves|log)\..*\.part$/.test(name))
+      if (/^(checkpoint|model|best|curves|log|validation)\..*\.part$/.test(name))
         await rm(join(this.path, name), { force: true });
     }
   }
@@ -89,16 +116,21 @@ export class RunFolder {
     await appendFile(this.#log, `${JSON.stringify(line)}\n`);
   }
 
-  /** All lines; one that a process was killed in is left out. */
-  async log(): Promise<LogLine[]> {
-    const text = await readFile(this.#log, 'utf8').catch(() => '');
-    return text.split('\n').flatMap((line) => {
-      try {
-        return line === '' ? [] : [JSON.parse(line) as LogLine];
-      } catch {
-        return [];
-      }
-    });
+  log(): Promise<LogLine[]> {
+    return readLines(this.#log);
+  }
+
+  validations(): Promise<ValidationLine[]> {
+    return readLines(this.#validation);
+  }
+
+  /** Keeps what the model that was saved last is worth, and the model where none was better. @returns whether none was */
+  async judged(step: number, found: Validation): Promise<boolean> {
+    const best = (await this.validations()).every(({ miou }) => found.miou > miou);
+    if (best) await writeWhole(this.best, await readFile(this.model));
+    await appendFile(this.#validation, `${JSON.stringify({ step, ...found })}\n`);
+    await this.#draw();
+    return best;
   }
 
   /** The moving average of the parameters, and what is not trained. */
@@ -122,4 +154,16 @@ export class RunFolder {
       { metadata: [configToMetadata(model)] },
     );
   }
+}
+
+/** All lines; one that a process was killed in is left out. */
+async function readLines<T>(path: string): Promise<T[]> {
+  const text = await readFile(path, 'utf8').catch(() => '');
+  return text.split('\n').flatMap((line) => {
+    try {
+      return line === '' ? [] : [JSON.parse(line) as T];
+    } catch {
+      return [];
+    }
+  });
 }

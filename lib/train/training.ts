@@ -11,7 +11,7 @@ import { MOMENTS } from './optimizer.js';
 import { FixedTensors, recipeTensors, type Values } from './parameters.js';
 import type { Recipe } from './recipe.js';
 import { means, runTask, type StepReport } from './run.js';
-import { RunFolder } from './run_folder.js';
+import { RunFolder, type Validation } from './run_folder.js';
 import type { Task } from './task.js';
 import { openTeacher, type Teacher, taughtRecipe } from './teacher.js';
 import { diverged, initialState, Trainer, type TrainerOptions } from './trainer.js';
@@ -29,6 +29,8 @@ export interface TrainingOptions {
   init?: string;
   /** Minutes between checkpoints. */
   every: number;
+  /** Judges a model that was saved, with every checkpoint. */
+  validate?(model: string, signal?: AbortSignal): Promise<Validation>;
   signal?: AbortSignal;
   onStep?(report: Report): void;
   /** Something the user should know. */
@@ -190,7 +192,7 @@ async function follow(
   { accumulate, batch, steps }: Recipe,
   folder: RunFolder,
   save: () => Promise<void>,
-  { every, signal, onStep }: TrainingOptions,
+  { every, signal, validate, onStep, onNote }: TrainingOptions,
 ): Promise<void> {
   let [saved, logged] = [performance.now(), performance.now()];
   let reports: StepReport[] = [];
@@ -206,8 +208,23 @@ async function follow(
   const keep = async () => {
     await log();
     await save();
-    saved = performance.now();
+    if (validate && !signal?.aborted) await judge(validate);
+    saved = logged = performance.now();
   };
+  const judge = async (validate: NonNullable<TrainingOptions['validate']>) => {
+    try {
+      const found = await validate(folder.model, signal);
+      const best = await folder.judged(trainer.taken, found);
+      const figures = Object.entries(found).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+      onNote?.(`step ${trainer.taken}: validation ${figures.join(', ')}${best ? ', the best so far' : ''}`);
+    } catch (error) {
+      // What was to be judged is saved; a training that is ended need not know how good it is.
+      if (!signal?.aborted) throw error;
+    }
+  };
+  // What it begins with, too: later ones compare with it, and data that cannot be judged are found at once.
+  if (validate && trainer.taken === 0) await judge(validate);
+  logged = performance.now();
   await runTask(trainer, tasks, {
     accumulate,
     steps,

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { duration } from '../../lib/cli/train.js';
@@ -128,6 +128,34 @@ describe('hrsam train finetune', () => {
     expect(JSON.parse(steps.at(-1)!).step).toBeLessThan(8);
     expect(await hrsam([...resume(out), '-d', 'cpu'])).toMatchObject({ code: 0, stdout: `${out}: done\n` });
     expectSame(out);
+  });
+
+  it('judges what it saves, keeps the best, and trains as without', { timeout: 120_000 }, async () => {
+    const out = path('validated');
+    const validate = ['--validate', path('discs'), '--validate-objects', '2', ...EVERY_STEP];
+    const first = await interrupted([...begin(out), ...validate], out, 'SIGINT', 0);
+    expect(first.code).toBe(0);
+    const { code, stderr } = await hrsam([...resume(out), ...validate]);
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/step 8: validation iou 0\.\d+, miou 0\.\d+/)]);
+    expectSame(out);
+    const lines = readFileSync(`${out}/validation.jsonl`, 'utf8').trim().split('\n');
+    const judged = lines.map((line) => JSON.parse(line) as { step: number; iou: number; miou: number });
+    const steps = judged.map(({ step }) => step);
+    expect(steps).toEqual([...new Set(steps)].sort((a, b) => a - b));
+    expect([steps[0], steps.at(-1)]).toEqual([0, 8]);
+    const figures = await hrsamJson(
+      ['eval', `${out}/best.safetensors`, '--data', path('discs'), '--limit', '2'].concat(['--clicks', '5']),
+    );
+    const { miou, iouAtClicks } = figures;
+    expect(Math.max(...judged.map((line) => line.miou))).toBeCloseTo(miou, 6);
+    expect(judged.find((line) => line.miou === miou)?.iou).toBeCloseTo(iouAtClicks[1], 6);
+  });
+
+  it('is not begun where there is nothing to judge it on', async () => {
+    const out = path('nothing');
+    const { code, stderr } = await hrsam([...begin(out), '--validate', path('nowhere'), '-d', 'cpu']);
+    expect([code, stderr]).toEqual([1, expect.stringContaining('there is no such data set')]);
+    expect(existsSync(out)).toBe(false);
   });
 
   it('writes a model that can be judged', async () => {
