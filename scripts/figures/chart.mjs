@@ -11,11 +11,17 @@ const GAP = 7;
 /** Okabe and Ito's: told apart by colour-blind eyes. */
 const COLORS = { f32: '#0072b2', bf16: '#e69f00' };
 
+/** What a processor is used with: virtual machines name all of a maker alike. */
+const instructions = ({ detail = '' }) => detail.match(/^using (\w+)/)?.slice(1) ?? [];
+
 /** @returns an SVG; undefined where there is nothing to compare with */
 export function chart(documents) {
   const groups = runs(documents)
     .filter(({ rivals }) => rivals)
-    .map(({ ours, rivals }) => ({ title: `${ours.device.name}, ${rivals.by}`, bars: bars(ours, rivals) }))
+    .map(({ ours, rivals }) => ({
+      title: [ours.device.name, ...instructions(ours.device), rivals.by].join(', '),
+      bars: bars(ours, rivals),
+    }))
     .filter((group) => group.bars.length > 0);
   if (groups.length === 0) return undefined;
   const most = Math.max(...groups.flatMap((group) => group.bars.map(({ times }) => times)));
