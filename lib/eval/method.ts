@@ -1,6 +1,7 @@
 import type { Pixels } from '../image/pixels.js';
 import type { Rle } from '../image/rle.js';
 import type { HRSAM } from '../predictor/hrsam.js';
+import { idlest } from '../predictor/idlest.js';
 import type { EncodedImage } from '../predictor/image.js';
 import type { MaskLogits } from '../predictor/prompts.js';
 import type { Click } from '../predictor/session.js';
@@ -56,7 +57,7 @@ export class ModelMethod implements Method {
   async open(picture: Pixels, signal?: AbortSignal): Promise<OpenedPicture> {
     const { size, refinements, coarse } = this.options;
     const coarseToFine = coarse !== undefined;
-    const [model] = [...this.#open].reduce((idlest, each) => (each[1] < idlest[1] ? each : idlest));
+    const model = idlest(this.#open);
     const count = (by: number) => this.#open.set(model, this.#open.get(model)! + by);
     count(1);
     try {

@@ -1,6 +1,7 @@
 import { HrsamError } from '../errors.js';
 import type { Pixels } from '../image/pixels.js';
 import type { EncodeOptions, HRSAM } from '../predictor/hrsam.js';
+import { idlest } from '../predictor/idlest.js';
 import type { EncodedImage } from '../predictor/image.js';
 import { checkSignal } from '../runtime/addon.js';
 
@@ -46,7 +47,8 @@ export class Batches {
 
   #begin(): void {
     for (;;) {
-      const [model, runs] = [...this.#runs].reduce((idlest, each) => (each[1] < idlest[1] ? each : idlest));
+      const model = idlest(this.#runs);
+      const runs = this.#runs.get(model)!;
       if (runs >= RUNS || this.#waiting.length === 0) return;
       this.#runs.set(model, runs + 1);
       this.#run(model, this.#take()).finally(() => {

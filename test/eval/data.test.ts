@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, renameSync, symlinkSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { openDataSet } from '../../lib/eval/data/open.js';
+import { DATA_FORMATS } from '../../lib/eval/formats.js';
 import { codeOf, errorOf } from '../support/errors.js';
 import {
   area,
@@ -404,17 +405,7 @@ describe('what is no data set', () => {
     expect(await codeOf(() => openDataSet(files.path('none')))).toBe('ERR_FILE');
     const { message } = await errorOf(() => openDataSet(files.folder));
     expect(message).toContain('cityscapes');
-    for (const format of [
-      'coco',
-      'coco-panoptic',
-      'lvis',
-      'cityscapes',
-      'ade20k',
-      'davis',
-      'davis585',
-    ] as const)
-      expect(await codeOf(() => openDataSet(files.folder, format))).toBe('ERR_FILE');
-    for (const format of ['hqseg', 'grabcut', 'berkeley', 'bsds500', 'folder', 'index'] as const)
+    for (const format of DATA_FORMATS)
       expect(await codeOf(() => openDataSet(files.folder, format))).toBe('ERR_FILE');
   });
 });

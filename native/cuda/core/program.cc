@@ -170,7 +170,7 @@ void stage_run(hrsam_run& run, const std::vector<char*>& inputs,
     run.stage = DeviceBlock(program.device, MemoryKind::cached, bytes);
   } catch (const plan::Failure& failure) {
     if (std::strcmp(failure.error.code, "ERR_OUT_OF_MEMORY") != 0) throw;
-    return;
+    return place_values(run, inputs, outputs);
   }
   std::vector<char*> staged_in, staged_out;
   for (size_t i = 0; i < in.size(); ++i) {
@@ -249,10 +249,12 @@ hrsam_run* start_run(hrsam_program* program, hrsam_buffer* const* inputs,
   };
   const auto in = begins(program->input_bytes.size(), inputs);
   const auto out = begins(program->output_bytes.size(), outputs);
-  place_values(*run, in, out);
-  auto& recordings = program->recordings;
-  if (recordings.size() == kRecordings && find(recordings, key_of(*run)) == recordings.end())
-    program->restless = true;
+  if (!program->restless) {
+    place_values(*run, in, out);
+    auto& recordings = program->recordings;
+    program->restless =
+        recordings.size() == kRecordings && find(recordings, key_of(*run)) == recordings.end();
+  }
   if (program->restless) stage_run(*run, in, out);
   return run.release();
 }
