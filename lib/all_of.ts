@@ -11,3 +11,24 @@ export async function allOf<T>(promises: readonly Promise<T>[], release?: (value
   if (release) values.forEach(release);
   throw failed.reason;
 }
+
+/**
+ * Workers side by side, until all of them have ended. `failed` tells whether any has failed: the others then begin nothing more.
+ * @throws a failure
+ */
+export async function workTogether(
+  workers: number,
+  work: (worker: number, failed: () => boolean) => Promise<void>,
+): Promise<void> {
+  let broken = false;
+  const failed = () => broken;
+  const watched = async (worker: number) => {
+    try {
+      await work(worker, failed);
+    } catch (error) {
+      broken = true;
+      throw error;
+    }
+  };
+  await allOf(Array.from({ length: workers }, (_, worker) => watched(worker)));
+}

@@ -1,4 +1,4 @@
-import { allOf } from '../all_of.js';
+import { workTogether } from '../all_of.js';
 import { type ListedPicture, listPictures } from '../data/pictures.js';
 import { HrsamError } from '../errors.js';
 import { EmbeddingStore } from '../predictor/embedding_store.js';
@@ -80,23 +80,16 @@ async function embedAll(
   const bar = await progressBar('embedding');
   let done = total - missing.length;
   let embedded = 0;
-  let broken = false;
   const todo = missing.values();
-  const work = async (model: HRSAM) => {
-    for (const picture of todo) {
-      if (broken) return;
-      bar.update(done, total);
-      try {
-        if (await embedInto(store, model, picture, leaveOut)) embedded++;
-      } catch (error) {
-        broken = true;
-        throw error;
-      }
-      done++;
-    }
-  };
   try {
-    await allOf(models.flatMap((model) => Array.from({ length: AT_ONCE }, () => work(model))));
+    await workTogether(models.length * AT_ONCE, async (worker, failed) => {
+      for (const picture of todo) {
+        if (failed()) return;
+        bar.update(done, total);
+        if (await embedInto(store, models[worker % models.length]!, picture, leaveOut)) embedded++;
+        done++;
+      }
+    });
   } finally {
     bar.end();
   }

@@ -1,4 +1,4 @@
-import { allOf } from '../all_of.js';
+import { workTogether } from '../all_of.js';
 import { HrsamError } from '../errors.js';
 import type { Pixels } from '../image/pixels.js';
 import { rleArea } from '../image/rle.js';
@@ -78,30 +78,23 @@ export async function evaluateClicks(
     limit !== Number.POSITIVE_INFINITY &&
     begun.slice(0, pictures).reduce((sum, { masks }) => sum + masks, 0) >= limit;
   const told = { masks: 0, failed: 0 };
-  let broken = false;
-  const work = async () => {
-    while (!broken && begun.length < data.pictures.length && !suffice(begun.length)) {
+  await workTogether(jobs, async (_, failed) => {
+    while (!failed() && begun.length < data.pictures.length && !suffice(begun.length)) {
       const index = begun.length;
       const judged: JudgedPicture = { outcomes: [], masks: 0 };
       begun.push(judged);
-      try {
-        await judgePicture(method, data.pictures[index]!, judged, {
-          ...options,
-          // Those before may yet turn out to have more, never fewer.
-          enough: () => broken || suffice(index + 1),
-          onOutcome: (outcome) => {
-            if (isFailed(outcome)) told.failed++;
-            else told.masks = Math.min(told.masks + 1, limit);
-            onProgress?.({ ...told, pictures: begun.length, of: data.pictures.length });
-          },
-        });
-      } catch (error) {
-        broken = true;
-        throw error;
-      }
+      await judgePicture(method, data.pictures[index]!, judged, {
+        ...options,
+        // Those before may yet turn out to have more, never fewer.
+        enough: () => failed() || suffice(index + 1),
+        onOutcome: (outcome) => {
+          if (isFailed(outcome)) told.failed++;
+          else told.masks = Math.min(told.masks + 1, limit);
+          onProgress?.({ ...told, pictures: begun.length, of: data.pictures.length });
+        },
+      });
     }
-  };
-  await allOf(Array.from({ length: jobs }, work));
+  });
   return inOrder(begun, limit);
 }
 
