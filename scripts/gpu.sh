@@ -3,6 +3,7 @@
 #
 #   build          the CUDA backend for this GPU, and the native tests
 #   native         those tests, each twice: the bytes must be the same; on Hopper by its own instructions and by every GPU's
+#   doctor         where there is a Node: the model included, beside the CPU
 #   memcheck racecheck initcheck synccheck     compute-sanitizer's tools on them
 #   fixtures       where there is a Node: the tests of ops, models, gradients and training
 #   cycles         2,000 cycles of encoding and segmenting; the goal's 10,000 with HRSAM_LEAK_CYCLES=10000
@@ -19,7 +20,7 @@
 # it may come packed as scripts/node_modules.txz.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-all="build native memcheck racecheck initcheck synccheck fixtures cycles bench-ops bench-encoder bench-encoder-f32 bench-train bench-hopper rivals"
+all="build native doctor memcheck racecheck initcheck synccheck fixtures cycles bench-ops bench-encoder bench-encoder-f32 bench-train bench-hopper rivals"
 out=${1:-out/gpu}
 [ $# -eq 0 ] || shift
 named=$*
@@ -127,6 +128,11 @@ if part native; then
   done
 fi
 
+node=$(find_node)
+[ -n "$node" ] || without Node doctor fixtures cycles bench-ops bench-encoder bench-encoder-f32 bench-train bench-hopper
+export HRSAM_PREBUILD=$out HRSAM_TEST_DEVICE=cuda
+if [ -n "$node" ] && part doctor; then step doctor limited "$node" scripts/hrsam.mjs doctor; fi
+
 # Not everywhere that it is installed: it needs what a container may not give.
 sanitizer_works() {
   command -v compute-sanitizer >/dev/null &&
@@ -142,9 +148,6 @@ for tool in memcheck racecheck initcheck synccheck; do
     $([ "$tool" != memcheck ] || echo --report-api-errors no)
 done
 
-node=$(find_node)
-[ -n "$node" ] || without Node fixtures cycles bench-ops bench-encoder bench-encoder-f32 bench-train bench-hopper
-export HRSAM_PREBUILD=$out HRSAM_TEST_DEVICE=cuda
 vitest() {
   [ -d node_modules/vitest ] || { echo "error: node_modules/vitest is not there"; return 1; }
   limited "$node" node_modules/vitest/vitest.mjs run --maxWorkers "$((jobs / 2 + 1))" "$@"

@@ -2,12 +2,12 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { HRSAM } from '../predictor/hrsam.js';
 import { addon, type DeviceInfo, packageRoot } from '../runtime/addon.js';
 import { Device } from '../runtime/device.js';
+import { type DeviceTest, testCpu, testDevice } from './self_test.js';
 
 /** What works, with what belongs to it, or why it does not. */
-type Finding<T> = ({ ok: true } & T) | { ok: false; reason: string };
+export type Finding<T> = ({ ok: true } & T) | { ok: false; reason: string };
 
 export interface Examination {
   version: string;
@@ -20,7 +20,7 @@ export interface Examination {
   cpu: Finding<DeviceInfo & { availableThreads: number }>;
   /** Bytes. */
   memory: { total: number; free: number };
-  cuda: Finding<{ devices: DeviceInfo[] }>;
+  cuda: Finding<{ devices: (DeviceInfo & { selfTest: Finding<DeviceTest> })[] }>;
   sharp: Finding<{ version: string }>;
   selfTest: Finding<{ ms: number }>;
 }
@@ -53,9 +53,9 @@ export async function examine(): Promise<Examination> {
       availableThreads: availableParallelism(),
     })),
     memory: { total: totalmem(), free: freemem() },
-    cuda: await attempt(() => ({ devices: Device.list('cuda') })),
+    cuda: await attempt(async () => ({ devices: await gpus() })),
     sharp: await attempt(async () => ({ version: (await import('sharp')).default.versions.sharp! })),
-    selfTest: await attempt(selfTest),
+    selfTest: await attempt(testCpu),
   };
 }
 
@@ -66,23 +66,10 @@ function libc(): string | undefined {
   return version && `glibc ${version}`;
 }
 
-/** A small untrained model on the CPU: encodes a square, segments it, and checks that the answer is sound and repeats. */
-async function selfTest(): Promise<{ ms: number }> {
-  const begin = performance.now();
-  using model = await HRSAM.load('random:hrsam-tiny', { device: 'cpu' });
-  const side = 96;
-  const data = Uint8Array.from({ length: side * side * 3 }, (_, i) => {
-    const [x, y] = [Math.floor(i / 3) % side, Math.floor(i / 3 / side)];
-    return x > 32 && x < 64 && y > 32 && y < 64 ? 220 : 40;
-  });
-  const answers: number[][] = [];
-  for (let run = 0; run < 2; run++) {
-    using image = await model.encode({ data, width: side, height: side, channels: 3 });
-    const [mask] = await image.segment({ points: [[48, 48]] });
-    answers.push([mask!.score, mask!.area, ...mask!.bbox, ...mask!.rle.counts]);
-  }
-  const [first, second] = answers as [number[], number[]];
-  if (!first.every(Number.isFinite)) throw new Error('the decoder gave values that are not finite');
-  if (first.join() !== second.join()) throw new Error('two runs gave different masks');
-  return { ms: Math.round(performance.now() - begin) };
+/** One after the other, so that a test's time is its own. */
+async function gpus() {
+  const found = [];
+  for (const [i, gpu] of Device.list('cuda').entries())
+    found.push({ ...gpu, selfTest: await attempt(() => testDevice(`cuda:${i}`)) });
+  return found;
 }

@@ -117,6 +117,15 @@ HRSAM_DEVICE void wait_for_phase(uint64_t* barrier, uint32_t parity) {
 // ---- bulk tensor copies
 // -------------------------------------------------------------------
 
+// Fetches the description of a matrix, which the first copy of it would wait for.
+HRSAM_DEVICE void prefetch(const TensorMap* map) {
+#ifdef __CUDACC__
+  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+#else
+  static_cast<void>(map);
+#endif
+}
+
 // A box of a matrix (see TensorMap) to shared memory, its first number that of the column, row and
 // item; the barrier hears of all its bytes. `shared` is aligned to kSwizzleBytes.
 HRSAM_DEVICE void copy_box(void* shared, const TensorMap* map, int column, int row, int item,

@@ -117,10 +117,11 @@ bool map_boxes(const Boxes& boxes, TensorMap* map) {
                                  static_cast<cuuint64_t>(boxes.item_stride)};
   const cuuint32_t box[3] = {kBoxColumns, static_cast<cuuint32_t>(boxes.box_rows), 1};
   const cuuint32_t steps[3] = {1, 1, 1};
-  return CUDA_SUCCESS == encode(reinterpret_cast<CUtensorMap*>(map),
-                                CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<void*>(boxes.data),
-                                sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-                                CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+  // Copied bit for bit, be they bf16 or pairs of e4m3.
+  return CUDA_SUCCESS == encode(reinterpret_cast<CUtensorMap*>(map), CU_TENSOR_MAP_DATA_TYPE_UINT16,
+                                3, const_cast<void*>(boxes.data), sizes, strides, box, steps,
+                                CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                                 CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
 }
 

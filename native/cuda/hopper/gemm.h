@@ -210,7 +210,11 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
                        const __grid_constant__ Fp8Scales scales) {
   using H = HopperGemm;
   const HopperGemmShared shared;
-  if (threadIdx.x == 0) shared.make();
+  if (threadIdx.x == 0) {
+    prefetch(&a);
+    prefetch(&b);
+    shared.make();
+  }
   begin_cluster();
   if (threadIdx.x < kWarpgroup) {
     give_registers<H::kProducerRegisters>();
