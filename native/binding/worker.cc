@@ -37,6 +37,10 @@ int guarded_step(Job& job, hrsam_error* error) {
 namespace {
 
 struct Workers {
+  // Where the process ends in the middle of work, somebody else holds the worker still.
+  ~Workers() {
+    for (const auto& [ordinal, worker] : open) worker->stop();
+  }
   std::mutex mutex;
   std::map<int32_t, std::shared_ptr<Worker>> open;
 };
@@ -69,13 +73,18 @@ Worker::Worker(const hrsam_backend* backend, int32_t ordinal) : backend_(backend
 }
 
 Worker::~Worker() {
+  stop();
+  backend_->device_close(device_);
+}
+
+void Worker::stop() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stop_ = true;
+    for (const auto& job : running_) job->cancelled = true;
   }
   wake_.notify_all();
-  thread_.join();
-  backend_->device_close(device_);
+  if (thread_.joinable()) thread_.join();
 }
 
 uint64_t Worker::submit(std::shared_ptr<Job> job) {
@@ -127,6 +136,7 @@ void Worker::cancel_owner(const void* owner) {
 }
 
 std::shared_ptr<Job> Worker::next() {
+  if (stop_) return running_.empty() ? nullptr : running_.back();
   if (!running_.empty() && running_.size() < kMaxRunning && !passed_) {
     const double limit = running_.back()->cost * kPassingShare;
     const auto found = std::find_if(queue_.begin(), queue_.end(),

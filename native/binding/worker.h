@@ -46,6 +46,8 @@ class Worker {
   void cancel(uint64_t id);
   // Ends all jobs of an environment; returns when none of them runs any more.
   void cancel_owner(const void* owner);
+  // Ends what runs, begins nothing more and waits for the thread: what it uses may go then.
+  void stop();
 
  private:
   Worker(const hrsam_backend* backend, int32_t ordinal);

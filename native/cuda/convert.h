@@ -19,19 +19,29 @@ struct ConvertRows {
   }
 };
 
-// y[row][0 … width) = x[0 … columns)[row], zeros beyond: the rows of y are x's columns.
+constexpr int kConvertTile = 32, kConvertThreads = 256;
+
+// y[row][0 … width) = x[0 … columns)[row], zeros beyond: the rows of y are x's columns. Tiles go
+// through shared memory, so that both are read and written in runs.
 template <class X, class Y>
-struct ConvertColumns {
-  const X* x;
-  Y* y;
-  int64_t rows, columns, width;
-  HRSAM_DEVICE void operator()(int64_t i) const {
-    // Neighbouring threads read neighbours.
-    const int64_t row = i % rows, column = i / rows;
-    const float value = column < columns ? to_f32(x[column * rows + row]) : 0;
-    y[row * width + column] = from_f32<Y>(value);
+__global__ void __launch_bounds__(kConvertThreads)
+    convert_columns_kernel(const X* x, Y* y, int64_t rows, int64_t columns, int64_t width) {
+  constexpr int kStep = kConvertThreads / kConvertTile;
+  auto* tile = static_cast<float*>(shared_memory());  // [kConvertTile][kConvertTile + 1]
+  const int64_t row_tiles = divide_up(rows, kConvertTile);
+  const int64_t row = blockIdx.x % row_tiles * kConvertTile,
+                column = blockIdx.x / row_tiles * kConvertTile;
+  const int i = static_cast<int>(threadIdx.x % kConvertTile);
+  const int first = static_cast<int>(threadIdx.x / kConvertTile);
+  for (int j = first; j < kConvertTile; j += kStep) {
+    const bool there = row + i < rows && column + j < columns;
+    tile[j * (kConvertTile + 1) + i] = there ? to_f32(x[(column + j) * rows + row + i]) : 0;
   }
-};
+  __syncthreads();
+  for (int j = first; j < kConvertTile; j += kStep)
+    if (row + j < rows && column + i < width)
+      y[(row + j) * width + column + i] = from_f32<Y>(tile[i * (kConvertTile + 1) + j]);
+}
 
 inline void convert_columns(cudaStream_t stream, const void* x, DType from, void* y, DType to,
                             int64_t rows, int64_t columns, int64_t width) {
@@ -39,9 +49,12 @@ inline void convert_columns(cudaStream_t stream, const void* x, DType from, void
     with_floats(to, [&](auto b) {
       using X = decltype(a);
       using Y = decltype(b);
-      each(
-          stream, rows * width,
-          ConvertColumns<X, Y>{static_cast<const X*>(x), static_cast<Y*>(y), rows, columns, width});
+      const auto tiles =
+          static_cast<unsigned>(divide_up(rows, kConvertTile) * divide_up(width, kConvertTile));
+      launch({dim3(tiles), dim3(kConvertThreads), sizeof(float) * kConvertTile * (kConvertTile + 1),
+              stream},
+             convert_columns_kernel<X, Y>, static_cast<const X*>(x), static_cast<Y*>(y), rows,
+             columns, width);
     });
   });
 }

@@ -4,29 +4,13 @@ set(HRSAM_CUDA AUTO CACHE STRING "Build the CUDA backend: ON, OFF, or AUTO, wher
 # PTX of the first one is added: the driver compiles it for GPUs that are not among them, which takes a minute once.
 set(HRSAM_CUDA_ARCHS "own" CACHE STRING
     "GPU architectures that the CUDA backend is compiled for; own: of the GPUs here, 80 where there are none; all: what packages are built for")
-if(HRSAM_CUDA_ARCHS STREQUAL all)
-  set(HRSAM_CUDA_ARCHS 80 86 89 90a 100 120)
-elseif(HRSAM_CUDA_ARCHS STREQUAL own)
-  execute_process(COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader
-                  OUTPUT_VARIABLE capabilities ERROR_QUIET RESULT_VARIABLE failed)
-  string(REGEX MATCHALL "[0-9]+[.][0-9]" capabilities "${capabilities}")
-  list(TRANSFORM capabilities REPLACE "[.]" "")
-  list(REMOVE_DUPLICATES capabilities)
-  list(SORT capabilities COMPARE NATURAL)
-  list(FILTER capabilities EXCLUDE REGEX "^[1-7][0-9]$") # too old
-  set(HRSAM_CUDA_ARCHS ${capabilities})
-  if(failed OR NOT HRSAM_CUDA_ARCHS)
-    set(HRSAM_CUDA_ARCHS 80)
-  endif()
-endif()
-
 if(HRSAM_SANITIZE)
   message(STATUS "CUDA: left out of a build with sanitizers")
   return()
 elseif(NOT HRSAM_CUDA)
   message(STATUS "CUDA: switched off, CPU only")
   return()
-elseif(HRSAM_CUDA STREQUAL AUTO AND NOT EXISTS /proc/driver/nvidia/version)
+elseif(HRSAM_CUDA STREQUAL AUTO AND NOT EXISTS /proc/driver/nvidia/version AND NOT EXISTS /dev/dxg) # WSL's
   message(STATUS "CUDA: no NVIDIA driver here, CPU only (-DHRSAM_CUDA=ON builds it all the same)")
   return()
 endif()
@@ -34,6 +18,32 @@ find_program(HRSAM_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda P
 if(NOT HRSAM_NVCC)
   message(STATUS "CUDA: nvcc not found, CPU only")
   return()
+endif()
+
+if(HRSAM_CUDA_ARCHS STREQUAL all)
+  set(HRSAM_CUDA_ARCHS 80 86 89 90a 100 120)
+elseif(HRSAM_CUDA_ARCHS STREQUAL own)
+  find_program(HRSAM_NVIDIA_SMI nvidia-smi HINTS /usr/lib/wsl/lib)
+  set(capabilities)
+  if(HRSAM_NVIDIA_SMI)
+    execute_process(COMMAND ${HRSAM_NVIDIA_SMI} --query-gpu=compute_cap --format=csv,noheader OUTPUT_VARIABLE capabilities
+                    ERROR_QUIET)
+  endif()
+  execute_process(COMMAND ${HRSAM_NVCC} --list-gpu-code OUTPUT_VARIABLE known ERROR_QUIET)
+  string(REGEX MATCHALL "[0-9]+[.][0-9]" capabilities "${capabilities}")
+  list(TRANSFORM capabilities REPLACE "[.]" "")
+  list(REMOVE_DUPLICATES capabilities)
+  list(SORT capabilities COMPARE NATURAL)
+  list(FILTER capabilities EXCLUDE REGEX "^[1-7][0-9]$") # too old
+  set(HRSAM_CUDA_ARCHS)
+  foreach(capability ${capabilities})
+    if(known MATCHES "sm_${capability}([^0-9]|$)") # else too new for this nvcc: the driver compiles PTX
+      list(APPEND HRSAM_CUDA_ARCHS ${capability})
+    endif()
+  endforeach()
+  if(NOT HRSAM_CUDA_ARCHS)
+    set(HRSAM_CUDA_ARCHS 80)
+  endif()
 endif()
 
 # Kernels outside of hopper/ do not depend on the architecture: they become PTX once, of the first one, and machine code of

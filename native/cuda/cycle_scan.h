@@ -73,8 +73,8 @@ struct ScanCall {
   }
   // A·log2(e): finite, so that no Δ of a sane size makes it infinite.
   HRSAM_DEVICE float decay(int channel, int state) const {
-    const float a = -::expf(a_log[static_cast<int64_t>(channel) * states + state]);
-    return fmaxf(-1e30f, a * 1.442695041f);
+    const float a = 1.442695041f * -::expf(a_log[static_cast<int64_t>(channel) * states + state]);
+    return a < -1e30f ? -1e30f : a;  // NaN stays
   }
   // Δ of a token and channel; x itself above 20, as PyTorch has it.
   HRSAM_DEVICE float step(int64_t token, int channel) const {
@@ -211,26 +211,39 @@ struct CombineChunks {
     const int64_t item = rest / call.segment_count;
     const float decay = call.decay(channel, n);
     const int begin = call.segment_chunks[segment], end = call.segment_chunks[segment + 1];
-    const auto product = [&](int k) {
-      return decay_of(
-          decay * call.end(item, k)[static_cast<int64_t>(call.states) * call.channels + channel]);
+    const int64_t own = static_cast<int64_t>(n) * call.channels + channel,
+                  steps = static_cast<int64_t>(call.states) * call.channels + channel;
+    // f(chunk, its product, its end) in order; what several chunks need is asked for at once.
+    const auto walk = [&](auto&& f) {
+      constexpr int kAhead = 8;
+      for (int k = begin; k < end; k += kAhead) {
+        float sums[kAhead], ends[kAhead];
+#pragma unroll
+        for (int i = 0; i < kAhead; ++i) {
+          const float* at = call.end(item, smaller(k + i, end - 1));
+          sums[i] = at[steps];
+          ends[i] = at[own];
+        }
+#pragma unroll
+        for (int i = 0; i < kAhead; ++i)
+          if (k + i < end) f(k + i, decay_of(decay * sums[i]), ends[i]);
+      }
     };
-    const auto state = [&](int k) {
-      return call.end(item, k) + static_cast<int64_t>(n) * call.channels + channel;
-    };
+    float whole = 1, alone = 0;  // a reading takes a state h to whole·h + alone
+    walk([&](int, float product, float state) {
+      whole *= product;
+      alone = fmaf(product, alone, state);
+    });
     float start = 0, carried = 0;
     for (int r = 1; r < call.readings; ++r) {
-#pragma unroll 2  // by more, ptxas spills on some GPUs
-      for (int k = begin; k < end; ++k) start = fmaf(product(k), start, *state(k));
+      start = fmaf(whole, start, alone);
       carried = fmaf(call.gamma_at(channel, r), start, carried);
     }
     const float all = call.all_gammas(channel);
-#pragma unroll 2
-    for (int k = begin; k < end; ++k) {
-      const float next = fmaf(product(k), carried, all * *state(k));
-      *state(k) = carried;
-      carried = next;
-    }
+    walk([&](int k, float product, float state) {
+      call.end(item, k)[own] = carried;
+      carried = fmaf(product, carried, all * state);
+    });
   }
 };
 

@@ -261,6 +261,28 @@ TEST(large_logits) {
   CHECK_CLOSE(attention(c, data).run(), expected(c, data), 3e-5);
 }
 
+// Whole and in chunks. Of a key it reaches all results of its head, of a query that one's.
+TEST(nan_stays_nan) {
+  for (const int keys : {20, 1500}) {
+    const Case c{.queries = 4, .keys = keys};
+    const Data data = make(c, 5);
+    std::vector<float> k = data.k.floats(), q = data.q.floats();
+    k[static_cast<size_t>(7 * c.channels() + 3)] = NAN;
+    q[static_cast<size_t>(2 * c.channels() + c.d + 3)] = NAN;  // of the second head
+    Data with_key = data, with_query = data;
+    with_key.k = tensor<float>(data.k.dims, k);
+    with_query.q = tensor<float>(data.q.dims, q);
+    const std::vector<float> of_key = attention(c, with_key).run(),
+                             of_query = attention(c, with_query).run();
+    for (size_t i = 0; i < of_key.size(); ++i) {
+      const auto query = static_cast<int64_t>(i) / c.channels(),
+                 head = static_cast<int64_t>(i) % c.channels() / c.d;
+      CHECK_EQ(std::isnan(of_key[i]), head == 0);
+      CHECK_EQ(std::isnan(of_query[i]), query == 2 && head == 1);
+    }
+  }
+}
+
 TEST(no_queries) { CHECK_EQ(attention({.queries = 0}, make({.queries = 0}, 1)).run().size(), 0u); }
 
 TEST(wrong_plans) {

@@ -154,6 +154,16 @@ TEST(growing_states) {
   verify(c, 1, 2e-5);
 }
 
+TEST(nan_stays_nan) {
+  const Case c{.segments = {200}};
+  Data data = make(c, 6);
+  std::vector<float> a_log = data.a_log.floats();
+  a_log[static_cast<size_t>(3 * c.states + 1)] = NAN;
+  data.a_log = tensor<float>(data.a_log.dims, a_log);
+  const std::vector<float> y = cycle_scan(c, data, false).run();
+  for (size_t i = 0; i < y.size(); ++i) CHECK_EQ(std::isnan(y[i]), i % 8 == 3);
+}
+
 TEST(long_sequences_in_chunks) {
   verify({.segments = {2100}, .channels = 8, .states = 16});
   verify({.segments = {1025, 1024, 3, 2500}, .channels = 3, .batch = 2});

@@ -171,6 +171,16 @@ TEST(activation_of_every_element) {
   }
 }
 
+TEST(activation_of_nan) {
+  for (const int type : {HRSAM_F32, HRSAM_BF16})
+    for (int kind = 0; kind <= 4; ++kind) {
+      const Tensor x = tensor<float>({3}, std::vector<float>{1, NAN, 2}, type);
+      const std::vector<float> y =
+          Call("activation").input("x", x).attribute("activation", kind).result({3}, type).run();
+      CHECK(!std::isnan(y[0]) && std::isnan(y[1]) && !std::isnan(y[2]));
+    }
+}
+
 TEST(activation_of_extreme_numbers) {
   const std::vector<float> x{-INFINITY, -1e30f, -200, -90, 0, 90, 200, 1e30f, INFINITY};
   const Tensor input = tensor({9}, x);

@@ -57,7 +57,7 @@ struct MergeChunks {
     const int64_t token = query % tokens, head = query / tokens % heads,
                   item = query / tokens / heads;
     const int64_t to = ((item * tokens + token) * heads + head) * d + c;
-    const float value = total > 0 ? sum / total : 0;
+    const float value = total == 0 ? 0 : sum / total;  // NaN stays
     if (out_is_bf16)
       static_cast<bf16*>(out)[to] = from_f32<bf16>(value);
     else

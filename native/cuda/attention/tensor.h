@@ -178,21 +178,27 @@ struct QueryTile {
                            float (&logits)[kTensorKeys / 8][4], int first) const {
     const int lane = static_cast<int>(threadIdx.x % kWarp);
     const bool full = first + kTensorKeys <= unit.keys;
+    const int own = first + lane % 4 * 2;
+    Place place{};
+    if constexpr (kExtra) place = unit.key(own < unit.keys ? own : 0).place;
 #pragma unroll
-    for (int n = 0; n < kTensorKeys / 8; ++n)
+    for (int n = 0; n < kTensorKeys / 8; ++n) {
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
         logits[n][k] *= at.scale;
-        const int key = first + n * 8 + lane % 4 * 2 + k % 2, h = k / 2;
+        const int key = own + n * 8 + k % 2, h = k / 2;
         if (!full && key >= unit.keys) {
           logits[n][k] = kMasked;
           continue;
         }
         if constexpr (kExtra) {
-          if (bias[h] != nullptr) logits[n][k] += at.bias.at(bias[h], unit.key(key).place);
+          if (bias[h] != nullptr)
+            logits[n][k] += at.bias.at(bias[h], further(place, k % 2, unit.key_columns()));
           if (here[h] && !unit.sees(row[h], key)) logits[n][k] += kMasked;
         }
       }
+      if constexpr (kExtra) place = further(place, 8, unit.key_columns());
+    }
   }
 
   // Logits to powers, the sums so far shrunk to the new largest logit.

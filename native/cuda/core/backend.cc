@@ -73,7 +73,9 @@ void device_trim(hrsam_device* device) {
 
 int device_peak(hrsam_device* device, int32_t dtype, double* gflops, hrsam_error* error) {
   return guarded(error, [&] {
-    *gflops = hrsam::cuda::measure_peak(device, static_cast<hrsam::cuda::DType>(dtype));
+    *gflops = hrsam::cuda::with_room(device, [&] {
+      return hrsam::cuda::measure_peak(device, static_cast<hrsam::cuda::DType>(dtype));
+    });
     return 0;
   });
 }
@@ -173,7 +175,8 @@ int mask_runs(hrsam_buffer* masks, int64_t count, int64_t height, int64_t width,
     const int64_t pixels = height * width;
     if (pixels > 0 && count > INT64_MAX / pixels) fail("ERR_SHAPE", "masks: too many");
     check_range(masks, 0, static_cast<uint64_t>(count * pixels));
-    hrsam::cuda::mask_runs(masks, count, height, width, take, context);
+    hrsam::cuda::with_room(
+        masks->device, [&] { hrsam::cuda::mask_runs(masks, count, height, width, take, context); });
     return 0;
   });
 }

@@ -162,7 +162,7 @@ void Transfers::download(void* to, const void* from, size_t bytes) {
     std::memcpy(static_cast<char*>(to) + before, pinned_[turn ^ 1].get(), bytes - before);
 }
 
-cudaStream_t Compiler::stream() const { return device_->streams[0]; }
+cudaStream_t Compiler::stream() const { return device_->streams[device_->idle_stream()]; }
 int Compiler::processors() const { return device_->processors; }
 size_t Compiler::shared_bytes() const { return device_->shared_bytes; }
 

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -100,11 +101,30 @@ struct hrsam_device {
   // A run takes one of them; the second is for runs that pass a longer one.
   const hrsam::cuda::Stream streams[2]{hrsam::cuda::Stream(false), hrsam::cuda::Stream(true)};
   bool busy[2] = {};
+  // Of the streams, one that no run has: at most one has while another run or work begins.
+  int idle_stream() const { return busy[0] ? 1 : 0; }
 
   std::mutex mutex;  // guards what follows
   std::map<std::tuple<const void*, std::string, size_t>, std::weak_ptr<hrsam::cuda::DeviceBlock>>
       shared;
 };
+
+namespace hrsam::cuda {
+
+// Kernels' code, stacks and graphs take memory of the GPU as well, which kept blocks may fill: work
+// that had no room is done again without them.
+template <typename Work>
+auto with_room(hrsam_device* device, Work work) {
+  try {
+    return work();
+  } catch (const plan::Failure& failure) {
+    if (std::strcmp(failure.error.code, "ERR_OUT_OF_MEMORY") != 0) throw;
+    device->memory.trim();
+    return work();
+  }
+}
+
+}  // namespace hrsam::cuda
 
 struct hrsam_buffer {
   hrsam_device* device = nullptr;

@@ -37,12 +37,35 @@ constexpr size_t kPlainSharedBytes = 48 << 10;
 
 #ifdef HRSAM_GPU
 
-inline void check_launch(cudaError_t status) {
+// Errors after which all calls for that GPU fail until the process ends.
+constexpr bool is_lost(cudaError_t status) {
+  switch (status) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorContextIsDestroyed:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure:
+    case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+      return true;
+    default:
+      return false;
+  }
+}
+
+inline void check(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
   if (status == cudaErrorMemoryAllocation)
-    plan::fail("ERR_OUT_OF_MEMORY", "cuda: the GPU's memory is full: no room for a kernel");
-  if (status != cudaSuccess)
-    plan::fail("ERR_DEVICE", "cuda: a kernel cannot be launched: %s (%s)",
-               cudaGetErrorString(status), cudaGetErrorName(status));
+    plan::fail("ERR_OUT_OF_MEMORY", "cuda: %s: the GPU's memory is full", what);
+  const bool lost = is_lost(status);
+  plan::fail(lost ? "ERR_DEVICE_LOST" : "ERR_DEVICE", "cuda: %s: %s (%s)%s", what,
+             cudaGetErrorString(status), cudaGetErrorName(status),
+             lost ? "; this process cannot use the GPU any more: restart it" : "");
 }
 
 // kernel<<<grid, block, shared_bytes, stream>>>(arguments...); nothing for an empty grid.
@@ -51,8 +74,9 @@ void launch(const Launch& at, void (*kernel)(Parameters...), Arguments&&... argu
   if (at.grid.x == 0 || at.grid.y == 0 || at.grid.z == 0) return;
   const void* function = reinterpret_cast<const void*>(kernel);
   if (at.shared_bytes > kPlainSharedBytes)
-    check_launch(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                      static_cast<int>(at.shared_bytes)));
+    check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(at.shared_bytes)),
+          "shared memory for a kernel");
   std::tuple<Parameters...> values(std::forward<Arguments>(arguments)...);
   std::apply(
       [&](auto&... each) {
@@ -67,7 +91,7 @@ void launch(const Launch& at, void (*kernel)(Parameters...), Arguments&&... argu
         config.stream = at.stream;
         config.attrs = &cluster;
         config.numAttrs = at.cluster > 1 ? 1 : 0;
-        check_launch(cudaLaunchKernelExC(&config, function, list));
+        check(cudaLaunchKernelExC(&config, function, list), "launching a kernel");
       },
       values);
 }

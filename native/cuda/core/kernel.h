@@ -126,7 +126,7 @@ HRSAM_DEVICE float activate(float x, Activation activation) {
     case Activation::silu:
       return x * sigmoid(x);
     case Activation::relu:
-      return x > 0 ? x : 0;
+      return x < 0 ? 0 : x;  // NaN stays
     case Activation::sigmoid:
       return sigmoid(x);
     default:

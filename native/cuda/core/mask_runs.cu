@@ -187,7 +187,7 @@ void mask_runs(hrsam_buffer* buffer, int64_t count, int64_t height, int64_t widt
                     divide_up(height, kBand)};
   const int64_t columns = count * width, cells = columns * masks.bands;
   // Not behind a run that is under way.
-  const cudaStream_t stream = device->streams[device->busy[0] ? 1 : 0];
+  const cudaStream_t stream = device->streams[device->idle_stream()];
   const auto cached = [&](int64_t bytes) {
     return DeviceBlock(device, MemoryKind::cached, static_cast<size_t>(bytes));
   };

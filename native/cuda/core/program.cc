@@ -39,18 +39,6 @@ void run_step(const hrsam_program& program, const hrsam_program::Step& step,
     step.op->run(Run{stream, operands.data(), result, workspace});
 }
 
-// Kernels' code, stacks and graphs take memory of the GPU as well, which kept blocks may fill.
-template <typename Work>
-void with_room(hrsam_device* device, Work work) {
-  try {
-    work();
-  } catch (const plan::Failure& failure) {
-    if (std::strcmp(failure.error.code, "ERR_OUT_OF_MEMORY") != 0) throw;
-    device->memory.trim();
-    work();
-  }
-}
-
 class ProgramBuilder {
  public:
   ProgramBuilder(hrsam_device* device, const hrsam_plan& plan)
@@ -81,7 +69,8 @@ class ProgramBuilder {
     const CompileFunction compile = find_op(from.op);
     if (compile == nullptr)
       fail("ERR_INTERNAL", "%s: the CUDA backend has no op '%s'", from.layer, from.op);
-    step.op.reset(compile(Node(&from, program_->values.data()), compiler_));
+    with_room(device_,
+              [&] { step.op.reset(compile(Node(&from, program_->values.data()), compiler_)); });
     if (program_->is_folded(from.result))
       fold(step, from);
     else
@@ -121,22 +110,12 @@ void* workspace_of(const hrsam_run& run) {
   return run.arena ? run.arena.as<char>() + run.program->workspace_begin : nullptr;
 }
 
-std::vector<void*> key_of(const hrsam_run& run) {
-  std::vector<void*> key = run.addresses;
-  key.push_back(run.arena.as<void>());
-  return key;
-}
-
-std::vector<Recording>::iterator find(std::vector<Recording>& recordings,
-                                      const std::vector<void*>& key) {
-  return std::find_if(recordings.begin(), recordings.end(),
-                      [&](const Recording& each) { return each.addresses == key; });
-}
-
 // Lets the values of a run be where its arena, inputs and outputs begin.
 void place_values(hrsam_run& run, const std::vector<char*>& inputs,
                   const std::vector<char*>& outputs) {
   run.addresses = run.program->constants;
+  run.places = inputs;
+  run.places.insert(run.places.end(), outputs.begin(), outputs.end());
   for (size_t i = 0; i < run.addresses.size(); ++i) {
     const hrsam_value& value = run.program->placement[i];
     const auto slot = static_cast<size_t>(value.slot);
@@ -191,8 +170,10 @@ void copy_all(const std::vector<hrsam_run::Copy>& copies, cudaStream_t stream) {
 
 gpu::Graph& recording_for(hrsam_run& run) {
   auto& recordings = run.program->recordings;
-  std::vector<void*> key = key_of(run);
-  const auto found = find(recordings, key);
+  void* const arena = run.arena.as<void>();
+  const auto found = std::find_if(recordings.begin(), recordings.end(), [&](const auto& each) {
+    return each.places == run.places && each.arena == arena;
+  });
   if (found == recordings.end()) {
     const cudaStream_t stream = run.program->device->streams[run.stream];
     gpu::begin_recording(stream);
@@ -204,7 +185,7 @@ gpu::Graph& recording_for(hrsam_run& run) {
       throw;
     }
     if (recordings.size() == kRecordings) recordings.erase(recordings.begin());
-    recordings.push_back({std::move(key), gpu::end_recording(stream)});
+    recordings.push_back({run.places, arena, gpu::end_recording(stream)});
   } else {
     std::rotate(found, found + 1, recordings.end());
   }
@@ -238,7 +219,7 @@ hrsam_run* start_run(hrsam_program* program, hrsam_buffer* const* inputs,
   check_sizes("output", program->output_bytes, outputs);
   auto run = std::make_unique<hrsam_run>();
   run->program = program;
-  run->stream = device->busy[0] ? 1 : 0;
+  run->stream = device->idle_stream();
   device->busy[run->stream] = true;
   if (program->arena_bytes > 0)
     run->arena = DeviceBlock(device, MemoryKind::cached, program->arena_bytes);
@@ -251,9 +232,10 @@ hrsam_run* start_run(hrsam_program* program, hrsam_buffer* const* inputs,
   const auto out = begins(program->output_bytes.size(), outputs);
   if (!program->restless) {
     place_values(*run, in, out);
-    auto& recordings = program->recordings;
-    program->restless =
-        recordings.size() == kRecordings && find(recordings, key_of(*run)) == recordings.end();
+    const auto& recordings = program->recordings;
+    program->restless = recordings.size() == kRecordings &&
+                        std::none_of(recordings.begin(), recordings.end(),
+                                     [&](const auto& each) { return each.places == run->places; });
   }
   if (program->restless) stage_run(*run, in, out);
   return run.release();

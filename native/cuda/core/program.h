@@ -13,7 +13,8 @@ namespace hrsam::cuda {
 // lies at the same places. The memory's cache sees to it that most do; where they do not, as with
 // pictures that are kept, inputs and outputs are copied from and to a place that the cache keeps.
 struct Recording {
-  std::vector<void*> addresses;
+  std::vector<char*> places;  // of inputs, then outputs
+  void* arena;
   std::unique_ptr<gpu::Graph> graph;
 };
 
@@ -40,6 +41,7 @@ struct hrsam_run {
   int stream = -1;
   hrsam::cuda::DeviceBlock arena;
   std::vector<void*> addresses;  // by value
+  std::vector<char*> places;     // that it works on: of inputs, then outputs
   // A restless program's inputs and outputs, and what is copied before and after the steps.
   struct Copy {
     void* to;

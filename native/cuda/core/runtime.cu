@@ -19,14 +19,6 @@ constexpr int kDriverBranch = CUDART_VERSION >= 13000 ? 580 : 525;
 constexpr int major_of(int version) { return version / 1000; }
 constexpr int minor_of(int version) { return version % 1000 / 10; }
 
-void check(cudaError_t status, const char* what) {
-  if (status == cudaSuccess) return;
-  if (status == cudaErrorMemoryAllocation)
-    fail("ERR_OUT_OF_MEMORY", "cuda: %s: the GPU's memory is full", what);
-  fail("ERR_DEVICE", "cuda: %s: %s (%s)", what, cudaGetErrorString(status),
-       cudaGetErrorName(status));
-}
-
 // What was looked for, what was found, what to do.
 [[noreturn]] void fail_without_driver() {
   int version = 0;
