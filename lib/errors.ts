@@ -19,6 +19,8 @@ export const ERROR_CODES = {
   ERR_FILE: 'file',
   /** An unknown device, or one that cannot be used here. */
   ERR_DEVICE: 'device',
+  /** A GPU that failed in the middle of work: the process cannot use it any more and is to be restarted. */
+  ERR_DEVICE_LOST: 'device lost',
   /** Memory could not be had; the model and other requests go on. */
   ERR_OUT_OF_MEMORY: 'out of memory',
   /** Use of a tensor, image or model after it was disposed. */

@@ -27,7 +27,8 @@ POST   /images/<id>/masks       { points, labels, box, boxes, multimask, refinem
 POST   /images/<id>/everything  { pointsPerSide, minScore, minStability, maxOverlap, polygons } → { masks }, the
                                 best first, 1000 at most
 DELETE /images/<id>             forgets the picture
-GET    /health                  the model and what is held; 503 while the server closes
+GET    /health                  the model and what is held; 503 while the server closes, and once no device is left: a GPU
+                                that has failed is left out ("lost"), only a restart brings it back
 GET    /metrics                 requests, durations, memory, for Prometheus
 GET    /                        a page to click on pictures
 

@@ -164,20 +164,26 @@ export function addon(): Addon {
 
 const isErrorCode = (code: unknown): code is ErrorCode => typeof code === 'string' && code in ERROR_CODES;
 
+const lost = new WeakSet<NativeDevice>();
+
+/** Whether work on it has ended with ERR_DEVICE_LOST: all that follows will, too. */
+export const isLost = (device: NativeDevice): boolean => lost.has(device);
+
 /** Errors of the addon carry a code and a message; this makes them HrsamErrors. */
-export function typed(error: unknown): unknown {
+export function typed(error: unknown, device?: NativeDevice): unknown {
   const code = (error as { code?: unknown } | null)?.code;
+  if (device && code === 'ERR_DEVICE_LOST') lost.add(device);
   return error instanceof Error && !(error instanceof HrsamError) && isErrorCode(code)
     ? new HrsamError(code, error.message, { cause: error })
     : error;
 }
 
-/** Calls into the addon. */
-export function native<T>(call: () => T): T {
+/** Calls into the addon, of a device if one is given. */
+export function native<T>(call: () => T, device?: NativeDevice): T {
   try {
     return call();
   } catch (error) {
-    throw typed(error);
+    throw typed(error, device);
   }
 }
 
@@ -205,7 +211,7 @@ export async function settled<T>(
   signal?: AbortSignal,
 ): Promise<T> {
   checkSignal(signal);
-  const { promise, id } = native(submit);
+  const { promise, id } = native(submit, device);
   const cancel = () => device.cancel(id);
   // One signal for many requests is no leak: each takes its listener back.
   if (signal) setMaxListeners(0, signal);
@@ -213,7 +219,7 @@ export async function settled<T>(
   try {
     return await promise;
   } catch (error) {
-    throw typed(error);
+    throw typed(error, device);
   } finally {
     signal?.removeEventListener('abort', cancel);
   }

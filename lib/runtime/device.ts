@@ -2,6 +2,7 @@ import { HrsamError } from '../errors.js';
 import {
   addon,
   type DeviceInfo,
+  isLost,
   type MaskEncoding,
   type NativeBuffer,
   type NativeDevice,
@@ -99,6 +100,11 @@ export class Device {
     return Device.list(this.kind)[this.ordinal]!;
   }
 
+  /** Whether it has failed for good, with ERR_DEVICE_LOST: this process cannot use it any more. */
+  get lost(): boolean {
+    return isLost(this.handle);
+  }
+
   /** What is held now, of all models and tensors on this device. */
   memory(): MemoryReport {
     return native(() => this.handle.memory());
@@ -152,7 +158,7 @@ export class Device {
         actual: shape,
       });
     }
-    const buffer = native(() => this.handle.createBuffer(byteCount(shape, dtype)));
+    const buffer = native(() => this.handle.createBuffer(byteCount(shape, dtype)), this.handle);
     const tensor = new Tensor(this, buffer, shape, dtype);
     try {
       return data === undefined ? tensor : tensor.write(data);
@@ -164,7 +170,7 @@ export class Device {
 
   /** @internal Maps a file read-only; on the CPU its pages are used in place. */
   mapFile(path: string): { buffer: NativeBuffer; bytes: number } {
-    return native(() => this.handle.mapFile(path));
+    return native(() => this.handle.mapFile(path), this.handle);
   }
 
   /** @internal */

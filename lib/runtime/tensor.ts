@@ -91,7 +91,7 @@ export class Tensor<T extends DType = DType> {
     const buffer = this.buffer;
     // The addon reads no memory that other threads may write to.
     const own = data.buffer instanceof SharedArrayBuffer ? data.slice() : data;
-    native(() => buffer.write(own, 0));
+    native(() => buffer.write(own, 0), this.device.handle);
     return this;
   }
 

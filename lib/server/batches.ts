@@ -46,16 +46,27 @@ export class Batches {
   }
 
   #begin(): void {
-    for (;;) {
-      const model = idlest(this.#runs);
-      const runs = this.#runs.get(model)!;
-      if (runs >= RUNS || this.#waiting.length === 0) return;
+    while (this.#waiting.length > 0) {
+      const usable = this.#usable();
+      if (usable.size === 0) {
+        for (const { reject } of this.#waiting.splice(0))
+          reject(new HrsamError('ERR_DEVICE_LOST', 'no device is left: restart the server'));
+        return;
+      }
+      const model = idlest(usable);
+      const runs = usable.get(model)!;
+      if (runs >= RUNS) return;
       this.#runs.set(model, runs + 1);
       this.#run(model, this.#take()).finally(() => {
         this.#runs.set(model, this.#runs.get(model)! - 1);
         this.#begin();
       });
     }
+  }
+
+  /** Models on devices that work, and their runs. */
+  #usable(): Map<HRSAM, number> {
+    return new Map([...this.#runs].filter(([{ device }]) => !device.lost));
   }
 
   /** The one that has waited the longest, and others like it. */
@@ -80,7 +91,9 @@ export class Batches {
       for (const [i, one] of together.entries()) give(one, images[i]!);
     } catch (error) {
       const tooMany = !alone && error instanceof HrsamError && error.code === 'ERR_OUT_OF_MEMORY';
-      if (tooMany) for (const one of together) await this.#run(model, [one]);
+      // Those on other devices take them.
+      if (model.device.lost && this.#usable().size > 0) this.#waiting.unshift(...together);
+      else if (tooMany) for (const one of together) await this.#run(model, [one]);
       else for (const { reject } of together) reject(error);
     }
   }

@@ -20,6 +20,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   ERR_ABORTED: 499,
   ERR_OUT_OF_MEMORY: 503,
   ERR_BUSY: 503,
+  ERR_DEVICE_LOST: 503,
 };
 
 /** Answers what goes wrong with `{ error: { code, message } }`. */

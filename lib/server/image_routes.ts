@@ -124,7 +124,8 @@ const idOf = ({ params }: FastifyRequest): string => (params as { id: string }).
 function held(images: HeldImages, request: FastifyRequest): HeldImage {
   const id = idOf(request);
   const found = images.get(id);
-  if (found) return found;
+  if (found && !found.image.embedding.device.lost) return found;
+  if (found) images.delete(id);
   throw new HrsamError('ERR_DISPOSED', 'no such picture', {
     where: id,
     expected: 'one that was sent, and not too long ago',

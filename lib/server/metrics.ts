@@ -90,6 +90,15 @@ function measureHeld(registers: Registry[], { models, images, gate }: Omit<Watch
   gauge('hrsam_images', 'Encoded pictures that are kept.', () => images.count);
   gauge('hrsam_images_bytes', 'Memory set aside for them.', () => images.bytes);
   new Gauge({
+    name: 'hrsam_device_lost',
+    help: '1: the device has failed, and this process cannot use it any more.',
+    labelNames: ['device'],
+    registers,
+    collect() {
+      for (const { device } of models) this.set({ device: device.name }, device.lost ? 1 : 0);
+    },
+  });
+  new Gauge({
     name: 'hrsam_device_bytes',
     help: 'Memory of a device: tensors, weights in kernel order, working memory kept for the next run.',
     labelNames: ['device', 'kind'],

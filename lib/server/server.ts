@@ -70,14 +70,20 @@ export function createServer(
   answerErrors(app);
   servePage(app);
   serveImages(app, { models, batch, images, gate, maxSize, maxPixels, pictureBytes });
-  app.get('/health', async () => ({
-    status: 'ok',
-    family: config.family,
-    device: models.map((model) => model.device.name).join(),
-    size: config.image.size,
-    requests: gate.working,
-    images: images.count,
-    bytes: images.bytes,
-  }));
+  app.get('/health', async (_, reply) => {
+    const named = (some: readonly HRSAM[]) => some.map((model) => model.device.name).join();
+    const lost = models.filter((model) => model.device.lost);
+    if (lost.length === models.length) reply.code(503);
+    return {
+      status: lost.length === 0 ? 'ok' : lost.length < models.length ? 'degraded' : 'lost',
+      family: config.family,
+      device: named(models),
+      ...(lost.length > 0 && { lost: named(lost) }),
+      size: config.image.size,
+      requests: gate.working,
+      images: images.count,
+      bytes: images.bytes,
+    };
+  });
   return app;
 }

@@ -75,8 +75,15 @@ void copy_out(void* host, const void* from, size_t bytes, cudaStream_t) {
 void copy(void* to, const void* from, size_t bytes, cudaStream_t) {
   gpu_on_cpu::submit([=] { std::memmove(to, from, bytes); });
 }
-void wait(cudaStream_t) {}
-bool is_done(cudaStream_t) { return true; }
+// While HRSAM_TEST_GPU_LOST is set, as after a fault.
+void wait(cudaStream_t) {
+  if (std::getenv("HRSAM_TEST_GPU_LOST") != nullptr)
+    plan::fail("ERR_DEVICE_LOST", "cuda: a GPU that was lost on purpose");
+}
+bool is_done(cudaStream_t stream) {
+  wait(stream);
+  return true;
+}
 
 namespace {
 
