@@ -35,15 +35,16 @@ elseif(HRSAM_CUDA_ARCHS STREQUAL own)
   list(REMOVE_DUPLICATES capabilities)
   list(SORT capabilities COMPARE NATURAL)
   list(FILTER capabilities EXCLUDE REGEX "^[1-7][0-9]$") # too old
-  set(HRSAM_CUDA_ARCHS)
+  set(own_archs)
   foreach(capability ${capabilities})
     if(known MATCHES "sm_${capability}([^0-9]|$)") # else too new for this nvcc: the driver compiles PTX
-      list(APPEND HRSAM_CUDA_ARCHS ${capability})
+      list(APPEND own_archs ${capability})
     endif()
   endforeach()
-  if(NOT HRSAM_CUDA_ARCHS)
-    set(HRSAM_CUDA_ARCHS 80)
+  if(NOT own_archs)
+    set(own_archs 80)
   endif()
+  set(HRSAM_CUDA_ARCHS ${own_archs})
 endif()
 
 # Kernels outside of hopper/ do not depend on the architecture: they become PTX once, of the first one, and machine code of
