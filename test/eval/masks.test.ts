@@ -232,6 +232,39 @@ describe('MATLAB files', () => {
     expect(new Set(Array.from(second.values))).toEqual(new Set([1]));
   });
 
+  it('numbers of every type', async () => {
+    const files = sample();
+    const element = (type: number, data: NodeJS.ArrayBufferView) => {
+      const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+      const tag = Buffer.from(Uint32Array.of(type, bytes.length).buffer);
+      return Buffer.concat([tag, bytes, Buffer.alloc(-bytes.length & 7)]);
+    };
+    for (const [type, values] of [
+      [1, Int8Array.of(-100, 3)],
+      [2, Uint8Array.of(200, 3)],
+      [3, Int16Array.of(-30_000, 3)],
+      [4, Uint16Array.of(60_000, 3)],
+      [5, Int32Array.of(-(2 ** 30), 3)],
+      [6, Uint32Array.of(2 ** 31 + 5, 3)],
+      [7, Float32Array.of(0.5, 3)],
+      [9, Float64Array.of(0.1, 3)],
+      [12, BigInt64Array.of(-(2n ** 40n), 3n)],
+      [13, BigUint64Array.of(2n ** 40n, 3n)],
+    ] as const) {
+      const head = Buffer.alloc(128);
+      head.write('IM', 126);
+      const parts = [
+        element(6, Uint32Array.of(6, 0)),
+        element(5, Int32Array.of(1, 2)),
+        element(1, Buffer.from('x')),
+        element(type, values),
+      ];
+      files.write('x.mat', Buffer.concat([head, element(14, Buffer.concat(parts))]));
+      const wanted = { kind: 'numbers', dims: [1, 2], values: Array.from(values, Number) };
+      expect((await readMat(files.path('x.mat'))).x, `type ${type}`).toMatchObject(wanted);
+    }
+  });
+
   it('survives every cut and every changed byte', async () => {
     const files = sample();
     for (const name of ['bsds_plain.mat', 'bsds_compressed.mat']) {

@@ -82,6 +82,7 @@ describe('evaluate', () => {
       () => graph.view(x, [2], 0.5),
       () => graph.view(x, [2], 15),
       () => graph.view(x, [2], -1),
+      () => graph.reshape(x, [3, 5]),
       () => graph.reshape(x, [-1.5, 6]),
       () => graph.reshape(x, [-2, -8]),
     ])

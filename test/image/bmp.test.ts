@@ -52,6 +52,23 @@ describe('bitmaps', () => {
     expect([...data.subarray(9)]).toEqual([0, 20, 7, 10, 20, 7, 20, 20, 7]);
   });
 
+  it('of 32 bits, with bit fields or without; bit fields of other depths are refused', async () => {
+    const bytes = Buffer.alloc(14 + 40 + 12 + 4);
+    bytes.write('BM');
+    bytes.writeUInt32LE(66, 10);
+    bytes.writeUInt32LE(40, 14);
+    bytes.writeInt32LE(1, 18);
+    bytes.writeInt32LE(1, 22);
+    bytes.writeUInt16LE(32, 28);
+    bytes.set([30, 20, 10, 255], 66);
+    for (const compression of [0, 3]) {
+      bytes.writeUInt32LE(compression, 30);
+      expect([...(await decodeImage(bytes)).data]).toEqual([10, 20, 30]);
+    }
+    bytes.writeUInt16LE(24, 28);
+    expect((await errorOf(() => decodeImage(bytes))).message).toMatch(/of 24 bits/);
+  });
+
   it('made smaller, and not larger than is allowed', async () => {
     await files.picture('large.bmp', 40, 20, () => [50, 60, 70]);
     const path = files.path('large.bmp');

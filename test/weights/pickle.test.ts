@@ -30,6 +30,14 @@ describe('readPickle', () => {
     expect(read(pickler.stop())).toEqual(value);
   });
 
+  it('reads lists, dictionaries and pairs that are made at once, and new objects with keywords', () => {
+    expect(read(ascii('(K\x01K\x02l.'))).toEqual([1, 2]);
+    expect(read(ascii('(K\x01K\x02d.'))).toEqual(new Map([[1, 2]]));
+    expect(read(ascii('K\x01K\x02\x86.'))).toEqual(new Tuple([1, 2]));
+    const made = read(ascii('ca\nb\n)}\x92.')) as Inert;
+    expect([String(made.callable), made.args]).toEqual(['a.b', new Tuple([new Tuple([]), new Map()])]);
+  });
+
   it('reads protocols 3 to 5', () => {
     // 4: frame, short text, memoize, stack global, empty set, add items; 5: bytearray
     const bytes = [0x80, 4, 0x95, 9, 0, 0, 0, 0, 0, 0, 0, ...ascii('\x8c\x02os\x94\x8c\x04name\x93.')];

@@ -93,6 +93,49 @@ describe('readZip', () => {
     expect(error.message).toMatch(message);
   });
 
+  it.each<[string, ZipOptions, (bytes: DataView, end: number, directory: number) => void, RegExp]>([
+    ['an archive of several files', {}, (bytes, end) => bytes.setUint16(end + 4, 1, true), /several files/],
+    [
+      'a ZIP64 record that is not there',
+      { zip64: true },
+      (bytes, end) => bytes.setBigUint64(end - 12, 0n, true),
+      /leads nowhere/,
+    ],
+    [
+      'a directory beyond reason',
+      {},
+      (bytes, end) => bytes.setUint32(end + 12, 2 ** 31, true),
+      /directory is too large/,
+    ],
+    [
+      'an entry of the directory that is cut off',
+      {},
+      (bytes, _, directory) => bytes.setUint16(directory + 30, 0xffff, true),
+      /cut off/,
+    ],
+    ['an entry that is packed in two ways', {}, (bytes) => bytes.setUint16(8, 8, true), /two ways/],
+    [
+      'an entry that goes on in the directory',
+      {},
+      (bytes, _, directory) => bytes.setBigUint64(directory + 20, (6n << 32n) | 6n, true),
+      /overlaps the directory/,
+    ],
+    [
+      'an entry that is larger than the file',
+      {},
+      (bytes, _, directory) => bytes.setBigUint64(directory + 20, (1000n << 32n) | 1000n, true),
+      /larger than the file/,
+    ],
+  ])('rejects %s', async (_, options, edit, message) => {
+    const bytes = writeZip([a], options);
+    const data = new DataView(bytes.buffer);
+    const end = bytes.length - 22;
+    edit(data, end, data.getUint32(end + 16, true));
+    const error = await rejection(openSource(bytes).then(readZip));
+    expect(error.code).toBe('ERR_WEIGHTS');
+    expect(error.message).toMatch(message);
+  });
+
   it('rejects entries that share bytes', async () => {
     // an entry whose data holds another entry, both in the directory
     const inner = writeZip([{ name: 'in', data: text('secret') }], { align: 1 });

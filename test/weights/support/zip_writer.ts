@@ -72,8 +72,12 @@ export const writeZip = (inputs: readonly ZipInput[], options: ZipOptions = {}):
     );
     emit(packed);
     const ones = little(0xffffffff, 4);
+    // Behind a field of another kind: the time, as zip programs write it.
     const extra64 = zip64
       ? Buffer.concat([
+          little(0x5455, 2),
+          little(5, 2),
+          little(1, 5),
           little(1, 2),
           little(24, 2),
           little(size, 8),
