@@ -197,7 +197,10 @@ describe('COCO', () => {
     renameSync(files.path('lvis_v1_val.json'), files.path('lvis/lvis_v1_val.json'));
     renameSync(files.path('val2017'), files.path('coco/val2017'));
     await only(files.path('lvis'));
-    rmSync(files.path('coco'), { recursive: true });
+    // All in one folder, whatever their splits.
+    renameSync(files.path('coco/val2017'), files.path('lvis/images'));
+    await only(files.path('lvis'));
+    rmSync(files.path('lvis/images'), { recursive: true });
     const [gone] = (await openDataSet(files.path('lvis'))).pictures;
     expect((await errorOf(() => gone!.read())).message).toContain(
       join('lvis', 'val2017', '000000000009.jpg'),
