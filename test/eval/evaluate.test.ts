@@ -415,6 +415,15 @@ describe('a model', () => {
     expect(masks(both)).toEqual(masks(await judge([model], 1)));
   });
 
+  it('a picture that cannot be encoded is no work of its device', async () => {
+    using other = await HRSAM.load('random:hrsam-tiny', { device });
+    const method = new ModelMethod([model, other]);
+    const encode = vi.spyOn(HRSAM.prototype, 'encode').mockRejectedValue(new Error('too large'));
+    for (const _ of [1, 2]) await expect(method.open(scene(small))).rejects.toThrow('too large');
+    expect(encode.mock.contexts.map((used) => used === model)).toEqual([true, true]);
+    encode.mockRestore();
+  });
+
   it('a click costs the same at every picture, four times as much where the side is doubled, but for tokens', () => {
     const [once, twice] = [clickFlops(model.config, 128), clickFlops(model.config, 256)];
     expect(once).toBeGreaterThan(0);
