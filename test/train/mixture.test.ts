@@ -203,6 +203,50 @@ describe('Mixture', () => {
     expect([...sizes].sort()).toEqual(['31 x 48', '48 x 14', '48 x 32', '48 x 48']);
   });
 
+  it('mirrors, turns, greys, blurs and adds noise where it is told to', async () => {
+    // The left half is the object, in yellow; the rest is blue.
+    const side = 64;
+    const mask = new Uint8Array(side * side).map((_, i) => (i % side < side / 2 ? 1 : 0));
+    const data = new Uint8Array(3 * mask.length).map((_, i) =>
+      mask[Math.floor(i / 3)] === (i % 3 < 2 ? 1 : 0) ? 200 : 20,
+    );
+    const half: LabelledObject = {
+      pixels: { data, width: side, height: side, channels: 3 },
+      mask,
+      ...measure(mask, side)!,
+      others: [],
+    };
+    const sample = (change: Partial<typeof noAugmentation>) => {
+      const augment = { ...noAugmentation, ...change };
+      return new Mixture([{ source: { draw: async () => half }, weight: 1 }], {
+        seed: 1,
+        size: side,
+        augment,
+      }).sample(0);
+    };
+    const plain = await sample({});
+    expect([...plain.image.data]).toEqual([...data]);
+    expect([...plain.mask]).toEqual([...mask]);
+    const mirrored = await sample({ flip: 1 });
+    expect([...mirrored.mask]).toEqual([...mask].reverse());
+    expect([...mirrored.image.data.subarray(0, 3)]).toEqual([20, 20, 200]);
+    const turned = await sample({ turn: 1 });
+    const widths = [...numbers(side)].map((y) =>
+      turned.mask.subarray(y * side, y * side + side).reduce((sum, value) => sum + (value === 1 ? 1 : 0), 0),
+    );
+    // 20 degrees are 23 pixels of 64.
+    const tilt = Math.abs(widths.at(-1)! - widths[0]!);
+    expect(tilt).toBeGreaterThan(1);
+    expect(tilt).toBeLessThan(25);
+    const { image: grey } = await sample({ grey: 1 });
+    expect(grey.data.every((value, i) => value === grey.data[i - (i % 3)])).toBe(true);
+    for (const change of [{ blur: 1 }, { noise: 1 }, { colour: 1 }]) {
+      const changed = await sample(change);
+      expect([...changed.mask]).toEqual([...mask]);
+      expect([...changed.image.data], JSON.stringify(change)).not.toEqual([...data]);
+    }
+  });
+
   it('makes a picture wider or narrower, its object with it, by no more than 1.4', async () => {
     const source: SampleSource = { draw: async () => disc(0) };
     const augment = { ...noAugmentation, stretch: 1 };
