@@ -167,6 +167,24 @@ describe('FolderSource', () => {
     ]);
     for (const i of [0, 1, 0, 0]) expect(await fresh.read(i)).toEqual(await cached.read(i));
   });
+
+  it('reads no file again while the cache has room for what it was', async () => {
+    const folder = await discSet(join(root, 'once'), RED, BLUE, [
+      [50, 40],
+      [40, 50],
+    ]);
+    const roomy = await FolderSource.open(folder);
+    const small = await FolderSource.open(folder, { cacheBytes: 4 * 50 * 40 });
+    for (const source of [roomy, small]) for (const i of [0, 1]) await source.read(i);
+    await rm(join(folder, 'images'), { recursive: true });
+    for (const [source, i] of [
+      [roomy, 0],
+      [roomy, 1],
+      [small, 1],
+    ] as const)
+      expect((await source.read(i)).mask.length).toBe(50 * 40);
+    expect(await codeOf(() => small.read(0))).toBe('ERR_FILE');
+  });
 });
 
 describe('SceneSource', () => {
