@@ -5,27 +5,27 @@ import { HrsamError } from '../errors.js';
  * platform Node is built for here, in memory: bytes become typed arrays without a copy.
  */
 const ELEMENTS = {
-  F64: { bytes: 8, array: Float64Array },
-  F32: { bytes: 4, array: Float32Array },
-  F16: { bytes: 2, array: Uint16Array },
-  BF16: { bytes: 2, array: Uint16Array },
-  F8_E4M3: { bytes: 1, array: Uint8Array },
-  F8_E5M2: { bytes: 1, array: Uint8Array },
-  I64: { bytes: 8, array: BigInt64Array },
-  I32: { bytes: 4, array: Int32Array },
-  I16: { bytes: 2, array: Int16Array },
-  I8: { bytes: 1, array: Int8Array },
-  U64: { bytes: 8, array: BigUint64Array },
-  U32: { bytes: 4, array: Uint32Array },
-  U16: { bytes: 2, array: Uint16Array },
-  U8: { bytes: 1, array: Uint8Array },
-  BOOL: { bytes: 1, array: Uint8Array },
+  F64: Float64Array,
+  F32: Float32Array,
+  F16: Uint16Array,
+  BF16: Uint16Array,
+  F8_E4M3: Uint8Array,
+  F8_E5M2: Uint8Array,
+  I64: BigInt64Array,
+  I32: Int32Array,
+  I16: Int16Array,
+  I8: Int8Array,
+  U64: BigUint64Array,
+  U32: Uint32Array,
+  U16: Uint16Array,
+  U8: Uint8Array,
+  BOOL: Uint8Array,
 } as const;
 
 export type FileDType = keyof typeof ELEMENTS;
 
 /** Elements as they are stored: numbers, bigints for 64-bit integers, bit patterns for F16, BF16 and F8. */
-export type StoredArray = InstanceType<(typeof ELEMENTS)[FileDType]['array']>;
+export type StoredArray = InstanceType<(typeof ELEMENTS)[FileDType]>;
 
 export const FILE_DTYPES = Object.keys(ELEMENTS) as readonly FileDType[];
 
@@ -34,13 +34,14 @@ export const isFileDType = (name: string): name is FileDType => Object.hasOwn(EL
 /** Those that weights may be of. */
 export const isWeightType = (dtype: FileDType): boolean => ['F64', 'F32', 'F16', 'BF16'].includes(dtype);
 
-export const elementBytes = (dtype: FileDType): number => ELEMENTS[dtype].bytes;
+export const elementBytes = (dtype: FileDType): number => ELEMENTS[dtype].BYTES_PER_ELEMENT;
 
 /** The elements of `bytes`, without conversion. Copies only when the bytes are not aligned. */
 export const storedArray = (dtype: FileDType, bytes: Uint8Array): StoredArray => {
-  const { array, bytes: size } = ELEMENTS[dtype];
+  const Elements = ELEMENTS[dtype];
+  const size = elementBytes(dtype);
   const aligned = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
-  return new array(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / size);
+  return new Elements(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / size);
 };
 
 const bits = new Uint32Array(1);

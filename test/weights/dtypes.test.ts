@@ -66,6 +66,7 @@ describe('float16', () => {
       expect(f16Bits(nan) & 0x7c00).toBe(0x7c00);
       expect(f16Bits(nan) & 0x3ff).not.toBe(0);
     }
+    expect([Number.NaN, float32(0x7fc02000)].map(f16Bits)).toEqual([0x7e00, 0x7e01]);
     expect(f16Value(0x7e00)).toBeNaN();
   });
 
