@@ -399,6 +399,7 @@ describe('a model', () => {
     for (const { x, y, label } of objects[0]!.clicks) await session.click(x, y, label);
     expect(objects[0]!.mask).toEqual(session.mask!.rle);
     expect(objects[0]!.score).toBe(session.mask!.score);
+    expect(Object.keys(objects[0]!.boundaryIous)).toEqual(['1', '2', '3']);
   });
 
   it('on several devices shares the pictures and answers as on one', async () => {

@@ -42,6 +42,9 @@ describe('bitmaps', () => {
     const wanted = indices.flat().map((index) => index * 255);
     expect(await red(indexed(bits, indices))).toEqual(wanted);
     expect(await red(indexed(bits, indices, true))).toEqual(wanted);
+    const last = indexed(bits, [Array(5).fill(2 ** bits - 1), Array(5).fill(0)]);
+    last[54 + 4 * (2 ** bits - 1) + 2] = 77;
+    expect(await red(last)).toEqual([77, 77, 77, 77, 77, 0, 0, 0, 0, 0]);
   });
 
   it('of 24 bits, whatever the file is called', async () => {

@@ -63,6 +63,7 @@ describe('readZip', () => {
     ['encryption', [{ ...a, flags: 1 }], {}, /encrypted/],
     ['an unknown packing', [{ ...a, method: 12 }], {}, /unknown way; expected stored or deflated; got 12/],
     ['another local name', [{ ...a, localName: 'x/z' }], {}, /not where the directory says/],
+    ['a longer local name', [{ ...a, localName: 'x/ab' }], {}, /not where the directory says/],
     ['a header offset into data', [a, b], { offsets: { 'x/b': 70 } }, /not where the directory says/],
     ['an offset beyond the file', [a], { offsets: { 'x/a': 1e6 } }, /truncated/],
     ['a 64-bit offset beyond reason', [a], { zip64: true, offsets: { 'x/a': 2 ** 60 } }, /truncated/],
