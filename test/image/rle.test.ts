@@ -111,8 +111,13 @@ describe('hostile run lengths', () => {
   });
 
   it('says when a mask does not have its size', () => {
-    expect(() => encodeRle(new Uint8Array(11), 3, 4)).toThrow(
-      expect.objectContaining({ name: 'HrsamError', code: 'ERR_SHAPE' }),
-    );
+    for (const [height, width] of [
+      [3, 4],
+      [5.5, 2],
+      [-11, -1],
+    ] as const)
+      expect(() => encodeRle(new Uint8Array(11), height, width)).toThrow(
+        expect.objectContaining({ name: 'HrsamError', code: 'ERR_SHAPE' }),
+      );
   });
 });
