@@ -216,6 +216,17 @@ describe('WeightStore', () => {
   it('takes finite ones, however they are stored', async () => {
     for (const file of ['tiny.safetensors', 'tiny.pth']) await load(file);
   });
+
+  it('maps a file no longer than it is used', async () => {
+    const { readFile } = await import('node:fs/promises');
+    const mapped = async () => {
+      const maps = await readFile('/proc/self/maps', 'utf8').catch(() => '');
+      return maps.split('\n').filter((line) => line.endsWith(at('long.safetensors'))).length;
+    };
+    await writeSafetensors(at('long.safetensors'), tensorsOf(config));
+    for (let i = 0; i < 3; i++) await load('long.safetensors');
+    expect(await mapped()).toBe(0);
+  });
 });
 
 describe('randomWeights', () => {
