@@ -1,59 +1,17 @@
 import { setTimeout } from 'node:timers/promises';
 import sharp from 'sharp';
-import { beforeAll, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { HrsamError } from '../../lib/errors.js';
-import { BoxBaseline, boxMask } from '../../lib/eval/baselines/box.js';
-import { GrabCutBaseline } from '../../lib/eval/baselines/grabcut.js';
-import { ColourMixture } from '../../lib/eval/baselines/mixture.js';
-import type { DataSet, LabelledPicture } from '../../lib/eval/data/dataset.js';
-import { type Evaluation, type EvaluationOptions, evaluateClicks } from '../../lib/eval/evaluate.js';
+import type { Evaluation } from '../../lib/eval/evaluate.js';
 import { boxOf } from '../../lib/eval/geometry.js';
-import { type Method, ModelMethod, type Step } from '../../lib/eval/method.js';
+import type { Method, Step } from '../../lib/eval/method.js';
 import { runObject } from '../../lib/eval/run_object.js';
 import { renderSheet } from '../../lib/eval/sheet.js';
 import { cocoPredictions, summarise } from '../../lib/eval/summary.js';
-import type { Pixels } from '../../lib/image/pixels.js';
-import { decompressRle, encodeRle, type Rle } from '../../lib/image/rle.js';
-import { clickFlops } from '../../lib/predictor/flops.js';
-import { HRSAM } from '../../lib/predictor/hrsam.js';
+import { decompressRle, type Rle } from '../../lib/image/rle.js';
 import { codeOf } from '../support/errors.js';
-import { device } from '../support/run.js';
-import { area, rows } from './support.js';
-
-const W = 64;
-const H = 48;
-type Inside = (x: number, y: number) => boolean;
-const disc =
-  (cx: number, cy: number, r: number): Inside =>
-  (x, y) =>
-    (x - cx) ** 2 + (y - cy) ** 2 <= r * r;
-
-const maskOf = (inside: Inside, height = H, width = W): Rle =>
-  encodeRle(
-    Uint8Array.from({ length: height * width }, (_, i) => Number(inside(i % width, Math.floor(i / width)))),
-    height,
-    width,
-  );
-
-/** Red things on a green ground, with some noise. */
-function scene(inside: Inside): Pixels {
-  const data = new Uint8Array(W * H * 3);
-  for (let i = 0; i < W * H; i++) {
-    const noise = ((i * 2654435761) >>> 27) - 16;
-    const red = inside(i % W, Math.floor(i / W));
-    data.set([red ? 190 + noise : 50 + noise, red ? 40 : 140 + noise, 60], 3 * i);
-  }
-  return { data, width: W, height: H, channels: 3 };
-}
-
-const [small, large] = [disc(16, 24, 8), disc(44, 20, 13)];
-const labelled = (name: string, masks: Record<string, Rle>, picture = scene(small)): LabelledPicture => ({
-  name,
-  read: async () => picture,
-  objects: async () =>
-    Object.entries(masks).map(([object, mask]) => ({ name: object, read: async () => ({ mask }) })),
-});
-const set = (...pictures: LabelledPicture[]): DataSet => ({ format: 'test', pictures });
+import { disc, H, labelled, large, maskOf, run, set, small, W } from './scene.js';
+import { area } from './support.js';
 
 /** Answers with given masks in turn and keeps what it was asked. */
 class Scripted implements Method {
@@ -78,9 +36,6 @@ class Scripted implements Method {
     };
   }
 }
-
-const run = (method: Method, data: DataSet, options: EvaluationOptions = {}) =>
-  evaluateClicks(method, data, options);
 
 describe('clicks on an object', () => {
   const object = maskOf(large);
@@ -310,125 +265,5 @@ describe('an evaluation', () => {
     expect(red).toBeLessThan(45);
     expect(green).toBeGreaterThan(120);
     expect(Math.abs(blue! - (0.6 * 60 + 0.4 * 115))).toBeLessThan(6);
-  });
-});
-
-describe('baselines', () => {
-  it('a box of the object’s size around the clicks', async () => {
-    using picture = await new BoxBaseline().open({ height: 10, width: 12 });
-    const ask = async (clicks: Step['clicks'], truth: Step['truth']) =>
-      rows((await picture.answer({ clicks, truth })).mask);
-    expect(await ask([{ x: 4, y: 5, label: 1 }], [0, 0, 5, 3])).toEqual([
-      '............',
-      '............',
-      '............',
-      '............',
-      ...Array(3).fill('..#####.....'),
-      '............',
-      '............',
-      '............',
-    ]);
-    // Between two positive clicks, negative ones do not count; cut at the border.
-    const clicks = [
-      { x: 0, y: 1, label: 1 },
-      { x: 2, y: 1, label: 1 },
-      { x: 11, y: 9, label: 0 },
-    ] as const;
-    expect((await ask(clicks, [0, 0, 5, 5]))[0]).toBe('####........');
-    expect(await ask(clicks, [0, 0, 5, 20])).toEqual(Array(10).fill('####........'));
-    expect(rows(boxMask([20, 20, 30, 30], 3, 4))).toEqual(['....', '....', '....']);
-    expect(rows(boxMask([-5, -5, 30, 30], 3, 4))).toEqual(['####', '####', '####']);
-    expect(rows(boxMask([2, 1, 30, 30], 3, 4))).toEqual(['....', '..##', '..##']);
-  });
-
-  it('colours find a thing that differs from its ground, and learn from clicks', async () => {
-    const both: Inside = (x, y) => small(x, y) || large(x, y);
-    const picture = scene(both);
-    const data = set(labelled('a', { one: maskOf(large), both: maskOf(both) }, picture));
-    const { objects } = await run(new GrabCutBaseline(), data, { clicks: 3 });
-    expect(objects[0]!.ious[0]).toBeGreaterThan(0.85);
-    expect(objects[1]!.ious.at(-1)).toBeGreaterThan(0.85);
-    expect(objects[1]!.ious.at(-1)).toBeGreaterThan(objects[1]!.ious[0]!);
-    // The same clicks lead to the same masks, whatever was asked before.
-    const again = await run(new GrabCutBaseline(), set(labelled('a', { both: maskOf(both) }, picture)), {
-      clicks: 3,
-    });
-    expect(again.objects[0]!.ious).toEqual(objects[1]!.ious);
-  });
-
-  it('colours are learned from any number of pixels', () => {
-    const colours = Float32Array.from({ length: 3 * 3200 }, (_, i) => (i * 37) % 255);
-    for (let count = 1; count <= 3200; count += 49) {
-      const mixture = new ColourMixture(
-        colours,
-        Array.from({ length: count }, (_, i) => i),
-      );
-      expect(mixture.cost(colours[0]!, colours[1]!, colours[2]!)).toBeLessThan(mixture.cost(-500, 900, -500));
-    }
-  });
-
-  it('a picture of one colour is no difficulty', async () => {
-    const data = new Uint8Array(W * H * 3).fill(90);
-    const grey: Pixels = { data, width: W, height: H, channels: 3 };
-    const { objects } = await run(new GrabCutBaseline(), set(labelled('a', { o: maskOf(large) }, grey)), {
-      clicks: 2,
-      box: true,
-    });
-    expect(objects[0]!.ious.every((iou) => iou >= 0 && iou <= 1)).toBe(true);
-  });
-});
-
-describe('a model', () => {
-  let model: HRSAM;
-  beforeAll(async () => {
-    model = await HRSAM.load('random:hrsam-tiny', { device });
-    return () => model.dispose();
-  });
-
-  it('is asked as a click session asks it', async () => {
-    const picture = scene(small);
-    const { objects } = await run(
-      new ModelMethod([model], { size: 128 }),
-      set(labelled('a', { o: maskOf(small) })),
-      {
-        clicks: 3,
-      },
-    );
-    using image = await model.encode(picture, { size: 128 });
-    const session = image.session();
-    for (const { x, y, label } of objects[0]!.clicks) await session.click(x, y, label);
-    expect(objects[0]!.mask).toEqual(session.mask!.rle);
-    expect(objects[0]!.score).toBe(session.mask!.score);
-    expect(Object.keys(objects[0]!.boundaryIous)).toEqual(['1', '2', '3']);
-  });
-
-  it('on several devices shares the pictures and answers as on one', async () => {
-    using other = await HRSAM.load('random:hrsam-tiny', { device });
-    const data = set(...Array.from({ length: 5 }, (_, i) => labelled(`${i}`, { o: maskOf(small) })));
-    const encoded = vi.spyOn(HRSAM.prototype, 'encode');
-    const judge = async (models: [HRSAM, ...HRSAM[]], jobs: number) =>
-      (await run(new ModelMethod(models, { size: 128 }), data, { clicks: 2, jobs })).objects;
-    const both = await judge([model, other], 3);
-    expect(new Set(encoded.mock.contexts)).toEqual(new Set([model, other]));
-    encoded.mockRestore();
-    const masks = (objects: typeof both) =>
-      objects.map(({ picture, mask, score }) => ({ picture, mask, score }));
-    expect(masks(both)).toEqual(masks(await judge([model], 1)));
-  });
-
-  it('a picture that cannot be encoded is no work of its device', async () => {
-    using other = await HRSAM.load('random:hrsam-tiny', { device });
-    const method = new ModelMethod([model, other]);
-    const encode = vi.spyOn(HRSAM.prototype, 'encode').mockRejectedValue(new Error('too large'));
-    for (const _ of [1, 2]) await expect(method.open(scene(small))).rejects.toThrow('too large');
-    expect(encode.mock.contexts.map((used) => used === model)).toEqual([true, true]);
-    encode.mockRestore();
-  });
-
-  it('a click costs the same at every picture, four times as much where the side is doubled, but for tokens', () => {
-    const [once, twice] = [clickFlops(model.config, 128), clickFlops(model.config, 256)];
-    expect(once).toBeGreaterThan(0);
-    expect(twice / once).toBeGreaterThan(2);
-    expect(twice / once).toBeLessThan(4);
   });
 });
