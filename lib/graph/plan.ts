@@ -62,10 +62,8 @@ function takenOver(
   const shared = Object.entries(node.operands).some(
     ([name, other]) => name !== node.op.inPlace && root(other).value === owner.value,
   );
-  const fits =
-    owner.offset === 0 &&
-    bytesOf(owner.value) === bytesOf(node.result) &&
-    operand.dtype === node.result.dtype;
+  const bytes = bytesOf(operand);
+  const fits = bytes === bytesOf(owner.value) && bytes === bytesOf(node.result);
   return fits && !shared && inArena(owner.value) && lastUse.get(owner.value) === at ? owner.value : undefined;
 }
 
