@@ -61,9 +61,11 @@ std::shared_ptr<Worker> Worker::open(const std::string& kind, int32_t ordinal) {
   if (backend->device_count(&failure.error) < 0) throw failure;
   Workers& own = kind == "cpu" ? workers<true>() : workers<false>();
   std::lock_guard<std::mutex> lock(own.mutex);
-  std::shared_ptr<Worker>& worker = own.open[ordinal];
-  if (worker == nullptr) worker.reset(new Worker(backend, ordinal));
-  return worker;
+  const auto found = own.open.find(ordinal);
+  if (found != own.open.end()) return found->second;
+  const std::shared_ptr<Worker> made(new Worker(backend, ordinal));
+  own.open.emplace(ordinal, made);
+  return made;
 }
 
 Worker::Worker(const hrsam_backend* backend, int32_t ordinal) : backend_(backend) {

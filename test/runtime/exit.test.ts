@@ -60,6 +60,15 @@ describe('the process ends cleanly', () => {
     else expect(stderr).toBe('');
   });
 
+  it('after a device that could not be opened', async () => {
+    const { code, signal, stdout } = await run(`
+      for (const device of ['cpu:1', 'cpu:1', 'cuda:99'])
+        await HRSAM.load('random:hrsam-tiny', { device }).catch(({ code }) => console.log(code));
+      const model = await load();
+    `);
+    expect({ code, signal, stdout }).toEqual({ code: 0, signal: null, stdout: 'ERR_DEVICE\n'.repeat(3) });
+  });
+
   it('waits for work under way, and for nothing else', async () => {
     const { code, stdout } = await run(`
       const model = await load();
