@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { createServer as createListener } from 'node:net';
 import { Command } from 'commander';
 import { HrsamError } from '../errors.js';
 import { SERVER_DEFAULTS } from '../server/options.js';
@@ -68,6 +70,13 @@ export function serveCommand(): Command {
 async function serve(options: ServeCommandOptions): Promise<void> {
   const { host, port, memory, maxPixels, maxSize, requests, batch, allowOrigin, log } = options;
   const signal = interruption();
+  await listening(host, port, async () => {
+    // At once: loading a model may take long.
+    const listener = createListener();
+    await once(listener.listen(port, host), 'listening');
+    listener.close();
+    await once(listener, 'close');
+  });
   const { createServer } = await import('../server/server.js');
   using models = await loadModels(options);
   const server = createServer(models.all, {
@@ -79,12 +88,17 @@ async function serve(options: ServeCommandOptions): Promise<void> {
     allowOrigin,
     log: log ? (entry) => print(JSON.stringify(entry)) : undefined,
   });
+  const address = await listening(host, port, () => server.listen({ host, port }));
+  print(`hrsam on ${models.device}: ${address}`);
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+  await server.close();
+}
+
+async function listening<T>(host: string, port: number, listen: () => Promise<T>): Promise<T> {
   try {
-    print(`hrsam on ${models.device}: ${await server.listen({ host, port })}`);
+    return await listen();
   } catch (cause) {
     const { message } = cause as Error;
     throw new HrsamError('ERR_ARGUMENT', `cannot listen: ${message}`, { where: `${host}:${port}`, cause });
   }
-  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
-  await server.close();
 }

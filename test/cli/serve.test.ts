@@ -29,11 +29,11 @@ describe('serve', () => {
     expect(result).toMatchObject({ code: 0, stderr: '' });
   });
 
-  test('says that a port is taken', async () => {
+  test('says that a port is taken, before it loads anything', async () => {
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
     const { port } = other.address() as { port: number };
-    const { code, stderr } = await hrsam(['serve', ...MODEL, '--port', `${port}`]);
+    const { code, stderr } = await hrsam(['serve', '-w', 'none.safetensors', '--port', `${port}`]);
     other.close();
     expect(code).toBe(1);
     expect(stderr).toMatch(/cannot listen.*EADDRINUSE/);
