@@ -4,7 +4,7 @@ import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { addon, type DeviceInfo, packageRoot } from '../runtime/addon.js';
 import { Device } from '../runtime/device.js';
-import { type DeviceTest, testCpu, testDevice } from './self_test.js';
+import { type DeviceTest, deviceTest, testCpu } from './self_test.js';
 
 /** What works, with what belongs to it, or why it does not. */
 export type Finding<T> = ({ ok: true } & T) | { ok: false; reason: string };
@@ -69,7 +69,8 @@ function libc(): string | undefined {
 /** One after the other, so that a test's time is its own. */
 async function gpus() {
   const found = [];
+  const test = deviceTest();
   for (const [i, gpu] of Device.list('cuda').entries())
-    found.push({ ...gpu, selfTest: await attempt(() => testDevice(`cuda:${i}`)) });
+    found.push({ ...gpu, selfTest: await attempt(() => test(`cuda:${i}`)) });
   return found;
 }

@@ -1,19 +1,16 @@
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { apart, testCpu, testDevice } from '../../lib/cli/self_test.js';
-
-const kernels = fileURLToPath(new URL('../../build/on_cpu/hrsam_cuda_on_cpu.so', import.meta.url));
+import { apart, deviceTest, testCpu } from '../../lib/cli/self_test.js';
+import { hasKernelsOnCpu, kernelsOnCpu } from '../support/kernels_on_cpu.js';
 
 test('the CPU passes', async () => {
   expect((await testCpu()).ms).toBeGreaterThan(0);
 });
 
-describe.runIf(existsSync(kernels))('a GPU', () => {
-  process.env.HRSAM_CUDA_LIBRARY ??= kernels;
+describe.runIf(hasKernelsOnCpu)('a GPU', () => {
+  process.env.HRSAM_CUDA_LIBRARY ??= kernelsOnCpu;
 
   test('whose answers are the CPU’s but for rounding passes', async () => {
-    const { f32, bf16 } = await testDevice('cuda', 'random:hrsam-tiny', 96);
+    const { f32, bf16 } = await deviceTest('random:hrsam-tiny', 96)('cuda');
     expect(f32).toBeLessThan(1e-5);
     expect(bf16).toBeGreaterThan(1e-4); // its own products
     expect(bf16).toBeLessThan(1.5e-2);

@@ -1,9 +1,6 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { root, runModule } from '../support/child.js';
-
-const onCpu = join(root, 'build/on_cpu/hrsam_cuda_on_cpu.so');
+import { runModule } from '../support/child.js';
+import { hasKernelsOnCpu, kernelsOnCpu } from '../support/kernels_on_cpu.js';
 
 /** Embeddings of one picture by the model included; a small one, since CUDA's kernels run on the CPU here. */
 const program = `
@@ -24,12 +21,12 @@ const program = `
 `;
 
 const run = async (env: NodeJS.ProcessEnv) => {
-  const { stdout, stderr } = await runModule(program, { env: { ...env, HRSAM_CUDA_LIBRARY: onCpu } });
+  const { stdout, stderr } = await runModule(program, { env: { ...env, HRSAM_CUDA_LIBRARY: kernelsOnCpu } });
   expect(stderr).toBe('');
   return stdout.trim();
 };
 
-describe.runIf(existsSync(onCpu))('fp8', () => {
+describe.runIf(hasKernelsOnCpu)('fp8', () => {
   it('is as near as 3 bits of fraction allow, on a Hopper GPU', async () => {
     const error = Number(await run({ HRSAM_TEST_GPU: 'hopper' }));
     // bf16's is 0.0015.

@@ -1,16 +1,13 @@
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
+import { hasKernelsOnCpu, kernelsOnCpu } from '../support/kernels_on_cpu.js';
 import { ask, model, refused, send, sent, serve } from './support.js';
 
-const kernels = fileURLToPath(new URL('../../build/on_cpu/hrsam_cuda_on_cpu.so', import.meta.url));
-
 // In this order: what is lost stays lost.
-describe.runIf(existsSync(kernels))('a GPU that fails', () => {
+describe.runIf(hasKernelsOnCpu)('a GPU that fails', () => {
   let gpu: HRSAM;
   beforeAll(async () => {
-    process.env.HRSAM_CUDA_LIBRARY ??= kernels;
+    process.env.HRSAM_CUDA_LIBRARY ??= kernelsOnCpu;
     gpu = await HRSAM.load('random:hrsam-tiny', { device: 'cuda' });
   });
   afterAll(() => {
