@@ -6,6 +6,7 @@
 // batch.
 #include "attention/forward_setup.h"
 #include "attention/plain.h"
+#include "attention/start.h"
 #include "attention/tensor.h"
 #include "carver.h"
 #include "hopper/launch.h"
@@ -82,9 +83,9 @@ void attend(cudaStream_t stream, const SequenceCall& call, const Relative& relat
   add_bias<SequenceUnit<T>, T>(stream, call, units, relative, at);
   if constexpr (sizeof(T) == sizeof(bf16)) {
     if (hopper_attention(stream, call, units, at)) return;
-    tensor_attention<SequenceUnit<bf16>, false>(stream, call, units, at);
+    tensor_attention(stream, call, units, at);
   } else {
-    plain_attention<SequenceUnit<float>>(stream, call, units, at);
+    plain_attention(stream, call, units, at);
   }
 }
 

@@ -29,13 +29,13 @@ Op* compile_attention_gradient(const Node& node, Compiler& compiler) {
     auto [memory, call, g] = setup.prepare(run, 0);
     const Layout& l = setup.layout();
     g.out = numbers_to(run.out(), type);
-    const Cut<SequenceF32> queries = setup.cut(call, gradient_owned(l.d));
-    query_gradient<SequenceF32>(run.stream, queries.call, queries.units, g);
-    const Cut<SequenceF32> keys = setup.whole(call);
+    const Cut<SequenceCall> queries = setup.cut(call, gradient_owned(l.d));
+    query_gradient(run.stream, queries.call, queries.units, g);
+    const Cut<SequenceCall> keys = setup.whole(call);
     g.item_units = keys.units / larger(1, l.batch);
     g.items = l.shared_keys ? l.batch : 1;
-    key_gradient<SequenceF32>(run.stream, keys.call, l.shared_keys ? g.item_units : keys.units,
-                              setup.longest_keys(), g);
+    key_gradient(run.stream, keys.call, l.shared_keys ? g.item_units : keys.units,
+                 setup.longest_keys(), g);
   });
 }
 

@@ -16,9 +16,9 @@ Op* compile_attention_relative_gradient(const Node& node, Compiler& compiler) {
   return make_op(workspace, [=](const Run& run) {
     const auto [memory, call, g] = setup.prepare(run, 0);
     const Layout& l = setup.layout();
-    const Cut<SequenceF32> queries = setup.cut(call, gradient_owned(l.d));
-    query_gradient<SequenceF32>(run.stream, queries.call, queries.units, g);
-    const Cut<SequenceF32> whole = setup.whole(call);
+    const Cut<SequenceCall> queries = setup.cut(call, gradient_owned(l.d));
+    query_gradient(run.stream, queries.call, queries.units, g);
+    const Cut<SequenceCall> whole = setup.whole(call);
     each(run.stream, count,
          TableGradient<SequenceF32>{whole.call, g, whole.units, l.rel_sizes[0], l.rel_sizes[1],
                                     run.out<float>()});

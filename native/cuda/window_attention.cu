@@ -7,6 +7,7 @@
 // coordinates local to the window (only differences matter).
 #include "attention/forward_setup.h"
 #include "attention/plain.h"
+#include "attention/start.h"
 #include "attention/tensor.h"
 #include "carver.h"
 #include "hopper/launch.h"
@@ -65,12 +66,9 @@ void attend(cudaStream_t stream, const WindowCut& cut, const WindowCall& call,
   add_bias<WindowUnit<T>, T>(stream, call, cut.units, relative, at);
   if constexpr (sizeof(T) == sizeof(bf16)) {
     if (hopper_window_attention(stream, call, cut.items, at)) return;
-    if (cut.whole)
-      tensor_attention<WindowUnit<bf16>, true>(stream, call, cut.units, at);
-    else
-      tensor_attention<WindowUnit<bf16>, false>(stream, call, cut.units, at);
+    tensor_attention(stream, call, cut.units, at);
   } else {
-    plain_attention<WindowUnit<float>>(stream, call, cut.units, at);
+    plain_attention(stream, call, cut.units, at);
   }
 }
 

@@ -47,10 +47,15 @@ Op* compile_window_attention_gradient(const Node& node, Compiler& compiler) {
     auto [memory, call, g] = setup.prepare(run, static_cast<int64_t>(sums));
     const GradientSizes& sizes = setup.sizes();
     g.out = numbers_to(run.out(), type);
-    const Cut<WindowF32> queries = setup.cut(call, gradient_owned(sizes.d));
-    query_gradient<WindowF32>(run.stream, queries.call, queries.units, g);
-    const Cut<WindowF32> keys = setup.whole(call);
-    key_gradient<WindowF32>(run.stream, keys.call, keys.units, setup.positions(), g);
+    const int block = sizes.tensor ? kTensorQueries : gradient_owned(sizes.d);
+    const Cut<WindowCall> queries = setup.cut(call, block), keys = setup.whole(call);
+    if (sizes.tensor) {
+      tensor_query_gradient(run.stream, queries.call, queries.units, g);
+      tensor_key_gradient(run.stream, keys.call, keys.units, setup.positions(), g);
+    } else {
+      query_gradient(run.stream, queries.call, queries.units, g);
+      key_gradient(run.stream, keys.call, keys.units, setup.positions(), g);
+    }
     sum_columns(run.stream, rows, sizes.pad, memory.rest,
                 PaddingSum{memory.padding, setup.geometry(), sizes.heads, g.out, sizes.q});
   });

@@ -16,9 +16,9 @@ Op* compile_window_attention_relative_gradient(const Node& node, Compiler& compi
   return make_op(workspace, [=, count = node.result().elements()](const Run& run) {
     const auto [memory, call, g] = setup.prepare(run, 0);
     const int window = setup.geometry().window;
-    const Cut<WindowF32> queries = setup.cut(call, gradient_owned(setup.sizes().d));
-    query_gradient<WindowF32>(run.stream, queries.call, queries.units, g);
-    const Cut<WindowF32> whole = setup.whole(call);
+    const Cut<WindowCall> queries = setup.cut(call, gradient_owned(setup.sizes().d));
+    query_gradient(run.stream, queries.call, queries.units, g);
+    const Cut<WindowCall> whole = setup.whole(call);
     each(run.stream, count,
          TableGradient<WindowF32>{whole.call, g, whole.units, window, window, run.out<float>()});
   });

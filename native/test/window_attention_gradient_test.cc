@@ -265,6 +265,34 @@ TEST(random_cases) {
     c.theta = below(2) == 0 ? 0 : 1e4;
     c.rel = c.theta == 0 && below(2) == 0;
     verify(c, static_cast<uint32_t>(100 + i));
+    c.d = 8 * (1 + below(12));
+    c.in = c.dy = HRSAM_BF16;
+    c.out = below(2) == 0 ? HRSAM_BF16 : HRSAM_F32;
+    verify(c, static_cast<uint32_t>(200 + i));
+  }
+}
+
+// More keys than tensor cores keep on the chip, and than a block owns.
+TEST(large_windows_in_bf16) {
+  for (const int before : {0, 9})
+    verify({.scales = {20, 33},
+            .window = 18,
+            .heads = 1,
+            .d = 32,
+            .batch = 2,
+            .before = before,
+            .in = HRSAM_BF16,
+            .dy = HRSAM_BF16});
+}
+
+// Logits of hundreds: no power overflows, in a padded window either.
+TEST(large_logits) {
+  for (const int type : {HRSAM_F32, HRSAM_BF16}) {
+    const Case c{.scales = {9, 6}, .window = 5, .d = 16, .before = 2, .in = type, .dy = type};
+    Data data = make(c, 5);
+    data.qkv = random_tensor({c.batch, c.tokens(), 3 * c.channels()}, 5, type, 20);
+    for (const float x : gradient("window_attention_gradient", c, data).run())
+      CHECK(std::isfinite(x));
   }
 }
 

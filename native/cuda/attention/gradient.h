@@ -27,11 +27,25 @@ struct GradientCall {
   const float *rel_h, *rel_w;
   // Gradients of the operands that rows are in, from these addresses.
   NumbersOut out;
-  const float *q, *k, *v;
+  const void *q, *k, *v;
   int64_t q_at, k_at, v_at;  // places in out
   float* padding;            // [position][2][d]: dK and dV of padded positions
   int64_t items;             // whose gradients add up in a key
   int64_t item_units;        // units of an item
+
+  // Where the gradient of a row goes.
+  template <class T>
+  HRSAM_DEVICE int64_t to_query(const T* row) const {
+    return q_at + (row - static_cast<const T*>(q));
+  }
+  template <class T>
+  HRSAM_DEVICE int64_t to_key(const T* row) const {
+    return k_at + (row - static_cast<const T*>(k));
+  }
+  template <class T>
+  HRSAM_DEVICE int64_t to_value(const T* row) const {
+    return v_at + (row - static_cast<const T*>(v));
+  }
 };
 
 // Each query's numbers from statistics and sums as the forward kernel leaves them.
@@ -192,7 +206,7 @@ __global__ void __launch_bounds__(kPlainThreads)
     });
   }
   dq.pairs(d, lane, [&](int c, float& a, float& b) { g.at.rope.rotate_back(place, c, a, b); });
-  dq.store(g.out, g.q_at + (unit.query(own).data - g.q), d, lane);
+  dq.store(g.out, g.to_query(unit.query(own).data), d, lane);
 }
 
 // A thread owns a key: dK and dV. Units hold all queries that see their keys; a unit has `parts`
@@ -236,8 +250,8 @@ __global__ void __launch_bounds__(kPlainThreads)
       padding = unit.is_padding(own);
       position = unit.position(own);
       place = unit.key(own).place;
-      k_to = g.k_at + (unit.key(own).data - g.k);
-      v_to = g.v_at + (unit.value(own) - g.v);
+      k_to = g.to_key(unit.key(own).data);
+      v_to = g.to_value(unit.value(own));
     }
     for (int first = 0; first < unit.queries; first += kRows) {
       __syncthreads();  // the tile before is read
@@ -274,59 +288,6 @@ __global__ void __launch_bounds__(kPlainThreads)
   }
   dk.store(g.out, k_to, d, lane);
   dv.store(g.out, v_to, d, lane);
-}
-
-template <class Unit, int kLanes>
-size_t gradient_shared_bytes() {
-  return sizeof(float) * 2 * gradient_rows(kLanes) * plain_pitch(kGradientFours * 4 * kLanes);
-}
-
-template <class Unit, int kLanes>
-void launch_query_gradient(cudaStream_t stream, const typename Unit::Call& call, int64_t units,
-                           const GradientCall& g) {
-  launch({dim3(static_cast<unsigned>(units)), dim3(kPlainThreads),
-          gradient_shared_bytes<Unit, kLanes>(), stream},
-         query_gradient_kernel<Unit, kLanes>, call, g);
-}
-template <class Unit, int kLanes>
-void launch_key_gradient(cudaStream_t stream, const typename Unit::Call& call, int64_t units,
-                         int parts, const GradientCall& g) {
-  launch({dim3(static_cast<unsigned>(units * parts)), dim3(kPlainThreads),
-          gradient_shared_bytes<Unit, kLanes>(), stream},
-         key_gradient_kernel<Unit, kLanes>, call, g, parts);
-}
-
-// Units of gradient_owned(d) queries.
-template <class Unit>
-void query_gradient(cudaStream_t stream, const typename Unit::Call& call, int64_t units,
-                    const GradientCall& g) {
-  switch (gradient_lanes(g.at.d)) {
-    case 1:
-      return launch_query_gradient<Unit, 1>(stream, call, units, g);
-    case 2:
-      return launch_query_gradient<Unit, 2>(stream, call, units, g);
-    case 4:
-      return launch_query_gradient<Unit, 4>(stream, call, units, g);
-    default:
-      return launch_query_gradient<Unit, 16>(stream, call, units, g);
-  }
-}
-
-// Units of all queries that see the same keys, of which there are at most `keys`.
-template <class Unit>
-void key_gradient(cudaStream_t stream, const typename Unit::Call& call, int64_t units, int64_t keys,
-                  const GradientCall& g) {
-  const int parts = static_cast<int>(divide_up(keys, gradient_owned(g.at.d)));
-  switch (gradient_lanes(g.at.d)) {
-    case 1:
-      return launch_key_gradient<Unit, 1>(stream, call, units, parts, g);
-    case 2:
-      return launch_key_gradient<Unit, 2>(stream, call, units, parts, g);
-    case 4:
-      return launch_key_gradient<Unit, 4>(stream, call, units, parts, g);
-    default:
-      return launch_key_gradient<Unit, 16>(stream, call, units, parts, g);
-  }
 }
 
 // Gradients of the relative position tables: rel_h[qi, ki] = Σ over the queries of row qi of their

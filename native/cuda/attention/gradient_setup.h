@@ -8,18 +8,20 @@
 #include "../convert.h"
 #include "bias.h"
 #include "gradient.h"
+#include "start.h"
 
 namespace hrsam::cuda {
 
-// How the work of one kind of attention is cut: units of at most `queries` queries each.
-template <class Unit>
+// How the work of one kind of attention is cut: units of at most so many queries each.
+template <class Call>
 struct Cut {
-  typename Unit::Call call;
+  Call call;
   int64_t units;
 };
 
 struct GradientSizes {
-  DType type;                    // of q, and so of dq, dk, dv
+  DType type;                    // of q, k and v
+  bool tensor;                   // bf16 on tensor cores; else all is made f32
   int64_t q, k, v, pad;          // elements of the operands; k, v and pad may be none
   int64_t queries;               // of all heads and items
   int64_t tokens, heads;         // of queries of an item
@@ -36,7 +38,7 @@ struct GradientMemory {
 inline GradientMemory plan_gradient(const GradientSizes& s, void* memory, int64_t rest,
                                     size_t* bytes) {
   Carver carver(memory);
-  const bool convert = s.type == DType::bf16;
+  const bool convert = s.type == DType::bf16 && !s.tensor;
   const int64_t axes = s.queries * (s.key_rows + s.key_columns);
   GradientMemory m{};
   m.q = carver.take<float>(convert ? s.q : 0);
@@ -54,11 +56,12 @@ inline GradientMemory plan_gradient(const GradientSizes& s, void* memory, int64_
   return m;
 }
 
-// An operand as f32: itself or a copy.
-inline const float* as_f32(const Run& run, const void* from, DType type, int64_t elements,
-                           float* copy) {
-  if (type == DType::f32 || from == nullptr) return static_cast<const float*>(from);
-  convert(run.stream, from, type, copy, DType::f32, elements);
+// An operand as the kernels take it: itself or its copy as f32.
+inline const void* gradient_operand(const Run& run, int operand, const GradientSizes& s,
+                                    int64_t elements, float* copy) {
+  const void* from = run.in(operand);
+  if (s.tensor || s.type == DType::f32 || from == nullptr) return from;
+  convert(run.stream, from, s.type, copy, DType::f32, elements);
   return copy;
 }
 
@@ -69,11 +72,12 @@ struct GradientOperands {
   DType dy_type;
 };
 
-// Runs the forward pass for its statistics and fills in what all gradients need. `cut` makes units
-// of a number of queries.
-template <class Unit, class MakeCut>
+// Runs the forward pass for its statistics and fills in what all gradients need. `forward`: units
+// as the forward kernels take them; Unit: in f32.
+template <class Unit>
 GradientCall prepare_gradient(const Run& run, const GradientSizes& s, const GradientMemory& m,
-                              const GradientOperands& given, MakeCut&& cut) {
+                              const GradientOperands& given,
+                              const Cut<typename Unit::Call>& forward) {
   GradientCall g{};
   g.at.rope = given.rope;
   g.at.bias.rows = s.key_rows;
@@ -85,7 +89,6 @@ GradientCall prepare_gradient(const Run& run, const GradientSizes& s, const Grad
   g.query = m.query;
   g.padding = m.padding;
   g.items = 1;
-  const Cut<Unit> forward = cut(plain_queries(s.d));
   if (given.rel_h != nullptr) {
     launch({dim3(static_cast<unsigned>(forward.units)), dim3(kBiasThreads), 0, run.stream},
            bias_products_kernel<Unit, float>, forward.call, given.rope, g.at.bias, given.rel_h,
@@ -98,7 +101,10 @@ GradientCall prepare_gradient(const Run& run, const GradientSizes& s, const Grad
   AttendCall at = g.at;
   at.partials.statistics = m.statistics;
   at.partials.sums = m.sums;
-  plain_attention<Unit>(run.stream, forward.call, forward.units, at);
+  if (s.tensor)
+    tensor_attention(run.stream, forward.call, forward.units, at);
+  else
+    plain_attention(run.stream, forward.call, forward.units, at);
   each(run.stream, s.queries, Deltas{m.statistics, m.sums, g.dy, m.query, s.tokens, s.heads, s.d});
   return g;
 }

@@ -15,6 +15,10 @@ constexpr int kPlainThreads = 128;
 // Keys of a tile: fewer where heads are wide, so that tiles fit the 99 KB of the smaller chips.
 constexpr int plain_keys(int lanes) { return lanes <= 2 ? 32 : 16; }
 constexpr int kPlainStep = 8;
+// Threads that share a query at that head size.
+constexpr int plain_lanes(int d) { return d <= 64 ? 1 : d <= 128 ? 2 : 8; }
+// Queries that a block takes.
+constexpr int plain_queries(int d) { return kPlainThreads / plain_lanes(d); }
 // From row to row of a tile: threads that write neighbouring rows meet other banks.
 constexpr int plain_pitch(int width) { return width + 4; }
 
@@ -146,29 +150,6 @@ __global__ void __launch_bounds__(kPlainThreads, 2)
     else
       store_four(static_cast<float*>(at.out) + out + c, v, n);
   }
-}
-
-template <class Unit, int kFours, int kLanes>
-void launch_plain(cudaStream_t stream, typename Unit::Call call, int64_t units,
-                  const AttendCall& at) {
-  constexpr size_t kShared =
-      sizeof(float) * 2 * plain_keys(kLanes) * plain_pitch(kFours * 4 * kLanes);
-  launch({dim3(static_cast<unsigned>(units)), dim3(kPlainThreads), kShared, stream},
-         plain_attention_kernel<Unit, kFours, kLanes>, call, at);
-}
-
-// Threads that share a query at that head size.
-constexpr int plain_lanes(int d) { return d <= 64 ? 1 : d <= 128 ? 2 : 8; }
-// Queries that a block takes.
-constexpr int plain_queries(int d) { return kPlainThreads / plain_lanes(d); }
-
-template <class Unit>
-void plain_attention(cudaStream_t stream, const typename Unit::Call& call, int64_t units,
-                     const AttendCall& at) {
-  if (at.d <= 32) return launch_plain<Unit, 8, 1>(stream, call, units, at);
-  if (at.d <= 64) return launch_plain<Unit, 16, plain_lanes(64)>(stream, call, units, at);
-  if (at.d <= 128) return launch_plain<Unit, 16, plain_lanes(128)>(stream, call, units, at);
-  return launch_plain<Unit, 16, plain_lanes(kMaxHead)>(stream, call, units, at);
 }
 
 }  // namespace hrsam::cuda

@@ -55,31 +55,27 @@ class SequenceGradient {
     p.call.lengths = run.in<int32_t>(lengths_);
     p.call.chunk = longest_k_;
     p.call.chunks = 1;
-    const float* q = as_f32(run, run.in(q_), s_.type, s_.q, p.memory.q);
-    const float* k = as_f32(run, run.in(k_), s_.type, s_.k, p.memory.k);
-    const float* v = as_f32(run, run.in(v_), s_.type, s_.v, p.memory.v);
-    p.call.q = q;
-    p.call.k = k;
-    p.call.v = v;
+    p.call.q = gradient_operand(run, q_, s_, s_.q, p.memory.q);
+    p.call.k = gradient_operand(run, k_, s_, s_.k, p.memory.k);
+    p.call.v = gradient_operand(run, v_, s_, s_.v, p.memory.v);
     const GradientOperands given{rope_of(table_, l_.d / 2), run.in<float>(rel_h_),
                                  run.in<float>(rel_w_), run.in(dy_), dy_type_};
-    p.g = prepare_gradient<SequenceF32>(run, s_, p.memory, given,
-                                        [&](int queries) { return cut(p.call, queries); });
-    p.g.q = q;
-    p.g.k = l_.packed ? q : k;
-    p.g.v = l_.packed ? q : v;
+    p.g = prepare_gradient<SequenceF32>(run, s_, p.memory, given, cut(p.call, plain_queries(s_.d)));
+    p.g.q = p.call.q;
+    p.g.k = l_.packed ? p.call.q : p.call.k;
+    p.g.v = l_.packed ? p.call.q : p.call.v;
     p.g.k_at = l_.packed ? 0 : s_.q;
     p.g.v_at = l_.packed ? 0 : s_.q + s_.k;
     return p;
   }
 
-  Cut<SequenceF32> cut(SequenceCall call, int64_t queries) const {
+  Cut<SequenceCall> cut(SequenceCall call, int64_t queries) const {
     call.query_block = static_cast<int>(queries);
     for (int i = 0; i < l_.segment_count; ++i)
       call.blocks += divide_up(l_.segments[i].q_count, queries);
     return {call, l_.batch * l_.heads * call.blocks};
   }
-  Cut<SequenceF32> whole(const SequenceCall& call) const { return cut(call, longest_q_); }
+  Cut<SequenceCall> whole(const SequenceCall& call) const { return cut(call, longest_q_); }
 
  private:
   Layout l_;

@@ -48,6 +48,82 @@ HRSAM_DEVICE void rotate_piece(const Rope& rope, const Place& place, int channel
   *reinterpret_cast<uint4*>(piece) = v;
 }
 
+template <class Unit>
+HRSAM_DEVICE HeadRow<bf16> query_or_none(const Unit& unit, int i) {
+  return i < unit.queries ? unit.query(i) : HeadRow<bf16>{nullptr, {0, 0}};
+}
+// Whether anyone wants one of the 16 queries from `first` on.
+template <class Unit>
+HRSAM_DEVICE bool any_query(const Unit& unit, int first) {
+  bool any = false;
+  for (int i = first; i < first + 16; ++i) any = any || query_or_none(unit, i).data != nullptr;
+  return any;
+}
+
+// 16 rows of a warp as the left operand of products; row(i) has no data where there is none.
+// `space`: room for them in shared memory, the warp's own.
+template <int kD, class Row>
+HRSAM_DEVICE void load_rows(const Rope& rope, int d, bf16* space, uint32_t (&left)[kD / 16][4],
+                            Row&& row) {
+  using L = TensorLayout<kD>;
+  const int lane = static_cast<int>(threadIdx.x % kWarp);
+  for (int i = lane; i < 16 * L::kPieces; i += kWarp) {
+    const int r = i / L::kPieces, channel = i % L::kPieces * 8;
+    bf16* piece = space + r * L::kRow + channel;
+    const HeadRow<bf16> from = row(r);
+    const bool valid = from.data != nullptr && channel < d;
+    *reinterpret_cast<uint4*>(piece) =
+        valid ? *reinterpret_cast<const uint4*>(from.data + channel) : make_uint4(0, 0, 0, 0);
+    if (valid && rope.table != nullptr) rotate_piece(rope, from.place, channel, piece);
+  }
+  __syncwarp();
+#pragma unroll
+  for (int s = 0; s < L::kSteps; ++s)
+    load_matrices(left[s], space + lane % 16 * L::kRow + s * 16 + lane / 16 * 8);
+  __syncwarp();  // read before the next rows are written
+}
+
+// products += left · rowsᵀ, of 8·kTiles rows in shared memory.
+template <int kD, int kTiles>
+HRSAM_DEVICE void multiply_rows(float (&products)[kTiles][4], const uint32_t (&left)[kD / 16][4],
+                                const bf16* rows) {
+  using L = TensorLayout<kD>;
+  const int lane = static_cast<int>(threadIdx.x % kWarp);
+#pragma unroll
+  for (int s = 0; s < L::kSteps; ++s)
+#pragma unroll
+    for (int n = 0; n < kTiles; n += 2) {
+      uint32_t right[4];
+      load_matrices(
+          right, rows + (n * 8 + lane % 8 + lane / 16 * 8) * L::kRow + s * 16 + lane / 8 % 2 * 8);
+      multiply_add(products[n], left[s], right[0], right[1]);
+      multiply_add(products[n + 1], left[s], right[2], right[3]);
+    }
+}
+
+// sums += weights · rows: weights as multiply_rows() leaves products, rounded to bf16.
+template <int kD, int kTiles>
+HRSAM_DEVICE void add_weighted(float (&sums)[kD / 8][4], const float (&weights)[kTiles][4],
+                               const bf16* rows) {
+  using L = TensorLayout<kD>;
+  const int lane = static_cast<int>(threadIdx.x % kWarp);
+#pragma unroll
+  for (int s = 0; s < kTiles / 2; ++s) {
+    const uint32_t left[4] = {pack_bf16(weights[2 * s][0], weights[2 * s][1]),
+                              pack_bf16(weights[2 * s][2], weights[2 * s][3]),
+                              pack_bf16(weights[2 * s + 1][0], weights[2 * s + 1][1]),
+                              pack_bf16(weights[2 * s + 1][2], weights[2 * s + 1][3])};
+#pragma unroll
+    for (int n = 0; n < kD / 8; n += 2) {
+      uint32_t right[4];
+      load_matrices_transposed(
+          right, rows + (s * 16 + lane % 8 + lane / 8 % 2 * 8) * L::kRow + n * 8 + lane / 16 * 8);
+      multiply_add(sums[n], left, right[0], right[1]);
+      multiply_add(sums[n + 1], left, right[2], right[3]);
+    }
+  }
+}
+
 // 16 queries of a warp, and what they have gathered so far. Lane l holds numbers of rows l / 4 and
 // l / 4 + 8.
 template <class Unit, int kD, bool kExtra>
@@ -63,29 +139,12 @@ struct QueryTile {
   // `space`: the warp's 16 rows of shared memory. False: nothing to do.
   HRSAM_DEVICE bool begin(const Unit& unit, int first, const AttendCall& at, bf16* space) {
     const int lane = static_cast<int>(threadIdx.x % kWarp);
-    bool any = false;
-    for (int i = 0; i < 16; ++i)
-      any = any || (first + i < unit.queries && unit.query(first + i).data != nullptr);
-    if (!any) return false;
-    for (int i = lane; i < 16 * L::kPieces; i += kWarp) {
-      const int r = i / L::kPieces, channel = i % L::kPieces * 8;
-      bf16* piece = space + r * L::kRow + channel;
-      const auto from =
-          first + r < unit.queries ? unit.query(first + r) : HeadRow<bf16>{nullptr, {0, 0}};
-      const bool valid = from.data != nullptr && channel < at.d;
-      *reinterpret_cast<uint4*>(piece) =
-          valid ? *reinterpret_cast<const uint4*>(from.data + channel) : make_uint4(0, 0, 0, 0);
-      if (valid && at.rope.table != nullptr) rotate_piece(at.rope, from.place, channel, piece);
-    }
-    __syncwarp();
-#pragma unroll
-    for (int s = 0; s < L::kSteps; ++s)
-      load_matrices(q[s], space + lane % 16 * L::kRow + s * 16 + lane / 16 * 8);
-    __syncwarp();  // read before the next tile's rows are written
+    if (!any_query(unit, first)) return false;
+    load_rows<kD>(at.rope, at.d, space, q, [&](int r) { return query_or_none(unit, first + r); });
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       row[h] = first + lane / 4 + 8 * h;
-      here[h] = row[h] < unit.queries && unit.query(row[h]).data != nullptr;
+      here[h] = query_or_none(unit, row[h]).data != nullptr;
       if constexpr (kExtra)
         bias[h] =
             at.bias.products != nullptr && here[h] ? at.bias.of(unit.query_index(row[h])) : nullptr;
@@ -102,39 +161,15 @@ struct QueryTile {
   // A tile of keys, of which the first is the unit's key `first`.
   HRSAM_DEVICE void attend(const Unit& unit, const AttendCall& at, const bf16* keys,
                            const bf16* values, int first) {
-    const int lane = static_cast<int>(threadIdx.x % kWarp);
     float logits[kTensorKeys / 8][4];
 #pragma unroll
     for (int n = 0; n < kTensorKeys / 8; ++n)
 #pragma unroll
       for (int k = 0; k < 4; ++k) logits[n][k] = 0;
-#pragma unroll
-    for (int s = 0; s < L::kSteps; ++s)
-#pragma unroll
-      for (int n = 0; n < kTensorKeys / 8; n += 2) {
-        uint32_t right[4];
-        load_matrices(
-            right, keys + (n * 8 + lane % 8 + lane / 16 * 8) * L::kRow + s * 16 + lane / 8 % 2 * 8);
-        multiply_add(logits[n], q[s], right[0], right[1]);
-        multiply_add(logits[n + 1], q[s], right[2], right[3]);
-      }
+    multiply_rows<kD>(logits, q, keys);
     adjust(unit, at, logits, first);
     softmax(logits);
-#pragma unroll
-    for (int s = 0; s < kTensorKeys / 16; ++s) {
-      const uint32_t left[4] = {pack_bf16(logits[2 * s][0], logits[2 * s][1]),
-                                pack_bf16(logits[2 * s][2], logits[2 * s][3]),
-                                pack_bf16(logits[2 * s + 1][0], logits[2 * s + 1][1]),
-                                pack_bf16(logits[2 * s + 1][2], logits[2 * s + 1][3])};
-#pragma unroll
-      for (int n = 0; n < kD / 8; n += 2) {
-        uint32_t right[4];
-        load_matrices_transposed(right, values + (s * 16 + lane % 8 + lane / 8 % 2 * 8) * L::kRow +
-                                            n * 8 + lane / 16 * 8);
-        multiply_add(sums[n], left, right[0], right[1]);
-        multiply_add(sums[n + 1], left, right[2], right[3]);
-      }
-    }
+    add_weighted<kD>(sums, logits, values);
   }
 
   HRSAM_DEVICE void finish(const Unit& unit, const AttendCall& at) {
@@ -304,17 +339,6 @@ __global__ void __launch_bounds__(kTensorThreads, kD < 64 && !kExtra ? 2 : 1)
   }
 }
 
-template <class Unit, int kD, bool kWhole>
-void launch_tensor(cudaStream_t stream, const typename Unit::Call& call, int64_t units,
-                   const AttendCall& at) {
-  const bool extra = at.bias.products != nullptr || Unit::hides(call);
-  launch({dim3(static_cast<unsigned>(units)), dim3(kTensorThreads),
-          TensorLayout<kD>::shared_bytes(kWhole), stream},
-         extra ? tensor_attention_kernel<Unit, kD, kWhole, true>
-               : tensor_attention_kernel<Unit, kD, kWhole, false>,
-         call, at);
-}
-
 // Heads of whole pieces of 16 bytes, at addresses that are.
 inline bool tensor_fits(const Node& node, std::initializer_list<const char*> operands, int d,
                         int64_t row) {
@@ -330,21 +354,6 @@ constexpr int tensor_width(int d) { return d <= 32 ? 32 : d <= 64 ? 64 : d <= 80
 inline size_t whole_shared_bytes(int d) {
   return sizeof(bf16) * static_cast<size_t>(2 * kWholeTiles * kTensorKeys + kTensorQueries) *
          static_cast<size_t>(tensor_width(d) + 8);
-}
-
-template <class Unit, bool kWhole>
-void tensor_attention(cudaStream_t stream, const typename Unit::Call& call, int64_t units,
-                      const AttendCall& at) {
-  switch (tensor_width(at.d)) {
-    case 32:
-      return launch_tensor<Unit, 32, kWhole>(stream, call, units, at);
-    case 64:
-      return launch_tensor<Unit, 64, kWhole>(stream, call, units, at);
-    case 80:
-      return launch_tensor<Unit, 80, kWhole>(stream, call, units, at);
-    default:
-      return launch_tensor<Unit, 128, kWhole>(stream, call, units, at);
-  }
 }
 
 }  // namespace hrsam::cuda

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gradient_setup.h"
+#include "gradient_tensor.h"
 
 namespace hrsam::cuda {
 
@@ -33,6 +34,12 @@ class WindowGradient {
     s_.key_rows = s_.key_columns = node.has("rel_h") ? g_.window : 0;
     s_.positions = g_.padded ? qkv.dim(0) * g_.windows * s_.heads * positions() : 0;
     windows_ = qkv.dim(0) * g_.windows;
+    s_.tensor = qkv.dtype == DType::bf16 && dy.dtype == DType::bf16 && !node.has("rel_h") &&
+                tensor_gradient_fits(g_.d) &&
+                tensor_fits(node, {"qkv", "pad", "dy"}, g_.d, qkv.dim(2));
+    const bool whole = positions() <= kWholeTiles * kTensorKeys &&
+                       whole_shared_bytes(g_.d) <= compiler.shared_bytes();
+    forward_queries_ = !s_.tensor ? plain_queries(g_.d) : whole ? positions() : kTensorQueries;
   }
 
   const Geometry& geometry() const { return g_; }
@@ -49,22 +56,20 @@ class WindowGradient {
     Prepared p{plan_gradient(s_, run.workspace, rest, nullptr), {}, {}};
     p.call.geometry = g_;
     p.call.heads = static_cast<int>(s_.heads);
-    const float* qkv = as_f32(run, run.in(qkv_), s_.type, s_.q, p.memory.q);
-    p.call.qkv = qkv;
-    p.call.pad = as_f32(run, run.in(pad_), s_.type, s_.pad, p.memory.pad);
+    p.call.qkv = gradient_operand(run, qkv_, s_, s_.q, p.memory.q);
+    p.call.pad = gradient_operand(run, pad_, s_, s_.pad, p.memory.pad);
     const GradientOperands given{rope_of(table_, g_.d / 2), run.in<float>(rel_h_),
                                  run.in<float>(rel_w_), run.in(dy_), dy_type_};
-    p.g = prepare_gradient<WindowF32>(run, s_, p.memory, given,
-                                      [&](int queries) { return cut(p.call, queries); });
-    p.g.q = p.g.k = p.g.v = qkv;
+    p.g = prepare_gradient<WindowF32>(run, s_, p.memory, given, cut(p.call, forward_queries_));
+    p.g.q = p.g.k = p.g.v = p.call.qkv;
     return p;
   }
 
-  Cut<WindowF32> cut(WindowCall call, int queries) const {
-    call.query_block = queries < positions() ? queries : positions();
+  Cut<WindowCall> cut(WindowCall call, int queries) const {
+    call.query_block = queries;
     return {call, windows_ * s_.heads * divide_up(positions(), call.query_block)};
   }
-  Cut<WindowF32> whole(const WindowCall& call) const { return cut(call, positions()); }
+  Cut<WindowCall> whole(const WindowCall& call) const { return cut(call, positions()); }
 
  private:
   Geometry g_;
@@ -73,6 +78,7 @@ class WindowGradient {
   SharedBlock table_;
   GradientSizes s_{};
   int64_t windows_;
+  int forward_queries_;  // of a unit
 };
 
 }  // namespace hrsam::cuda
