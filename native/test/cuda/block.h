@@ -111,10 +111,8 @@ class Block {
   bool run_warp(size_t warp, bool backwards);
 };
 
-// The cluster's blocks, and the one that runs.
 struct Cluster {
   std::vector<std::unique_ptr<Block>> blocks;
-  size_t now = 0;
 
   // Until all threads have ended.
   void run(bool backwards);
@@ -125,6 +123,7 @@ inline unsigned char* in_block(const Block& to, const Block& from, const void* a
   return to.shared + (static_cast<const unsigned char*>(at) - from.shared);
 }
 
+// The one that runs.
 Block& block();
 // Ends the grid with an error; for the thread that runs.
 void fail(std::string message);

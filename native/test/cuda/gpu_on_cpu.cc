@@ -10,6 +10,8 @@ __thread Thread* current = nullptr;
 
 namespace {
 
+__thread Block* running = nullptr;
+
 void perform(const std::vector<Copy>& copies) {
   for (const Copy& copy : copies) {
     if (copy.valid > 0) std::memcpy(copy.to, copy.from, copy.valid);
@@ -95,8 +97,8 @@ void Cluster::run(bool backwards) {
     ended = true;
     const auto each = [&](const auto& visit) {
       for (size_t i = 0; i < blocks.size(); ++i) {
-        now = backwards ? blocks.size() - 1 - i : i;
-        if (visit(*blocks[now])) return true;
+        running = blocks[backwards ? blocks.size() - 1 - i : i].get();
+        if (visit(*running)) return true;
       }
       return false;
     };
@@ -164,7 +166,7 @@ Cluster& cluster() {
   return made;
 }
 
-Block& block() { return *cluster().blocks[cluster().now]; }
+Block& block() { return *running; }
 
 void fail(std::string message) {
   Block& b = block();
@@ -192,7 +194,7 @@ void warp_exchange(const char* kind, void* data, size_t bytes, Finish finish, vo
     warp.kind = kind;
     warp.set ^= 1;
   }
-  if (std::strcmp(warp.kind, kind) != 0)
+  if (warp.kind != kind && std::strcmp(warp.kind, kind) != 0)
     fail(std::string("lanes of one warp in ") + warp.kind + " and in " + kind);
   unsigned char* slots = warp.slots[warp.set];
   unsigned char* own = slots + lane % kLanes * kSlotBytes;
