@@ -19,7 +19,7 @@ namespace {
 // How a window's queries are dealt out to units.
 struct WindowCut {
   WindowCall call{};
-  bool tensor, whole;  // whole: all of a window's keys stay on the chip; else they take turns
+  bool tensor;
   int64_t items, units;
   int64_t row() const { return 3 * static_cast<int64_t>(call.heads) * call.geometry.d; }
 };
@@ -30,10 +30,8 @@ WindowCut cut_windows(const Node& node, const Geometry& g, const Compiler& compi
   WindowCut cut;
   cut.call.geometry = g;
   cut.call.heads = static_cast<int>(node.integer("heads"));
-  cut.tensor = qkv.dtype == DType::bf16 && tensor_fits(node, {"qkv", "pad"}, g.d, cut.row()) &&
-               count <= kWholeTiles * kTensorKeys;
-  cut.whole = cut.tensor && whole_shared_bytes(g.d) <= compiler.shared_bytes();
-  cut.call.query_block = cut.whole ? count : cut.tensor ? kTensorQueries : plain_queries(g.d);
+  cut.tensor = qkv.dtype == DType::bf16 && tensor_fits(node, {"qkv", "pad"}, g.d, cut.row());
+  cut.call.query_block = cut.tensor ? tensor_window_queries(g, compiler) : plain_queries(g.d);
   cut.items = qkv.dim(0);
   cut.units = cut.items * g.windows * cut.call.heads * divide_up(count, cut.call.query_block);
   if (cut.units > INT32_MAX) node.fail("ERR_SHAPE", "qkv: too many windows");

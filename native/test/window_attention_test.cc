@@ -172,6 +172,19 @@ TEST(the_models_own_shape_in_bf16) {
   verify(other);
 }
 
+// More keys than tensor cores keep on the chip.
+TEST(large_windows_in_bf16) {
+  for (const int d : {8, 64, 96})
+    verify({.scales = {20, 33},
+            .window = 18,
+            .heads = 1,
+            .d = d,
+            .batch = 2,
+            .before = 9,
+            .in = HRSAM_BF16});
+  verify({.scales = {20, 20}, .window = 20, .d = 32, .theta = 0, .rel = true, .in = HRSAM_BF16});
+}
+
 TEST(relative_position_bias) {
   for (const int window : {3, 7, 14, 16})
     verify({.scales = {9, 17}, .window = window, .d = 20, .theta = 0, .rel = true});

@@ -356,4 +356,13 @@ inline size_t whole_shared_bytes(int d) {
          static_cast<size_t>(tensor_width(d) + 8);
 }
 
+// Queries that a block takes of a window: all, where its keys stay on the chip, else they take
+// turns.
+inline int tensor_window_queries(const Geometry& g, const Compiler& compiler) {
+  const int count = g.window * g.window;
+  const bool whole =
+      count <= kWholeTiles * kTensorKeys && whole_shared_bytes(g.d) <= compiler.shared_bytes();
+  return whole ? count : kTensorQueries;
+}
+
 }  // namespace hrsam::cuda

@@ -37,9 +37,7 @@ class WindowGradient {
     s_.tensor = qkv.dtype == DType::bf16 && dy.dtype == DType::bf16 && !node.has("rel_h") &&
                 tensor_gradient_fits(g_.d) &&
                 tensor_fits(node, {"qkv", "pad", "dy"}, g_.d, qkv.dim(2));
-    const bool whole = positions() <= kWholeTiles * kTensorKeys &&
-                       whole_shared_bytes(g_.d) <= compiler.shared_bytes();
-    forward_queries_ = !s_.tensor ? plain_queries(g_.d) : whole ? positions() : kTensorQueries;
+    forward_queries_ = s_.tensor ? tensor_window_queries(g_, compiler) : plain_queries(g_.d);
   }
 
   const Geometry& geometry() const { return g_; }
