@@ -7,12 +7,16 @@ namespace hrsam::cuda {
 
 namespace {
 
+using Window = WindowUnit<bf16>;
+
 template <int kD>
 void start_queries(cudaStream_t stream, const WindowCall& call, int64_t units,
                    const GradientCall& g) {
   launch({dim3(static_cast<unsigned>(units)), dim3(kTensorThreads),
           TensorGradientLayout<kD>::kTiles, stream},
-         tensor_query_gradient_kernel<WindowUnit<bf16>, kD>, call, g);
+         Window::hides(call) ? tensor_query_gradient_kernel<Window, kD, true>
+                             : tensor_query_gradient_kernel<Window, kD, false>,
+         call, g);
 }
 template <int kD>
 void start_keys(cudaStream_t stream, const WindowCall& call, int64_t units, int64_t keys,
@@ -20,7 +24,9 @@ void start_keys(cudaStream_t stream, const WindowCall& call, int64_t units, int6
   const int parts = static_cast<int>(divide_up(keys, kTensorQueries));
   launch({dim3(static_cast<unsigned>(units * parts)), dim3(kTensorThreads),
           TensorGradientLayout<kD>::kKeyBytes, stream},
-         tensor_key_gradient_kernel<WindowUnit<bf16>, kD>, call, g, parts);
+         Window::hides(call) ? tensor_key_gradient_kernel<Window, kD, true>
+                             : tensor_key_gradient_kernel<Window, kD, false>,
+         call, g, parts);
 }
 
 }  // namespace

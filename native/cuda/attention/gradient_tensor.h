@@ -6,7 +6,8 @@
 // tile at a time, so that logits and dP of it and the sums stay in registers. P and dS are rounded
 // to bf16 for their products, as the rotated rows are; all sums are f32. Bound by the tensor cores:
 // 2·d·3 operations for each logit here and 2·d·4 there, beside one exponential each. Without
-// relative positions; units see all of their keys but those that another region hides.
+// relative positions. kHides: some queries do not see some keys; asking where all see all would put
+// a branch around each logit.
 #pragma once
 
 #include "gradient.h"
@@ -59,7 +60,7 @@ HRSAM_DEVICE void store_row(const float (&sums)[kD / 8][4], int h, float factor,
 }
 
 // A warp owns 16 queries: dQ.
-template <class Unit, int kD>
+template <class Unit, int kD, bool kHides>
 __global__ void __launch_bounds__(kTensorThreads, kD <= 32 ? 2 : 1)
     tensor_query_gradient_kernel(const __grid_constant__ typename Unit::Call call,
                                  const __grid_constant__ GradientCall g) {
@@ -70,7 +71,7 @@ __global__ void __launch_bounds__(kTensorThreads, kD <= 32 ? 2 : 1)
   const int warp = static_cast<int>(threadIdx.x / kWarp);
   const Unit unit(call, blockIdx.x);
   const int tiles = (unit.keys + kTensorKeys - 1) / kTensorKeys, first = warp * 16;
-  const bool hides = Unit::hides(call), works = any_query(unit, first);
+  const bool works = any_query(unit, first);
 
   uint32_t q[L::kSteps][4], dy[L::kSteps][4];
   bf16* space = keys + first * L::kRow;
@@ -103,6 +104,7 @@ __global__ void __launch_bounds__(kTensorThreads, kD <= 32 ? 2 : 1)
     commit_copies();
     if (!works) continue;
     for (int half = 0; half < kTensorKeys; half += kHalfTile) {
+      if (t * kTensorKeys + half >= unit.keys) break;
       float ds[kHalfTile / 8][4], dp[kHalfTile / 8][4];
       clear_sums(ds);
       clear_sums(dp);
@@ -114,7 +116,7 @@ __global__ void __launch_bounds__(kTensorThreads, kD <= 32 ? 2 : 1)
         for (int k = 0; k < 4; ++k) {
           const int key = t * kTensorKeys + half + n * 8 + lane % 4 * 2 + k % 2, h = k / 2;
           const float4& s = statistics[h];
-          const bool seen = key < unit.keys && (!hides || (own[h] >= 0 && unit.sees(own[h], key)));
+          const bool seen = key < unit.keys && (!kHides || (own[h] >= 0 && unit.sees(own[h], key)));
           const float p = seen ? exp2_fast(fmaf(ds[n][k], g.at.scale, -s.x)) * s.y : 0;
           ds[n][k] = p * (dp[n][k] - s.z);
         }
@@ -160,7 +162,7 @@ HRSAM_DEVICE void rotate_queries(const Unit& unit, const AttendCall& at, int fir
 
 // A warp owns 16 keys: dK and dV. Units hold all queries that see their keys; a unit has `parts`
 // blocks.
-template <class Unit, int kD>
+template <class Unit, int kD, bool kHides>
 __global__ void __launch_bounds__(kTensorThreads, 1)
     tensor_key_gradient_kernel(const __grid_constant__ typename Unit::Call call,
                                const __grid_constant__ GradientCall g, int parts) {
@@ -172,7 +174,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1)
   const int warp = static_cast<int>(threadIdx.x / kWarp);
   const int first = static_cast<int>(blockIdx.x % parts) * kTensorQueries + warp * 16;
   const Unit unit(call, blockIdx.x / parts);
-  const bool hides = Unit::hides(call), works = first < unit.keys;
+  const bool works = first < unit.keys;
   const int tiles = (unit.queries + kTensorKeys - 1) / kTensorKeys;
 
   uint32_t k[L::kSteps][4], v[L::kSteps][4];
@@ -204,6 +206,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1)
     commit_copies();
     if (!works) continue;
     for (int half = 0; half < kTensorKeys; half += kHalfTile) {
+      if (t * kTensorKeys + half >= unit.queries) break;
       float p[kHalfTile / 8][4], ds[kHalfTile / 8][4];
       clear_sums(p);
       clear_sums(ds);
@@ -217,7 +220,7 @@ __global__ void __launch_bounds__(kTensorThreads, 1)
           const int key = first + lane / 4 + i / 2 * 8;
           const float4 s = tile_statistics[r];  // zeros where there is no query
           const bool seen =
-              !hides || (query < unit.queries && key < unit.keys && unit.sees(query, key));
+              !kHides || (query < unit.queries && key < unit.keys && unit.sees(query, key));
           p[n][i] = seen ? exp2_fast(fmaf(p[n][i], g.at.scale, -s.x)) * s.y : 0;
           ds[n][i] = p[n][i] * (ds[n][i] - s.z);
         }

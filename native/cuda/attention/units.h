@@ -49,7 +49,7 @@ class SequenceUnit {
  public:
   using Call = SequenceCall;
   // Whether some queries do not see some of their unit's keys.
-  HRSAM_BOTH static bool hides(const Call&) { return false; }
+  static bool hides(const Call&) { return false; }
 
   HRSAM_DEVICE SequenceUnit(const Call& call, int64_t index) : l_(call.layout) {
     chunk_ = index % call.chunks;
@@ -139,9 +139,7 @@ template <class T>
 class WindowUnit {
  public:
   using Call = WindowCall;
-  HRSAM_BOTH static bool hides(const Call& call) {
-    return call.geometry.cyclic && call.geometry.shift > 0;
-  }
+  static bool hides(const Call& call) { return call.geometry.cyclic && call.geometry.shift > 0; }
 
   HRSAM_DEVICE WindowUnit(const Call& call, int64_t index) : g_(call.geometry) {
     const int count = g_.window * g_.window;
