@@ -39,6 +39,7 @@ export function cycleScanBlock(graph: Graph, name: string, x: Value, options: Cy
       d: weight(graph, 'Ds', [channels]),
       gamma: weight(graph, 'gamma', [channels, cycles, 1]),
       segments,
+      fast: compute !== 'f32',
       dtype: 'f32',
     });
     const gated = normLayer(graph, 'out_norm', y, { gate: z, dtype: compute });

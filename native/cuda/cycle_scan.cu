@@ -19,30 +19,42 @@ namespace {
 // Tokens of a chunk: 64 of them keep a GPU's threads busy from one image of 1024 x 1024 on.
 constexpr int64_t kChunkTokens = 64;
 
-template <int kStates, int kLanes, bool kFast>
-void scan_as(cudaStream_t stream, const ScanCall& call, int64_t batch) {
-  const dim3 grid(static_cast<unsigned>(divide_up(call.channels, kScanThreads / kLanes)),
-                  static_cast<unsigned>(call.chunk_count), static_cast<unsigned>(batch));
-  constexpr size_t kShared = sizeof(float) * kScanTokens * kStates * kLanes;
-  launch({grid, dim3(kScanThreads), kShared, stream}, scan_ends_kernel<kStates, kLanes, kFast>,
-         call);
-  each(stream, batch * call.segment_count * call.states * call.channels, CombineChunks{call});
-  launch({grid, dim3(kScanThreads), 2 * kShared, stream},
-         scan_result_kernel<kStates, kLanes, kFast>, call);
-}
-
+// The kernels of one number of states.
 template <int kStates, int kLanes>
-void scan(cudaStream_t stream, const ScanCall& call, int64_t batch) {
-  const bool fast = call.ssm_is_bf16 && call.out_is_bf16;
-  (fast ? scan_as<kStates, kLanes, true> : scan_as<kStates, kLanes, false>)(stream, call, batch);
+struct Scan {
+  static constexpr size_t kShared = sizeof(float) * kScanTokens * kStates * kLanes;
+  static dim3 grid(const ScanCall& call, int64_t batch) {
+    return {static_cast<unsigned>(divide_up(call.channels, kScanThreads / kLanes)),
+            static_cast<unsigned>(call.chunk_count), static_cast<unsigned>(batch)};
+  }
+  static void ends(cudaStream_t stream, const ScanCall& call, int64_t batch) {
+    launch({grid(call, batch), dim3(kScanThreads), kShared, stream},
+           call.fast ? scan_ends_kernel<kStates, kLanes, true>
+                     : scan_ends_kernel<kStates, kLanes, false>,
+           call);
+  }
+  static void result(cudaStream_t stream, const ScanCall& call, int64_t batch) {
+    launch({grid(call, batch), dim3(kScanThreads), 2 * kShared, stream},
+           call.fast ? scan_result_kernel<kStates, kLanes, true>
+                     : scan_result_kernel<kStates, kLanes, false>,
+           call);
+  }
+};
+
+// f of the kernels for so many states.
+template <class F>
+void with_states(int states, F&& f) {
+  if (states <= 16) return f(Scan<16, 1>());
+  if (states <= 32) return f(Scan<32, 1>());
+  if (states <= 64) return f(Scan<32, 2>());
+  if (states <= 128) return f(Scan<32, 4>());
+  return f(Scan<32, 8>());
 }
 
-void scan_any(cudaStream_t stream, const ScanCall& call, int64_t batch) {
-  if (call.states <= 16) return scan<16, 1>(stream, call, batch);
-  if (call.states <= 32) return scan<32, 1>(stream, call, batch);
-  if (call.states <= 64) return scan<32, 2>(stream, call, batch);
-  if (call.states <= 128) return scan<32, 4>(stream, call, batch);
-  return scan<32, 8>(stream, call, batch);
+void scan_once(cudaStream_t stream, const ScanCall& call, int64_t batch) {
+  scan_ends(stream, call, batch);
+  each(stream, batch * call.segment_count * call.states * call.channels, CombineChunks{call});
+  with_states(call.states, [&](auto scan) { scan.result(stream, call, batch); });
 }
 
 void scan_literally(cudaStream_t stream, const LiteralScan& scan, int64_t batch) {
@@ -69,6 +81,10 @@ ScanMemory plan_scan(const ScanCall& call, int64_t batch, bool literal, void* me
 
 }  // namespace
 
+void scan_ends(cudaStream_t stream, const ScanCall& call, int64_t batch) {
+  with_states(call.states, [&](auto scan) { scan.ends(stream, call, batch); });
+}
+
 Op* compile_cycle_scan(const Node& node, Compiler& compiler) {
   const ScanShape shape(node);
   expect_floats(node, node.result(), "result");
@@ -94,7 +110,7 @@ Op* compile_cycle_scan(const Node& node, Compiler& compiler) {
     if (literal)
       scan_literally(run.stream, {made, memory.states, memory.sums}, batch);
     else
-      scan_any(run.stream, made, batch);
+      scan_once(run.stream, made, batch);
   });
 }
 

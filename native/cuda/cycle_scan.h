@@ -53,7 +53,7 @@ struct ScanCall {
   void* out;
   int64_t tokens;
   int channels, states, readings;
-  bool softplus;
+  bool softplus, fast;
   const ScanChunk* chunks;  // of one item
   int chunk_count;
   const int32_t* segment_chunks;  // where each segment's chunks begin, and the end
@@ -105,7 +105,7 @@ struct LongSum {
   }
 };
 
-// exp(Δ·A) for x = Δ·A·log2(e). kFast: where what comes of it is rounded to bf16.
+// exp(Δ·A) for x = Δ·A·log2(e). kFast: to 2^-22, where what comes of it is rounded to bf16.
 template <bool kFast = false>
 HRSAM_DEVICE float decay_of(float x) {
   return kFast ? exp2_fast(fminf(x, 128.0f)) : exp2_accurate(fminf(x, 128.0f));

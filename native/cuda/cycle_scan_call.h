@@ -16,6 +16,7 @@ inline ScanCall scan_call(const Node& node, const ScanShape& shape, const ChunkL
   call.states = shape.states;
   call.readings = shape.readings;
   call.softplus = shape.softplus;
+  call.fast = node.flag("fast");
   call.segment_count = shape.segment_count;
   call.chunk_count = lists.count;
   return call;
@@ -47,5 +48,8 @@ struct ScanOperands {
   int u, ssm, a_log, dt_bias, d, gamma;  // -1: absent
   SharedBlock chunks, starts;
 };
+
+// The chunks' ends and ΣΔ: the first of the scan's kernels, and of its gradient's.
+void scan_ends(cudaStream_t stream, const ScanCall& call, int64_t batch);
 
 }  // namespace hrsam::cuda

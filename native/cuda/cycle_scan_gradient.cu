@@ -85,14 +85,14 @@ void differentiate(cudaStream_t stream, const ScanGradientCall& call, int64_t ba
                   static_cast<unsigned>(s.chunk_count), static_cast<unsigned>(batch));
   constexpr size_t kTile =
       sizeof(float) * gradient_tokens(kLanes) * kGradientStates * static_cast<size_t>(kLanes);
-  constexpr size_t kEndsTile =
-      sizeof(float) * kScanTokens * kGradientStates * static_cast<size_t>(kLanes);
   const dim3 block(kScanThreads);
-  launch({grid, block, kEndsTile, stream}, scan_ends_kernel<kGradientStates, kLanes, false>, s);
-  launch({grid, block, 2 * kTile, stream}, scan_right_kernel<kLanes>, call);
+  scan_ends(stream, s, batch);
+  launch({grid, block, 2 * kTile, stream},
+         s.fast ? scan_right_kernel<kLanes, true> : scan_right_kernel<kLanes, false>, call);
   each(stream, batch * s.segment_count * s.channels, SumSteps{call});
   each(stream, batch * s.segment_count * s.states * s.channels, CombineGradient{call});
-  launch({grid, block, (2 + 2 * kScanWarps) * kTile, stream}, scan_gradient_kernel<kLanes>, call);
+  launch({grid, block, (2 + 2 * kScanWarps) * kTile, stream},
+         s.fast ? scan_gradient_kernel<kLanes, true> : scan_gradient_kernel<kLanes, false>, call);
 }
 
 // Threads of a channel: there are kernels for a few numbers.

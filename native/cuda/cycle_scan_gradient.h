@@ -29,7 +29,7 @@ struct ScanGradientCall {
 };
 
 // What each chunk gives to its left from nothing on its right: τ = a_first·σ_first.
-template <int kLanes>
+template <int kLanes, bool kFast>
 __global__ void __launch_bounds__(kScanThreads)
     scan_right_kernel(const __grid_constant__ ScanGradientCall call) {
   constexpr int kPadded = kGradientStates * kLanes, kTokens = gradient_tokens(kLanes);
@@ -51,8 +51,8 @@ __global__ void __launch_bounds__(kScanThreads)
     const float g = call.dy.at(token * scan.channels + at.channel);
 #pragma unroll
     for (int i = 0; i < kGradientStates; ++i)
-      states.h[i] =
-          decay_of(step * states.decay[i]) * fmaf(g, c[t * kPadded + first + i], states.h[i]);
+      states.h[i] = decay_of<kFast>(step * states.decay[i]) *
+                    fmaf(g, c[t * kPadded + first + i], states.h[i]);
   }
   if (!at.here) return;
   float* to = call.right + (at.item * scan.chunk_count + at.chunk) * scan.states * scan.channels +
@@ -138,8 +138,38 @@ struct CombineGradient {
   }
 };
 
-template <int kLanes>
-__global__ void __launch_bounds__(kScanThreads)
+// Sums of kCount numbers each over the lanes that are kMask, 2 kMask … apart. Each step halves the
+// numbers that a lane goes on with; it is left with the sums of those from `first` on. With one
+// number left, lanes share it.
+template <int kMask, int kCount, int kAll>
+HRSAM_DEVICE void fold(float (&x)[kAll], int& first) {
+  if constexpr (kMask < kWarp) {
+    const bool upper = (threadIdx.x & kMask) != 0;
+    if constexpr (kCount > 1) {
+      constexpr int kHalf = kCount / 2;
+#pragma unroll
+      for (int i = 0; i < kHalf; ++i) {
+        const float given = upper ? x[i] : x[i + kHalf], kept = upper ? x[i + kHalf] : x[i];
+        x[i] = kept + __shfl_xor_sync(kAllLanes, given, kMask);
+      }
+      first += upper ? kHalf : 0;
+      fold<kMask * 2, kHalf>(x, first);
+    } else {
+      x[0] += __shfl_xor_sync(kAllLanes, x[0], kMask);
+      fold<kMask * 2, 1>(x, first);
+    }
+  }
+}
+// How many a lane is left with; the bits of lanes that share theirs.
+constexpr int folded(int mask, int count) {
+  return mask < kWarp && count > 1 ? folded(mask * 2, count / 2) : count;
+}
+constexpr int folded_twice(int mask, int count) {
+  return mask >= kWarp ? 0 : (count > 1 ? 0 : mask) | folded_twice(mask * 2, (count + 1) / 2);
+}
+
+template <int kLanes, bool kFast>
+__global__ void __launch_bounds__(kScanThreads, kLanes > 8 ? 1 : 4)
     scan_gradient_kernel(const __grid_constant__ ScanGradientCall call) {
   constexpr int kStates = kGradientStates, kPadded = kStates * kLanes;
   constexpr int kTokens = gradient_tokens(kLanes);
@@ -189,26 +219,29 @@ __global__ void __launch_bounds__(kScanThreads)
     for (int i = 0; i < kStates; ++i) past[t][i] = states.h[i];
     const int64_t token = base + chunk.begin + t;
     const float step = s.step(token, at.channel);
-    states.advance<false>(step, step * s.inputs().at(token * s.channels + at.channel),
-                          b + t * kPadded + first);
+    states.template advance<kFast>(step, step * s.inputs().at(token * s.channels + at.channel),
+                                   b + t * kPadded + first);
     sum.add(step);
     so_far[t + 1] = sum.sum;
   }
 
+  float p_now[kStates];
+#pragma unroll
+  for (int i = 0; i < kStates; ++i) p_now[i] = decay_of<kFast>(states.decay[i] * so_far[count]);
   float d_a[kStates] = {}, sums[kChunkSums] = {};
   for (int t = count - 1; t >= 0; --t) {
     const int64_t token = base + chunk.begin + t, i_u = token * s.channels + at.channel;
     const float step = s.step(token, at.channel);
     const float u = at.here ? s.inputs().at(i_u) : 0, g = at.here ? call.dy.at(i_u) : 0;
     float reading = 0, d_drive = 0, d_step = 0;
+    float of[2 * kStates];  // of B, then of C
 #pragma unroll
     for (int i = 0; i < kStates; ++i) {
       const float bt = b[t * kPadded + first + i], ct = c[t * kPadded + first + i];
-      const float a = decay_of(step * states.decay[i]);
+      const float a = decay_of<kFast>(step * states.decay[i]);
       const float earlier = past[t][i], now = fmaf(a, earlier, step * u * bt);
-      const float p_earlier = decay_of(states.decay[i] * so_far[t]);
-      const float p_now = decay_of(states.decay[i] * so_far[t + 1]);
-      const float q = decay_of(states.decay[i] * (total - so_far[t + 1]));
+      const float p_earlier = decay_of<kFast>(states.decay[i] * so_far[t]);
+      const float q = decay_of<kFast>(states.decay[i] * (total - so_far[t + 1]));
       const float sigma = fmaf(g, ct, right[i]);
       const float lambda = fmaf(all, sigma, q * e_sum[i]);
       const float d_decay = fmaf(sigma, fmaf(all, earlier, p_earlier * h_sum[i]),
@@ -219,18 +252,20 @@ __global__ void __launch_bounds__(kScanThreads)
       d_step = fmaf(d_decay, states.decay[i] * 0.693147181f, d_step);
       d_a[i] = fmaf(d_decay, step, d_a[i]);
       right[i] = a * sigma;
-      // Of B and C: the sums over the warp's channels.
-      float of_b = lambda * step * u, of_c = g * fmaf(all, now, p_now * h_sum[i]);
+      of[i] = lambda * step * u;
+      of[kStates + i] = g * fmaf(all, now, p_now[i] * h_sum[i]);
+      p_now[i] = p_earlier;
+    }
+    // The sums over the warp's channels.
+    int sum = 0;
+    fold<kLanes, 2 * kStates>(of, sum);
+    constexpr int kLeft = folded(kLanes, 2 * kStates), kTwice = folded_twice(kLanes, 2 * kStates);
 #pragma unroll
-      for (int mask = kLanes; mask < kWarp; mask *= 2) {
-        of_b += __shfl_xor_sync(kAllLanes, of_b, mask);
-        of_c += __shfl_xor_sync(kAllLanes, of_c, mask);
-      }
-      if (threadIdx.x % kWarp < kLanes) {
-        float* to = parts + ((threadIdx.x / kWarp) * kTokens + t) * 2 * kPadded + first + i;
-        to[0] = of_b;
-        to[kPadded] = of_c;
-      }
+    for (int i = 0; i < kLeft; ++i) {
+      if ((threadIdx.x & kTwice) != 0) break;
+      const int n = sum + i, part = n / kStates;
+      parts[((threadIdx.x / kWarp) * kTokens + t) * 2 * kPadded + part * kPadded + first +
+            n % kStates] = of[i];
     }
 #pragma unroll
     for (int mask = kLanes / 2; mask > 0; mask /= 2) {

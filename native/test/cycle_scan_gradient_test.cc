@@ -11,7 +11,7 @@ namespace {
 struct Case {
   std::vector<int> segments;
   int channels = 8, states = 4, readings = 3, batch = 1;
-  bool bias = true, d = true, gamma = true, softplus = true;
+  bool bias = true, d = true, gamma = true, softplus = true, fast = false;
   double step = -3;        // mean of Δ before bias and softplus
   double step_spread = 1;  // and its standard deviation
   double decay = 0;        // mean of a_log
@@ -138,6 +138,7 @@ Call gradient(const Case& c, const Data& data) {
   return call.attribute("segments", std::vector<double>(c.segments.begin(), c.segments.end()))
       .attribute("softplus", c.softplus ? 1 : 0)
       .attribute("literal", 0)
+      .attribute("fast", c.fast ? 1 : 0)
       .result({size});
 }
 
@@ -225,6 +226,14 @@ TEST(types) {
   for (const int type : {HRSAM_F32, HRSAM_BF16})
     for (const int dy : {HRSAM_F32, HRSAM_BF16})
       verify({.segments = {100, 30}, .channels = 37, .type = type, .dy_type = dy});
+}
+
+// Each power off by 2^-22 the same way. A CPU has nothing faster.
+TEST(fast_powers) {
+  for (const int states : {4, 16, 32, 40, 100}) {
+    verify({.segments = {70, 30}, .channels = 37, .states = states, .fast = true}, 1, 2e-5);
+    verify({.segments = {300}, .channels = 5, .states = states, .fast = true, .step = -7}, 1, 3e-4);
+  }
 }
 
 TEST(random_cases) {

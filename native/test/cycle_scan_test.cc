@@ -10,7 +10,7 @@ namespace {
 struct Case {
   std::vector<int> segments;
   int channels = 8, states = 4, readings = 3, batch = 1;
-  bool bias = true, d = true, gamma = true, softplus = true;
+  bool bias = true, d = true, gamma = true, softplus = true, fast = false;
   double step = -3;        // mean of Δ before bias and softplus
   double step_spread = 1;  // and its standard deviation
   double decay = 0;        // mean of a_log
@@ -84,6 +84,7 @@ Call cycle_scan(const Case& c, const Data& data, bool literal) {
   return call.attribute("segments", std::vector<double>(c.segments.begin(), c.segments.end()))
       .attribute("softplus", c.softplus ? 1 : 0)
       .attribute("literal", literal ? 1 : 0)
+      .attribute("fast", c.fast ? 1 : 0)
       .result({c.batch, c.tokens(), c.channels}, c.out);
 }
 
@@ -179,6 +180,16 @@ TEST(types) {
         verify({.segments = {100, 30}, .channels = 37, .u_type = u, .ssm_type = ssm, .out = out});
         verify({.segments = {1500}, .channels = 37, .u_type = u, .ssm_type = ssm, .out = out});
       }
+}
+
+// Each power off by 2^-22 the same way, of which the slow decays multiply thousands. A CPU has
+// nothing faster.
+TEST(fast_powers) {
+  for (const int states : {4, 16, 32, 40, 100}) {
+    verify({.segments = {70, 30}, .channels = 37, .states = states, .fast = true}, 1, 1e-5);
+    verify({.segments = {500}, .channels = 5, .states = states, .fast = true, .step = -7}, 1, 2e-4);
+  }
+  verify({.segments = {3000}, .channels = 20, .fast = true, .step = -7, .decay = -2}, 1, 3e-4);
 }
 
 TEST(random_cases) {

@@ -33,6 +33,7 @@ std::vector<float> softplus(const std::vector<float>& x) {
       .attribute("segments", 1)
       .attribute("softplus", 1)
       .attribute("literal", 0)
+      .attribute("fast", 0)
       .result({1, 1, n})
       .run();
 }
@@ -53,6 +54,7 @@ std::vector<float> decayed(const std::vector<float>& x) {
           .attribute("segments", 2)
           .attribute("softplus", 0)
           .attribute("literal", 0)
+          .attribute("fast", 0)
           .result({1, 2, n})
           .run();
   return std::vector<float>(both.begin() + n, both.end());

@@ -148,6 +148,7 @@ export async function scanRows(device: Device, dtype: Compute): Promise<BenchRow
             gamma,
             segments: [TOKENS],
             literal,
+            fast: dtype !== 'f32',
             dtype: 'f32',
           }),
         }),
