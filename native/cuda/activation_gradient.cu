@@ -9,6 +9,7 @@ namespace {
 struct Slope {
   Numbers x, dy;
   NumbersOut dx;
+  int64_t n;
   Activation activation;
 
   HRSAM_DEVICE static float slope(float x, Activation activation) {
@@ -30,7 +31,12 @@ struct Slope {
     }
   }
   HRSAM_DEVICE void operator()(int64_t i) const {
-    dx.put(i, dy.at(i) * slope(x.at(i), activation));
+    const int count = static_cast<int>(smaller(4, n - 4 * i));
+    Four v = load_four(x, 4 * i, count);
+    const Four above = load_four(dy, 4 * i, count);
+#pragma unroll
+    for (int k = 0; k < 4; ++k) v.x[k] = above.x[k] * slope(v.x[k], activation);
+    store_four(dx, 4 * i, v, count);
   }
 };
 
@@ -43,9 +49,9 @@ Op* compile_activation_gradient(const Node& node, Compiler&) {
   return make_op([=, x = node.operand("x"), dy = node.operand("dy"), from = node.value("x").dtype,
                   above = node.value("dy").dtype, to = result.dtype,
                   n = result.elements()](const Run& run) {
-    each(run.stream, n,
+    each(run.stream, divide_up(n, 4),
          Slope{numbers_of(run.in(x), from), numbers_of(run.in(dy), above),
-               numbers_to(run.out(), to), activation});
+               numbers_to(run.out(), to), n, activation});
   });
 }
 

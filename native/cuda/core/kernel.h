@@ -107,6 +107,16 @@ struct NumbersOut {
       static_cast<float*>(data)[i] = value;
   }
 };
+HRSAM_DEVICE Four load_four(const Numbers& from, int64_t at, int n = 4) {
+  return from.is_bf16 ? load_four(static_cast<const bf16*>(from.data) + at, n)
+                      : load_four(static_cast<const float*>(from.data) + at, n);
+}
+HRSAM_DEVICE void store_four(const NumbersOut& to, int64_t at, const Four& v, int n = 4) {
+  if (to.is_bf16)
+    store_four(static_cast<bf16*>(to.data) + at, v, n);
+  else
+    store_four(static_cast<float*>(to.data) + at, v, n);
+}
 inline Numbers numbers_of(const void* data, DType type) { return {data, type == DType::bf16}; }
 inline NumbersOut numbers_to(void* data, DType type) { return {data, type == DType::bf16}; }
 
