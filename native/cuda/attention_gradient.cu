@@ -29,13 +29,33 @@ Op* compile_attention_gradient(const Node& node, Compiler& compiler) {
     auto [memory, call, g] = setup.prepare(run, 0);
     const Layout& l = setup.layout();
     g.out = numbers_to(run.out(), type);
-    const Cut<SequenceCall> queries = setup.cut(call, gradient_owned(l.d));
-    query_gradient(run.stream, queries.call, queries.units, g);
+    const GradientSizes& sizes = setup.sizes();
+    GradientCall part = g;
+    if (sizes.key_chunks > 1) {
+      part.parts = memory.parts;
+      part.part_size = sizes.q;
+    }
+    const Cut<SequenceCall> queries = setup.cut(call, gradient_owned(l.d), sizes.key_chunks);
+    query_gradient(run.stream, queries.call, queries.units, part);
+    if (sizes.key_chunks > 1)
+      each(run.stream, sizes.q, AddParts{memory.parts, sizes.q, sizes.key_chunks, g.out, 0});
+
     const Cut<SequenceCall> keys = setup.whole(call);
     g.item_units = keys.units / larger(1, l.batch);
     g.items = l.shared_keys ? l.batch : 1;
+    const int64_t both = sizes.k + sizes.v;
+    if (sizes.query_chunks > 1) {
+      g.query_chunks = sizes.query_chunks;
+      g.query_chunk = SequenceGradient::kChunk;
+      g.parts = memory.parts;
+      g.part_size = both;
+      g.k_at = 0;
+      g.v_at = sizes.k;
+    }
     key_gradient(run.stream, keys.call, l.shared_keys ? g.item_units : keys.units,
                  setup.longest_keys(), g);
+    if (sizes.query_chunks > 1)
+      each(run.stream, both, AddParts{memory.parts, both, sizes.query_chunks, g.out, sizes.q});
   });
 }
 

@@ -16,7 +16,7 @@ Op* compile_attention_relative_gradient(const Node& node, Compiler& compiler) {
   return make_op(workspace, [=](const Run& run) {
     const auto [memory, call, g] = setup.prepare(run, 0);
     const Layout& l = setup.layout();
-    const Cut<SequenceCall> queries = setup.cut(call, gradient_owned(l.d));
+    const Cut<SequenceCall> queries = setup.cut(call, gradient_owned(l.d), 1);
     query_gradient(run.stream, queries.call, queries.units, g);
     const Cut<SequenceCall> whole = setup.whole(call);
     each(run.stream, count,

@@ -197,6 +197,8 @@ TEST(shared_keys_and_lengths) {
 TEST(two_way_transformer_shapes) {
   verify({.queries = 8, .keys = 5000, .heads = 2, .d = 16});
   verify({.queries = 2100, .keys = 8, .heads = 2, .d = 16, .batch = 2});
+  verify({.queries = 600, .keys = 5, .heads = 2, .d = 8, .batch = 3, .shared_keys = true});
+  verify({.queries = 700, .keys = 9, .batch = 3, .shared_keys = true, .lengths = {9, 0, 4}});
   verify({.queries = 3, .keys = 4200, .heads = 1, .d = 32, .batch = 2, .lengths = {1024, 4100}});
 }
 

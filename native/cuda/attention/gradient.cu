@@ -22,7 +22,7 @@ void launch_query_gradient(cudaStream_t stream, const typename Unit::Call& call,
 template <class Unit, int kLanes>
 void launch_key_gradient(cudaStream_t stream, const typename Unit::Call& call, int64_t units,
                          int parts, const GradientCall& g) {
-  launch({dim3(static_cast<unsigned>(units * parts)), dim3(kPlainThreads),
+  launch({dim3(static_cast<unsigned>(units * parts * g.query_chunks)), dim3(kPlainThreads),
           gradient_shared_bytes<Unit, kLanes>(), stream},
          key_gradient_kernel<Unit, kLanes>, call, g, parts);
 }

@@ -32,6 +32,15 @@ struct GradientCall {
   float* padding;            // [position][2][d]: dK and dV of padded positions
   int64_t items;             // whose gradients add up in a key
   int64_t item_units;        // units of an item
+  int query_chunks = 1;      // that a key's queries are cut into, each a block's
+  int query_chunk = INT32_MAX;
+  // Where the chunks' gradients go, if there are several: a list like out, or part of it, for each.
+  float* parts = nullptr;
+  int64_t part_size = 0;
+
+  HRSAM_DEVICE NumbersOut out_of(int64_t chunk) const {
+    return parts == nullptr ? out : NumbersOut{parts + chunk * part_size, false};
+  }
 
   // Where the gradient of a row goes.
   template <class T>
@@ -48,9 +57,23 @@ struct GradientCall {
   }
 };
 
-// Each query's numbers from statistics and sums as the forward kernel leaves them.
+// Gradients from those of their chunks.
+struct AddParts {
+  const float* parts;
+  int64_t size;
+  int count;
+  NumbersOut out;
+  int64_t at;
+  HRSAM_DEVICE void operator()(int64_t i) const {
+    float sum = 0;
+    for (int k = 0; k < count; ++k) sum += parts[k * size + i];
+    out.put(at + i, sum);
+  }
+};
+
+// Each query's numbers from its chunks' statistics and sums as the forward kernel leaves them.
 struct Deltas {
-  const float *statistics, *sums;
+  Partials partials;
   Numbers dy;
   float4* query;
   int64_t tokens, heads;
@@ -58,13 +81,23 @@ struct Deltas {
   HRSAM_DEVICE void operator()(int64_t i) const {
     const int64_t token = i % tokens, head = i / tokens % heads, item = i / tokens / heads;
     const int64_t at = ((item * tokens + token) * heads + head) * d;
-    const float largest = statistics[2 * i], total = statistics[2 * i + 1];
-    float delta = 0;
-    for (int c = 0; c < d; c += 4) {  // in the order of OwnedRow::product()
-      const int n = d - c < 4 ? d - c : 4;
-      const Four x = load_four(dy, at + c, n), y = load_four(sums + i * d + c, n);
+    const float* statistics = partials.statistics + 2 * i * partials.chunks;
+    float largest = statistics[0];
+    for (int64_t chunk = 1; chunk < partials.chunks; ++chunk)
+      largest = fmaxf(largest, statistics[2 * chunk]);
+    float total = 0, delta = 0;
+    for (int64_t chunk = 0; chunk < partials.chunks; ++chunk) {
+      const float* sums = partials.sums + (i * partials.chunks + chunk) * d;
+      float product = 0;
+      for (int c = 0; c < d; c += 4) {  // in the order of OwnedRow::product()
+        const int n = d - c < 4 ? d - c : 4;
+        const Four x = load_four(dy, at + c, n), y = load_four(sums + c, n);
 #pragma unroll
-      for (int k = 3; k >= 0; --k) delta = fmaf(x.x[k], y.x[k], delta);
+        for (int k = 3; k >= 0; --k) product = fmaf(x.x[k], y.x[k], product);
+      }
+      const float scale = exp2_fast(statistics[2 * chunk] - largest);
+      total = fmaf(statistics[2 * chunk + 1], scale, total);
+      delta = fmaf(product, scale, delta);
     }
     const float factor = total > 0 ? 1 / total : 0;  // sees nothing: no power counts
     query[i] = make_float4(largest, factor, delta * factor, 0);
@@ -211,11 +244,11 @@ __global__ void __launch_bounds__(kPlainThreads)
     });
   }
   dq.pairs(d, lane, [&](int c, float& a, float& b) { g.at.rope.rotate_back(place, c, a, b); });
-  dq.store(g.out, g.to_query(unit.query(own).data), d, lane);
+  dq.store(g.out_of(unit.chunk()), g.to_query(unit.query(own).data), d, lane);
 }
 
 // A thread owns a key: dK and dV. Units hold all queries that see their keys; a unit has `parts`
-// blocks.
+// blocks for each chunk of queries.
 template <class Unit, int kLanes>
 __global__ void __launch_bounds__(kPlainThreads)
     key_gradient_kernel(const __grid_constant__ typename Unit::Call call,
@@ -228,7 +261,8 @@ __global__ void __launch_bounds__(kPlainThreads)
   const int d = g.at.d, thread = static_cast<int>(threadIdx.x);
   const int lane = thread % kLanes;
   const int own = static_cast<int>(blockIdx.x % parts) * (kPlainThreads / kLanes) + thread / kLanes;
-  const int64_t first_unit = blockIdx.x / parts;
+  const int64_t chunk = blockIdx.x / parts % g.query_chunks;
+  const int64_t first_unit = blockIdx.x / parts / g.query_chunks;
 
   OwnedRow<kLanes> dk, dv;
   dk.clear();
@@ -258,11 +292,13 @@ __global__ void __launch_bounds__(kPlainThreads)
       k_to = g.to_key(unit.key(own).data);
       v_to = g.to_value(unit.value(own));
     }
-    for (int first = 0; first < unit.queries; first += kRows) {
+    const int64_t begin = chunk * g.query_chunk;
+    const auto end = static_cast<int>(smaller(unit.queries, begin + g.query_chunk));
+    for (int first = static_cast<int>(begin); first < end; first += kRows) {
       __syncthreads();  // the tile before is read
       {
         const int i = first + thread / kRowThreads, part = thread % kRowThreads;
-        const auto query = i < unit.queries ? unit.query(i) : HeadRow<float>{nullptr, {0, 0}};
+        const auto query = i < end ? unit.query(i) : HeadRow<float>{nullptr, {0, 0}};
         stage_row(query.data, query.place, g.at.rope, d, kWidth, part, kRowThreads,
                   queries + thread / kRowThreads * kPitch);
         float* to = above + thread / kRowThreads * kPitch;
@@ -270,7 +306,7 @@ __global__ void __launch_bounds__(kPlainThreads)
           to[c] = query.data != nullptr && c < d ? g.dy.at(unit.out(i) + c) : 0;
       }
       __syncthreads();
-      const int count = unit.queries - first < kRows ? unit.queries - first : kRows;
+      const int count = end - first < kRows ? end - first : kRows;
       for (int i = 0; i < count; ++i) {
         float logit = k.product(queries + i * kPitch, lane) * g.at.scale;
         const float dp = v.product(above + i * kPitch, lane);
@@ -291,8 +327,9 @@ __global__ void __launch_bounds__(kPlainThreads)
     dv.store({g.padding, false}, (position * 2 + 1) * d, d, lane);
     return;
   }
-  dk.store(g.out, k_to, d, lane);
-  dv.store(g.out, v_to, d, lane);
+  const NumbersOut out = g.out_of(chunk);
+  dk.store(out, k_to, d, lane);
+  dv.store(out, v_to, d, lane);
 }
 
 // Gradients of the relative position tables: rel_h[qi, ki] = Σ over the queries of row qi of their

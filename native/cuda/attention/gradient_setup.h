@@ -27,12 +27,15 @@ struct GradientSizes {
   int64_t tokens, heads;         // of queries of an item
   int d, key_rows, key_columns;  // rows and columns: 0 without relative positions
   int64_t positions;             // of padding, at most
+  // Where few queries face many keys or the other way round, the many are cut: that many chunks.
+  int key_chunks = 1, query_chunks = 1;
 };
 
 struct GradientMemory {
   float *q, *k, *v, *pad, *products, *statistics, *sums, *axes, *padding;
   float4* query;
-  void* rest;  // for the op
+  float* parts;  // of chunks
+  void* rest;    // for the op
 };
 
 inline GradientMemory plan_gradient(const GradientSizes& s, void* memory, int64_t rest,
@@ -47,10 +50,12 @@ inline GradientMemory plan_gradient(const GradientSizes& s, void* memory, int64_
   m.pad = carver.take<float>(convert ? s.pad : 0);
   m.products = carver.take<float>(axes);
   m.axes = carver.take<float>(axes);
-  m.statistics = carver.take<float>(2 * s.queries);
-  m.sums = carver.take<float>(s.queries * s.d);
+  m.statistics = carver.take<float>(2 * s.queries * s.key_chunks);
+  m.sums = carver.take<float>(s.queries * s.d * s.key_chunks);
   m.query = carver.take<float4>(s.queries);
   m.padding = carver.take<float>(s.positions * 2 * s.d);
+  m.parts = carver.take<float>(larger(s.key_chunks > 1 ? s.key_chunks * s.q : 0,
+                                      s.query_chunks > 1 ? s.query_chunks * (s.k + s.v) : 0));
   m.rest = carver.take<char>(rest);
   if (bytes != nullptr) *bytes = carver.bytes();
   return m;
@@ -101,11 +106,12 @@ GradientCall prepare_gradient(const Run& run, const GradientSizes& s, const Grad
   AttendCall at = g.at;
   at.partials.statistics = m.statistics;
   at.partials.sums = m.sums;
+  at.partials.chunks = s.key_chunks;
   if (s.tensor)
     tensor_attention(run.stream, forward.call, forward.units, at);
   else
     plain_attention(run.stream, forward.call, forward.units, at);
-  each(run.stream, s.queries, Deltas{m.statistics, m.sums, g.dy, m.query, s.tokens, s.heads, s.d});
+  each(run.stream, s.queries, Deltas{at.partials, g.dy, m.query, s.tokens, s.heads, s.d});
   return g;
 }
 

@@ -38,6 +38,9 @@ class SequenceGradient {
       longest_q_ = larger(longest_q_, l_.segments[i].q_count);
       longest_k_ = larger(longest_k_, l_.segments[i].k_count);
     }
+    if (l_.packed || node.has("rel_h")) return;
+    if (longest_q_ <= kFew) s_.key_chunks = static_cast<int>(divide_up(longest_k_, kChunk));
+    if (longest_k_ <= kFew) s_.query_chunks = static_cast<int>(divide_up(longest_q_, kChunk));
   }
 
   const Layout& layout() const { return l_; }
@@ -53,14 +56,13 @@ class SequenceGradient {
     Prepared p{plan_gradient(s_, run.workspace, rest, nullptr), {}, {}};
     p.call.layout = l_;
     p.call.lengths = run.in<int32_t>(lengths_);
-    p.call.chunk = longest_k_;
-    p.call.chunks = 1;
     p.call.q = gradient_operand(run, q_, s_, s_.q, p.memory.q);
     p.call.k = gradient_operand(run, k_, s_, s_.k, p.memory.k);
     p.call.v = gradient_operand(run, v_, s_, s_.v, p.memory.v);
     const GradientOperands given{rope_of(table_, l_.d / 2), run.in<float>(rel_h_),
                                  run.in<float>(rel_w_), run.in(dy_), dy_type_};
-    p.g = prepare_gradient<SequenceF32>(run, s_, p.memory, given, cut(p.call, plain_queries(s_.d)));
+    p.g = prepare_gradient<SequenceF32>(run, s_, p.memory, given,
+                                        cut(p.call, plain_queries(s_.d), s_.key_chunks));
     p.g.q = p.call.q;
     p.g.k = l_.packed ? p.call.q : p.call.k;
     p.g.v = l_.packed ? p.call.q : p.call.v;
@@ -69,13 +71,19 @@ class SequenceGradient {
     return p;
   }
 
-  Cut<SequenceCall> cut(SequenceCall call, int64_t queries) const {
+  // Units of some of the queries, and one of so many chunks of keys.
+  Cut<SequenceCall> cut(SequenceCall call, int64_t queries, int chunks) const {
     call.query_block = static_cast<int>(queries);
+    call.chunk = chunks > 1 ? kChunk : longest_k_;
+    call.chunks = chunks;
     for (int i = 0; i < l_.segment_count; ++i)
       call.blocks += divide_up(l_.segments[i].q_count, queries);
-    return {call, l_.batch * l_.heads * call.blocks};
+    return {call, l_.batch * l_.heads * call.blocks * chunks};
   }
-  Cut<SequenceCall> whole(const SequenceCall& call) const { return cut(call, longest_q_); }
+  Cut<SequenceCall> whole(const SequenceCall& call) const { return cut(call, longest_q_, 1); }
+
+  // Of queries or keys.
+  static constexpr int kFew = 128, kChunk = 256;
 
  private:
   Layout l_;
