@@ -20,18 +20,21 @@ __global__ void __launch_bounds__(kWarp* kRowsPerBlock)
   if (threadIdx.x % kWarp == 0) out[at] = m;
 }
 
-// Columns of weight's gradient, then of bias's.
+// Of weight and of bias.
 struct Parameters {
   Numbers x, dy;
   const Moments* moments;
   float* out;
   int64_t channels;
-  HRSAM_DEVICE float at(int64_t row, int64_t column) const {
-    if (column >= channels) return dy.at(row * channels + column - channels);
+  HRSAM_DEVICE Pair at(int64_t row, int64_t column) const {
     const int64_t i = row * channels + column;
-    return dy.at(i) * moments[row].normalised(x.at(i));
+    const float above = dy.at(i);
+    return {above * moments[row].normalised(x.at(i)), above};
   }
-  HRSAM_DEVICE void put(int64_t column, float sum) const { out[column] = sum; }
+  HRSAM_DEVICE void put(int64_t column, const Pair& sum) const {
+    out[column] = sum.x;
+    out[channels + column] = sum.y;
+  }
 };
 
 }  // namespace
@@ -40,7 +43,7 @@ Op* compile_layer_norm_parameters_gradient(const Node& node, Compiler&) {
   check_layer_norm_parameters_gradient(node);
   const Value& value = node.value("x");
   const int64_t rows = value.rows(), channels = value.dim(-1);
-  const size_t sums = (sum_workspace(rows, 2 * channels) + 255) / 256 * 256;
+  const size_t sums = (sum_workspace<Pair>(rows, channels) + 255) / 256 * 256;
   return make_op(
       sums + sizeof(Moments) * static_cast<size_t>(rows),
       [=, x = node.operand("x"), dy = node.operand("dy"), from = value.dtype,
@@ -53,7 +56,7 @@ Op* compile_layer_norm_parameters_gradient(const Node& node, Compiler&) {
                   dim3(kWarp * kRowsPerBlock), 0, run.stream},
                  moments_kernel<X>, run.in<X>(x), list, rows, static_cast<int>(channels), eps);
         });
-        sum_columns(run.stream, rows, 2 * channels, run.workspace,
+        sum_columns(run.stream, rows, channels, run.workspace,
                     Parameters{numbers_of(run.in(x), from), numbers_of(run.in(dy), above), list,
                                run.out<float>(), channels});
       });
