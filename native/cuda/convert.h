@@ -19,28 +19,35 @@ struct ConvertRows {
   }
 };
 
-constexpr int kConvertTile = 32, kConvertThreads = 256;
+constexpr int kConvertTile = 64, kConvertThreads = 256, kConvertPitch = kConvertTile + 1;
 
 // y[row][0 … width) = x[0 … columns)[row], zeros beyond: the rows of y are x's columns. Tiles go
-// through shared memory, so that both are read and written in runs.
+// through shared memory, so that both are read and written in runs, four numbers a thread.
 template <class X, class Y>
 __global__ void __launch_bounds__(kConvertThreads)
     convert_columns_kernel(const X* x, Y* y, int64_t rows, int64_t columns, int64_t width) {
-  constexpr int kStep = kConvertThreads / kConvertTile;
-  auto* tile = static_cast<float*>(shared_memory());  // [kConvertTile][kConvertTile + 1]
+  constexpr int kFours = kConvertTile / 4, kStep = kConvertThreads / kFours;
+  auto* tile = static_cast<float*>(shared_memory());  // [kConvertTile][kConvertPitch]
   const int64_t row_tiles = divide_up(rows, kConvertTile);
   const int64_t row = blockIdx.x % row_tiles * kConvertTile,
                 column = blockIdx.x / row_tiles * kConvertTile;
-  const int i = static_cast<int>(threadIdx.x % kConvertTile);
-  const int first = static_cast<int>(threadIdx.x / kConvertTile);
+  const int i = static_cast<int>(threadIdx.x % kFours) * 4;
+  const int first = static_cast<int>(threadIdx.x / kFours);
   for (int j = first; j < kConvertTile; j += kStep) {
-    const bool there = row + i < rows && column + j < columns;
-    tile[j * (kConvertTile + 1) + i] = there ? to_f32(x[(column + j) * rows + row + i]) : 0;
+    const int64_t left = column + j < columns ? rows - row - i : 0;
+    const Four v =
+        load_four(x + (column + j) * rows + row + i, static_cast<int>(smaller(4, larger(0, left))));
+#pragma unroll
+    for (int k = 0; k < 4; ++k) tile[j * kConvertPitch + i + k] = v.x[k];
   }
   __syncthreads();
-  for (int j = first; j < kConvertTile; j += kStep)
-    if (row + j < rows && column + i < width)
-      y[(row + j) * width + column + i] = from_f32<Y>(tile[i * (kConvertTile + 1) + j]);
+  for (int j = first; j < kConvertTile && row + j < rows; j += kStep) {
+    Four v;
+#pragma unroll
+    for (int k = 0; k < 4; ++k) v.x[k] = tile[(i + k) * kConvertPitch + j];
+    store_four(y + (row + j) * width + column + i, v,
+               static_cast<int>(smaller(4, larger(0, width - column - i))));
+  }
 }
 
 inline void convert_columns(cudaStream_t stream, const void* x, DType from, void* y, DType to,
@@ -51,7 +58,7 @@ inline void convert_columns(cudaStream_t stream, const void* x, DType from, void
       using Y = decltype(b);
       const auto tiles =
           static_cast<unsigned>(divide_up(rows, kConvertTile) * divide_up(width, kConvertTile));
-      launch({dim3(tiles), dim3(kConvertThreads), sizeof(float) * kConvertTile * (kConvertTile + 1),
+      launch({dim3(tiles), dim3(kConvertThreads), sizeof(float) * kConvertTile * kConvertPitch,
               stream},
              convert_columns_kernel<X, Y>, static_cast<const X*>(x), static_cast<Y*>(y), rows,
              columns, width);
