@@ -102,20 +102,40 @@ struct CombineGradient {
       return k == end ? total
                       : s.end(item, k)[static_cast<int64_t>(s.states) * s.channels + channel];
     };
-    const auto product = [&](int k) { return decay_of(decay * (before(k + 1) - before(k))); };
+    const auto product = [&](float step) { return decay_of(decay * step); };
+    constexpr int kAhead = 8;  // chunks whose numbers are asked for at once
     float state = 0;
-    for (int k = begin; k < end; ++k) {
-      float* at = s.end(item, k) + own + channel;
-      const float after = fmaf(product(k), state, *at);
-      *at = state;
-      state = after;
+    for (int k = begin; k < end; k += kAhead) {
+      float ends[kAhead], sums[kAhead + 1];
+#pragma unroll
+      for (int i = 0; i < kAhead; ++i)
+        ends[i] = s.end(item, smaller(k + i, end - 1))[own + channel];
+#pragma unroll
+      for (int i = 0; i <= kAhead; ++i) sums[i] = before(static_cast<int>(smaller(k + i, end)));
+#pragma unroll
+      for (int i = 0; i < kAhead; ++i) {
+        if (k + i >= end) break;
+        s.end(item, k + i)[own + channel] = state;
+        state = fmaf(product(sums[i + 1] - sums[i]), state, ends[i]);
+      }
     }
     float right = 0;
-    for (int k = end - 1; k >= begin; --k) {
-      float* at = call.right + (item * s.chunk_count + k) * s.states * s.channels + own + channel;
-      const float left = fmaf(product(k), right, *at);
-      *at = right;
-      right = left;
+    const auto given = [&](int k) {
+      return call.right + (item * s.chunk_count + k) * s.states * s.channels + own + channel;
+    };
+    for (int k = end; k > begin; k -= kAhead) {
+      float lefts[kAhead], sums[kAhead + 1];
+#pragma unroll
+      for (int i = 0; i < kAhead; ++i)
+        lefts[i] = *given(static_cast<int>(larger(k - 1 - i, begin)));
+#pragma unroll
+      for (int i = 0; i <= kAhead; ++i) sums[i] = before(static_cast<int>(larger(k - i, begin)));
+#pragma unroll
+      for (int i = 0; i < kAhead; ++i) {
+        if (k - 1 - i < begin) break;
+        *given(k - 1 - i) = right;
+        right = fmaf(product(sums[i] - sums[i + 1]), right, lefts[i]);
+      }
     }
     finals[own] = state;
     finals[static_cast<int64_t>(s.states) * s.channels + own] = right;
