@@ -5,6 +5,7 @@
 #include "carver.h"
 #include "convert.h"
 #include "gemm/gemm.h"
+#include "gemm/sum_products.h"
 
 namespace hrsam::cuda {
 
@@ -12,17 +13,6 @@ namespace {
 
 constexpr int64_t kRowChunk = 512;
 constexpr int64_t kMostChunks = 16;  // longer ones beyond
-
-struct SumProducts {
-  const float* products;
-  float* out;
-  int64_t count, size;
-  HRSAM_DEVICE void operator()(int64_t i) const {
-    float sum = 0;
-    for (int64_t k = 0; k < count; ++k) sum += products[k * size + i];
-    out[i] = sum;
-  }
-};
 
 struct WeightWorkspace {
   void *dy, *x;

@@ -295,6 +295,10 @@ TEST(matmul_of_batches) {
   check_matmul(2, 2, 4, 1300, 32);
   check_matmul(1, 1, 67, 90, 32);
   check_matmul(2, 1, 1, 2050, 9);
+  for (const int64_t k : {2047, 2048, 2100, 20480}) {
+    check_matmul(3, 3, 4, 32, k);
+    check_matmul(2, 1, 3, 5, k);
+  }
 }
 
 TEST(matmul_refuses_wrong_shapes) {
