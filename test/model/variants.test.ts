@@ -164,6 +164,24 @@ describe('encoders without a cycle scan', () => {
   });
 });
 
+describe('cycle scans', () => {
+  const config = hrsamModel('tiny-hrsampp').config as HrsamConfig;
+
+  it.each([
+    ['f32', false],
+    ['bf16', true],
+  ] as const)('take fast powers where the model rounds what comes of them: %s', (compute, fast) => {
+    const graph = new Graph();
+    graph.output(
+      'embedding',
+      hrsamEncoder(graph, graph.input('image', [1, 3, 64, 64]), config.encoder, compute),
+    );
+    const scans = graph.nodes.filter(({ op }) => op.name === 'cycle_scan');
+    expect(scans.length).toBeGreaterThan(0);
+    for (const { attributes } of scans) expect(attributes.fast).toBe(fast);
+  });
+});
+
 describe('sizes', () => {
   it.each([
     ['tiny-hrsam', 16, 16],
