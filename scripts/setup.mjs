@@ -103,7 +103,7 @@ const addon = {
     installTools();
     forgetForeignBuild();
     const jobs = String(availableParallelism());
-    packageStep('native addon (a minute or two)', 'cmake-js/bin/cmake-js', ['build', '--parallel', jobs]);
+    packageStep('native addon (minutes)', 'cmake-js/bin/cmake-js', ['build', '--parallel', jobs]);
     writeStamp('addon', hash);
   },
 };

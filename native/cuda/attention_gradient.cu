@@ -1,4 +1,5 @@
 // Gradients of attention's q, k and v, one after the other. See attention/gradient.h.
+#include "add_parts.h"
 #include "attention/sequence_gradient.h"
 
 namespace hrsam::cuda {
@@ -38,7 +39,7 @@ Op* compile_attention_gradient(const Node& node, Compiler& compiler) {
     const Cut<SequenceCall> queries = setup.cut(call, gradient_owned(l.d), sizes.key_chunks);
     query_gradient(run.stream, queries.call, queries.units, part);
     if (sizes.key_chunks > 1)
-      each(run.stream, sizes.q, AddParts{memory.parts, sizes.q, sizes.key_chunks, g.out, 0});
+      each(run.stream, sizes.q, AddParts{memory.parts, sizes.key_chunks, sizes.q, g.out});
 
     const Cut<SequenceCall> keys = setup.whole(call);
     g.item_units = keys.units / larger(1, l.batch);
@@ -55,7 +56,7 @@ Op* compile_attention_gradient(const Node& node, Compiler& compiler) {
     key_gradient(run.stream, keys.call, l.shared_keys ? g.item_units : keys.units,
                  setup.longest_keys(), g);
     if (sizes.query_chunks > 1)
-      each(run.stream, both, AddParts{memory.parts, both, sizes.query_chunks, g.out, sizes.q});
+      each(run.stream, both, AddParts{memory.parts, sizes.query_chunks, both, g.out, sizes.q});
   });
 }
 

@@ -23,7 +23,7 @@ struct Pair {
   }
 };
 // A sum of chunks' sums.
-struct ExactSum {
+struct DoubleSum {
   double x = 0, y = 0;
   HRSAM_DEVICE void add(float value) { x += static_cast<double>(value); }
   HRSAM_DEVICE void add(const Pair& value) {
@@ -72,7 +72,7 @@ struct AddChunks {
   const SumOf<F>* partial;
   int64_t chunks, columns;
   HRSAM_DEVICE void operator()(int64_t column) const {
-    ExactSum sum;
+    DoubleSum sum;
     for (int64_t k = 0; k < chunks; ++k) sum.add(partial[k * columns + column]);
     SumOf<F> result;
     sum.get(result);

@@ -7,7 +7,7 @@
 // which is a scan itself: g_0 = H, g_t = a_t·g_{t−1} + Γ·Δ_t·B_t·u_t. Sequences are cut into
 // chunks: a first kernel finds each chunk's end from a zero state, a second, small one the states
 // that go into the chunks, and the third scans each chunk from there. Bound by the exponentials,
-// two per token, channel and state whatever R is: in bf16 by the unit for them, else by the
+// two per token, channel and state whatever R is: with `fast` by the unit for them, else by the
 // multiply-add units.
 #include "carver.h"
 #include "cycle_scan_call.h"

@@ -2,10 +2,10 @@
 // zeros to whole chunks of rows; each chunk is a product of its own (see gemm/), and the chunks'
 // sums are added up in order.
 #include "../plan/gradient_checks.h"
+#include "add_parts.h"
 #include "carver.h"
 #include "convert.h"
 #include "gemm/gemm.h"
-#include "gemm/sum_products.h"
 
 namespace hrsam::cuda {
 
@@ -57,7 +57,7 @@ Op* compile_linear_weight_gradient(const Node& node, Compiler&) {
     g.epilogue.out = chunks > 1 ? w.products : run.out<float>();
     gemm(run.stream, g);
     if (chunks > 1)
-      each(run.stream, n * k, SumProducts{w.products, run.out<float>(), chunks, n * k});
+      each(run.stream, n * k, AddParts{w.products, chunks, n * k, {run.out(), false}});
   });
 }
 

@@ -3,8 +3,8 @@
 // The gradient of those weights sums over all of the map's pixels for a few results, which one
 // block would do alone: such depths are cut.
 #include "../plan/forward_checks.h"
+#include "add_parts.h"
 #include "gemm/gemm.h"
-#include "gemm/sum_products.h"
 
 namespace hrsam::cuda {
 
@@ -30,8 +30,7 @@ void multiply_in_chunks(cudaStream_t stream, const Gemm& whole, float* products,
     part.k = whole.k % kChunk;
     gemm(stream, part);
   }
-  each(stream, whole.batch * size,
-       SumProducts{products, static_cast<float*>(whole.epilogue.out), chunks, size});
+  each(stream, whole.batch * size, AddParts{products, chunks, size, {whole.epilogue.out, false}});
 }
 
 }  // namespace

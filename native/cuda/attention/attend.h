@@ -22,6 +22,21 @@ struct Partials {
   float* statistics = nullptr;  // [query][chunk][2]: largest logit, sum of powers; or null
   float* sums = nullptr;        // [query][chunk][d]
   int64_t chunks = 1;
+
+  // A query's largest logit and sum of powers over all chunks; f(chunk, what its sums count).
+  template <class F>
+  HRSAM_DEVICE float merge(int64_t query, float& largest, F&& f) const {
+    const float* own = statistics + query * chunks * 2;
+    largest = kMasked;
+    for (int64_t k = 0; k < chunks; ++k) largest = fmaxf(largest, own[2 * k]);
+    float total = 0;
+    for (int64_t k = 0; k < chunks; ++k) {
+      const float scale = exp2_fast(own[2 * k] - largest);
+      total = fmaf(own[2 * k + 1], scale, total);
+      f(k, scale);
+    }
+    return total;
+  }
 };
 
 struct AttendCall {

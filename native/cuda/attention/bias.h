@@ -45,15 +45,10 @@ struct MergeChunks {
   int d;
   HRSAM_DEVICE void operator()(int64_t i) const {
     const int64_t query = i / d, c = i % d;
-    const float* statistics = partials.statistics + query * partials.chunks * 2;
-    float largest = kMasked;
-    for (int64_t k = 0; k < partials.chunks; ++k) largest = fmaxf(largest, statistics[2 * k]);
-    float total = 0, sum = 0;
-    for (int64_t k = 0; k < partials.chunks; ++k) {
-      const float scale = exp2_fast(statistics[2 * k] - largest);
-      total = fmaf(statistics[2 * k + 1], scale, total);
+    float largest, sum = 0;
+    const float total = partials.merge(query, largest, [&](int64_t k, float scale) {
       sum = fmaf(partials.sums[(query * partials.chunks + k) * d + c], scale, sum);
-    }
+    });
     const int64_t token = query % tokens, head = query / tokens % heads,
                   item = query / tokens / heads;
     const int64_t to = ((item * tokens + token) * heads + head) * d + c;

@@ -57,20 +57,6 @@ struct GradientCall {
   }
 };
 
-// Gradients from those of their chunks.
-struct AddParts {
-  const float* parts;
-  int64_t size;
-  int count;
-  NumbersOut out;
-  int64_t at;
-  HRSAM_DEVICE void operator()(int64_t i) const {
-    float sum = 0;
-    for (int k = 0; k < count; ++k) sum += parts[k * size + i];
-    out.put(at + i, sum);
-  }
-};
-
 // Each query's numbers from its chunks' statistics and sums as the forward kernel leaves them.
 struct Deltas {
   Partials partials;
@@ -81,12 +67,8 @@ struct Deltas {
   HRSAM_DEVICE void operator()(int64_t i) const {
     const int64_t token = i % tokens, head = i / tokens % heads, item = i / tokens / heads;
     const int64_t at = ((item * tokens + token) * heads + head) * d;
-    const float* statistics = partials.statistics + 2 * i * partials.chunks;
-    float largest = statistics[0];
-    for (int64_t chunk = 1; chunk < partials.chunks; ++chunk)
-      largest = fmaxf(largest, statistics[2 * chunk]);
-    float total = 0, delta = 0;
-    for (int64_t chunk = 0; chunk < partials.chunks; ++chunk) {
+    float largest, delta = 0;
+    const float total = partials.merge(i, largest, [&](int64_t chunk, float scale) {
       const float* sums = partials.sums + (i * partials.chunks + chunk) * d;
       float product = 0;
       for (int c = 0; c < d; c += 4) {  // in the order of OwnedRow::product()
@@ -95,10 +77,8 @@ struct Deltas {
 #pragma unroll
         for (int k = 3; k >= 0; --k) product = fmaf(x.x[k], y.x[k], product);
       }
-      const float scale = exp2_fast(statistics[2 * chunk] - largest);
-      total = fmaf(statistics[2 * chunk + 1], scale, total);
       delta = fmaf(product, scale, delta);
-    }
+    });
     const float factor = total > 0 ? 1 / total : 0;  // sees nothing: no power counts
     query[i] = make_float4(largest, factor, delta * factor, 0);
   }
