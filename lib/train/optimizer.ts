@@ -36,16 +36,21 @@ export function divideForMuon(
   return { groups: rest, matrices };
 }
 
-/**
- * One step of the optimiser: inputs and output as those of the op `adamw`; run it into the state itself.
- * @param groups One for each of the layout's parameters.
- */
+export interface UpdateOptions {
+  /** Default: adamw. */
+  optimizer?: Optimizer;
+  /** One for each of the layout's parameters. */
+  groups: readonly ParameterGroup[];
+  adamw?: AdamWOptions;
+  /** Type of Muon's matrices between products; default f32. */
+  compute?: 'f32' | 'bf16';
+}
+
+/** One step of the optimiser: inputs and output as those of the op `adamw`; run it into the state itself. */
 export function updateProgram(
   device: Device,
   layout: ParameterLayout,
-  optimizer: Optimizer,
-  groups: readonly ParameterGroup[],
-  options: AdamWOptions,
+  { optimizer = 'adamw', groups, adamw: options = ADAMW, compute }: UpdateOptions,
 ): Promise<Program> {
   const f32 = (...shape: number[]) => ({ shape, dtype: 'f32' }) as const;
   const inputs = { state: f32(...layout.stateShape), gradient: f32(layout.size), step: f32(5) };
@@ -53,6 +58,6 @@ export function updateProgram(
   return program(device, inputs, (graph, v) => {
     const state = adamw(graph, v.state!, v.gradient!, v.step!, divided.groups, options);
     const { matrices } = divided;
-    return { state: matrices.length > 0 ? muon(graph, state, v.step!, matrices) : state };
+    return { state: matrices.length > 0 ? muon(graph, state, v.step!, matrices, compute) : state };
   });
 }

@@ -52,7 +52,7 @@ const common = {
   optimizer: z
     .enum(OPTIMIZERS)
     .default('adamw')
-    .describe('muon: for the matrices of linear layers, adamw for the rest'),
+    .describe('muon: for the matrices of linear layers, in products of dtype; adamw for the rest'),
   learningRate: positive.default(1e-4).describe('The largest, at the end of the warm-up'),
   warmup: z
     .number()

@@ -1,6 +1,5 @@
 import { allOf } from '../all_of.js';
 import { HrsamError } from '../errors.js';
-import type { AdamWOptions, ParameterGroup } from '../graph/ops/adamw.js';
 import type { Device } from '../runtime/device.js';
 import { elementCount } from '../runtime/dtype.js';
 import { Owned } from '../runtime/owned.js';
@@ -8,16 +7,12 @@ import type { Program } from '../runtime/program.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { Followers } from './followers.js';
 import type { ParameterLayout } from './layout.js';
-import { ADAMW, type Optimizer, updateProgram } from './optimizer.js';
+import { ADAMW, type UpdateOptions, updateProgram } from './optimizer.js';
 import { type MicroBatch, type OnOutputs, Replica } from './replica.js';
 import { learningRate, type Schedule } from './schedule.js';
 
-export interface TrainerOptions {
-  /** Default: adamw. */
-  optimizer?: Optimizer;
-  groups: readonly ParameterGroup[];
+export interface TrainerOptions extends UpdateOptions {
   schedule: Schedule;
-  adamw?: AdamWOptions;
   /** Share of the old value in the moving average of the parameters; less in the first steps, which are soon forgotten. */
   average?: number;
 }
@@ -74,8 +69,7 @@ export class Trainer {
     }
     const [device, ...others] = [devices].flat() as [Device, ...Device[]];
     using owned = new Owned();
-    const { optimizer = 'adamw', groups, adamw = ADAMW } = options;
-    const update = owned.add(await updateProgram(device, layout, optimizer, groups, adamw));
+    const update = owned.add(await updateProgram(device, layout, options));
     const first = owned.add(new Replica(device, layout, state));
     const followers = others.length > 0 ? owned.add(await Followers.create(first, others, state)) : undefined;
     return new Trainer(layout, options, update, first, followers, owned, taken);

@@ -243,6 +243,7 @@ async function follow(
 const trainerOptions = (recipe: Recipe): TrainerOptions => {
   const {
     optimizer,
+    dtype,
     learningRate: peak,
     warmup,
     steps,
@@ -258,6 +259,7 @@ const trainerOptions = (recipe: Recipe): TrainerOptions => {
     groups: layerDecayGroups(recipeTensors(recipe).trained, rules),
     schedule: { peak, warmup, steps },
     adamw: { ...MOMENTS[optimizer], clip },
+    compute: dtype,
     average,
   };
 };

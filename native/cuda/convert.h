@@ -22,10 +22,13 @@ struct ConvertRows {
 constexpr int kConvertTile = 64, kConvertThreads = 256, kConvertPitch = kConvertTile + 1;
 
 // y[row][0 … width) = x[0 … columns)[row], zeros beyond: the rows of y are x's columns. Tiles go
-// through shared memory, so that both are read and written in runs, four numbers a thread.
+// through shared memory, so that both are read and written in runs, four numbers a thread. The same
+// for the items that follow.
 template <class X, class Y>
 __global__ void __launch_bounds__(kConvertThreads)
     convert_columns_kernel(const X* x, Y* y, int64_t rows, int64_t columns, int64_t width) {
+  x += blockIdx.y * rows * columns;
+  y += blockIdx.y * rows * width;
   constexpr int kFours = kConvertTile / 4, kStep = kConvertThreads / kFours;
   auto* tile = static_cast<float*>(shared_memory());  // [kConvertTile][kConvertPitch]
   const int64_t row_tiles = divide_up(rows, kConvertTile);
@@ -51,15 +54,15 @@ __global__ void __launch_bounds__(kConvertThreads)
 }
 
 inline void convert_columns(cudaStream_t stream, const void* x, DType from, void* y, DType to,
-                            int64_t rows, int64_t columns, int64_t width) {
+                            int64_t rows, int64_t columns, int64_t width, int64_t items = 1) {
   with_floats(from, [&](auto a) {
     with_floats(to, [&](auto b) {
       using X = decltype(a);
       using Y = decltype(b);
       const auto tiles =
           static_cast<unsigned>(divide_up(rows, kConvertTile) * divide_up(width, kConvertTile));
-      launch({dim3(tiles), dim3(kConvertThreads), sizeof(float) * kConvertTile * kConvertPitch,
-              stream},
+      launch({dim3(tiles, static_cast<unsigned>(items)), dim3(kConvertThreads),
+              sizeof(float) * kConvertTile * kConvertPitch, stream},
              convert_columns_kernel<X, Y>, static_cast<const X*>(x), static_cast<Y*>(y), rows,
              columns, width);
     });

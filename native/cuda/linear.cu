@@ -15,8 +15,10 @@ namespace {
 // Weights as the product reads them.
 void pack(cudaStream_t stream, const void* weights, DType from, void* to, const Gemm& g,
           bool transposed) {
-  (transposed ? convert_columns : convert_rows)(stream, weights, from, to, g.type, g.n, g.k,
-                                                g.b_stride);
+  if (transposed)
+    convert_columns(stream, weights, from, to, g.type, g.n, g.k, g.b_stride);
+  else
+    convert_rows(stream, weights, from, to, g.type, g.n, g.k, g.b_stride);
 }
 
 }  // namespace

@@ -1,12 +1,13 @@
 // One step of Muon for the matrices among the parameters, see native/plan/muon.h; `adamw` has
-// brought the first moments up to date before. Many small products one after the other: bound by
-// their launches, which a captured graph makes cheap.
+// brought the first moments up to date before. Bound by the products; those of matrices of one
+// shape are made together, since a single one has too few tiles for a GPU.
 #include "../plan/muon.h"
 
 #include <utility>
 #include <vector>
 
 #include "carver.h"
+#include "convert.h"
 #include "gemm/gemm.h"
 #include "samples.h"
 
@@ -14,22 +15,39 @@ namespace hrsam::cuda {
 
 namespace {
 
-struct MomentNorm {
-  const float* moments;
-  float* inverse;  // 0 where there is no direction
-  HRSAM_DEVICE void add(int64_t i, double* sums) const {
-    const double m = moments[i];
-    sums[0] += m * m;
-  }
-  HRSAM_DEVICE void finish(int64_t, const double* sums) const {
-    *inverse = sums[0] > 0 ? static_cast<float>(1 / ::sqrt(sums[0])) : 0.0f;
-  }
+// Of a group: a single matrix may have more, and a grid no more rows of blocks.
+constexpr int64_t kMostElements = 16 << 20, kMostMatrices = 65535;
+
+struct Member {
+  int64_t offset;
+  float rate, decay;
 };
 
-// Element i of a matrix with so many columns, in its transpose.
-HRSAM_DEVICE int64_t transposed(int64_t i, int64_t rows, int64_t columns) {
-  return i % columns * rows + i / columns;
-}
+// Matrices of one shape.
+struct Group {
+  int64_t rows, columns, count;
+  bool in_bf16;
+  const Member* members;  // on the device
+
+  HRSAM_BOTH int64_t elements() const { return rows * columns; }
+  HRSAM_BOTH int64_t side() const { return smaller(rows, columns); }
+  bool tall() const { return rows > columns; }
+  DType type() const { return in_bf16 ? DType::bf16 : DType::f32; }
+};
+
+struct MomentNorm {
+  Group group;
+  const float* moments;
+  float* inverse;  // of each matrix; 0 where there is no direction
+  HRSAM_DEVICE void add(int64_t i, double* sums) const {
+    const int64_t size = group.elements();
+    const double m = moments[group.members[i / size].offset + i % size];
+    sums[0] += m * m;
+  }
+  HRSAM_DEVICE void finish(int64_t matrix, const double* sums) const {
+    inverse[matrix] = sums[0] > 0 ? static_cast<float>(1 / ::sqrt(sums[0])) : 0.0f;
+  }
+};
 
 struct Copy {
   const float* from;
@@ -37,116 +55,164 @@ struct Copy {
   HRSAM_DEVICE void operator()(int64_t i) const { to[i] = from[i]; }
 };
 
+template <class T>
 struct Load {
+  Group group;
   const float *moments, *inverse;
-  float* x;
-  int64_t rows, columns;
+  T* x;
   HRSAM_DEVICE void operator()(int64_t i) const {
-    x[rows > columns ? transposed(i, rows, columns) : i] = moments[i] * *inverse;
+    const int64_t size = group.elements(), matrix = i / size;
+    x[i] = from_f32<T>(moments[group.members[matrix].offset + i % size] * inverse[matrix]);
   }
 };
 
-struct Turn {
-  const float* x;
-  float* to;
-  int64_t rows, columns;
-  HRSAM_DEVICE void operator()(int64_t i) const { to[transposed(i, rows, columns)] = x[i]; }
-};
-
+template <class T>
 struct Blend {
-  const float* gram;
-  float* factor;
+  const T* gram;
+  const float* square;
+  T* factor;
   int64_t side;
   HRSAM_DEVICE void operator()(int64_t i) const {
-    const float own = i / side == i % side ? kMuonA : 0.0f;
-    factor[i] = kMuonB * gram[i] + kMuonC * factor[i] + own;
+    const int64_t at = i % (side * side);
+    const float own = at / side == at % side ? kMuonA : 0.0f;
+    factor[i] = from_f32<T>(kMuonB * to_f32(gram[i]) + kMuonC * square[i] + own);
   }
 };
 
+template <class T>
 struct Apply {
-  const float *x, *inverse, *step;
+  Group group;
+  const T* x;
+  const float *inverse, *step;
   float *parameters, *averages;
-  int64_t rows, columns;
-  float rate, decay, scale;
+  float scale;
   HRSAM_DEVICE void operator()(int64_t i) const {
-    if (*inverse == 0) return;
-    const float direction = scale * x[rows > columns ? transposed(i, rows, columns) : i];
-    const float change = -step[0] * rate * (direction + decay * parameters[i]);
-    parameters[i] += change;
-    averages[i] += (1 - step[4]) * change;
+    const int64_t size = group.elements(), matrix = i / size;
+    if (inverse[matrix] == 0) return;
+    const Member member = group.members[matrix];
+    const int64_t at = member.offset + i % size;
+    const float change =
+        -step[0] * member.rate * (scale * to_f32(x[i]) + member.decay * parameters[at]);
+    parameters[at] += change;
+    averages[at] += (1 - step[4]) * change;
   }
 };
 
+template <class T>
 struct Workspace {
-  float *x, *turned, *gram, *factor, *inverse;
+  T *x, *turned, *gram, *factor;
+  float *square, *inverse;
   void* sums;
 };
 
-// a (m, k) · b (n, k)ᵀ -> out.
-void multiply(cudaStream_t stream, int64_t m, int64_t n, int64_t k, const float* a, const float* b,
-              float* out) {
+template <class T>
+std::pair<Workspace<T>, size_t> carve(const Group& g, void* memory) {
+  Carver carver(memory);
+  Workspace<T> w{};
+  w.x = carver.take<T>(g.count * g.elements());
+  w.turned = carver.take<T>(g.count * g.elements());
+  w.gram = carver.take<T>(g.count * g.side() * g.side());
+  w.factor = carver.take<T>(g.count * g.side() * g.side());
+  w.square = carver.take<float>(g.count * g.side() * g.side());
+  w.inverse = carver.take<float>(g.count);
+  w.sums = carver.take<char>(static_cast<int64_t>(sample_workspace<1>(g.count, g.elements())));
+  return {w, carver.bytes()};
+}
+
+// a (m, k) · b (n, k)ᵀ -> out, of each matrix.
+template <class T, class Out>
+void multiply(cudaStream_t stream, const Group& g, int64_t m, int64_t n, int64_t k, const T* a,
+              const T* b, Out* out) {
   Gemm call;
   call.m = m;
   call.n = n;
   call.k = k;
+  call.type = g.type();
   call.a = a;
   call.b = b;
   call.a_stride = call.b_stride = k;
+  call.batch = g.count;
+  call.a_batch = m * k;
+  call.b_batch = n * k;
+  call.epilogue.out_is_bf16 = sizeof(Out) == sizeof(bf16);
   call.epilogue.out = out;
   gemm(stream, call);
 }
 
-void advance(cudaStream_t stream, const MuonMatrix& matrix, const float* step, int64_t size,
-             float* state, const Workspace& w) {
-  const int64_t m = matrix.shorter(), n = matrix.longer(), elements = matrix.elements();
-  float* parameters = state + matrix.offset;
-  const float* moments = parameters + size;
-  sum_samples<1>(stream, 1, elements, w.sums, MomentNorm{moments, w.inverse});
-  each(stream, elements, Load{moments, w.inverse, w.x, matrix.rows, matrix.columns});
+template <class T>
+void advance(cudaStream_t stream, const Group& g, const float* step, int64_t size, float* state,
+             void* memory) {
+  Workspace<T> w = carve<T>(g, memory).first;
+  const int64_t rows = g.rows, columns = g.columns, side = g.side();
+  const int64_t elements = g.count * g.elements();
+  const float* moments = state + size;
+  sum_samples<1>(stream, g.count, g.elements(), w.sums, MomentNorm{g, moments, w.inverse});
+  each(stream, elements, Load<T>{g, moments, w.inverse, w.x});
   for (int i = 0; i < kMuonSteps; ++i) {
-    each(stream, elements, Turn{w.x, w.turned, m, n});
-    multiply(stream, m, m, n, w.x, w.x, w.gram);
-    multiply(stream, m, m, m, w.gram, w.gram, w.factor);  // it is symmetric
-    each(stream, m * m, Blend{w.gram, w.factor, m});
-    multiply(stream, m, n, m, w.factor, w.turned, w.x);
+    convert_columns(stream, w.x, g.type(), w.turned, g.type(), columns, rows, rows, g.count);
+    const T* wide = g.tall() ? w.turned : w.x;
+    multiply(stream, g, side, side, larger(rows, columns), wide, wide, w.gram);
+    multiply(stream, g, side, side, side, w.gram, w.gram, w.square);  // it is symmetric
+    each(stream, g.count * side * side, Blend<T>{w.gram, w.square, w.factor, side});
+    if (g.tall()) {
+      multiply(stream, g, rows, side, side, w.x, w.factor, w.turned);
+      std::swap(w.x, w.turned);
+    } else {
+      multiply(stream, g, side, columns, side, w.factor, w.turned, w.x);
+    }
   }
   each(stream, elements,
-       Apply{w.x, w.inverse, step, parameters, parameters + 3 * size, matrix.rows, matrix.columns,
-             matrix.rate, matrix.decay, muon_scale(matrix.rows, matrix.columns)});
+       Apply<T>{g, w.x, w.inverse, step, state, state + 3 * size, muon_scale(rows, columns)});
+}
+
+// The matrices in groups, and in `members` in the groups' order.
+std::vector<Group> grouped(const MuonMatrices& given, std::vector<Member>& members) {
+  std::vector<Group> groups;
+  std::vector<bool> taken(static_cast<size_t>(given.count));
+  for (int first = 0; first < given.count; ++first) {
+    if (taken[first]) continue;
+    const MuonMatrix like = given[first];
+    Group g{like.rows, like.columns, 0, like.in_bf16, nullptr};
+    const int64_t most = smaller(kMostMatrices, larger(1, kMostElements / like.elements()));
+    for (int i = first; i < given.count && g.count < most; ++i) {
+      const MuonMatrix matrix = given[i];
+      if (taken[i] || matrix.rows != g.rows || matrix.columns != g.columns) continue;
+      taken[i] = true;
+      members.push_back({matrix.offset, matrix.rate, matrix.decay});
+      ++g.count;
+    }
+    groups.push_back(g);
+  }
+  return groups;
 }
 
 }  // namespace
 
-Op* compile_muon(const Node& node, Compiler&) {
-  const MuonMatrices given = read_muon(node);
+Op* compile_muon(const Node& node, Compiler& compiler) {
   const int64_t size = node.value("state").dim(1);
-  std::vector<MuonMatrix> matrices;
-  int64_t elements = 0, square = 0;
-  for (int i = 0; i < given.count; ++i) {
-    matrices.push_back(given[i]);
-    elements = larger(elements, given[i].elements());
-    square = larger(square, given[i].shorter() * given[i].shorter());
+  std::vector<Member> members;
+  std::vector<Group> groups = grouped(read_muon(node), members);
+  const SharedBlock table = compiler.upload(members.data(), sizeof(Member) * members.size());
+  size_t workspace = 0;
+  const Member* next = table->as<const Member>();
+  for (Group& g : groups) {
+    g.members = next;
+    next += g.count;
+    with_floats(g.type(), [&](auto number) {
+      const size_t bytes = carve<decltype(number)>(g, nullptr).second;
+      if (bytes > workspace) workspace = bytes;
+    });
   }
-  const auto carve = [=](void* memory) {
-    Carver carver(memory);
-    Workspace w{};
-    w.x = carver.take<float>(elements);
-    w.turned = carver.take<float>(elements);
-    w.gram = carver.take<float>(square);
-    w.factor = carver.take<float>(square);
-    w.inverse = carver.take<float>(1);
-    w.sums = carver.take<char>(static_cast<int64_t>(sample_workspace<1>(1, elements)));
-    return std::pair(w, carver.bytes());
-  };
-  return make_op(carve(nullptr).second,
-                 [=, state = node.operand("state"), step = node.operand("step")](const Run& run) {
-                   const float* from = run.in<float>(state);
-                   float* to = run.out<float>();
-                   if (to != from) each(run.stream, 4 * size, Copy{from, to});
-                   const Workspace w = carve(run.workspace).first;
-                   for (const MuonMatrix& matrix : matrices)
-                     advance(run.stream, matrix, run.in<float>(step), size, to, w);
-                 });
+  return make_op(workspace, [=, held = table, state = node.operand("state"),
+                             step = node.operand("step")](const Run& run) {
+    const float* from = run.in<float>(state);
+    float* to = run.out<float>();
+    if (to != from) each(run.stream, 4 * size, Copy{from, to});
+    for (const Group& g : groups)
+      with_floats(g.type(), [&](auto number) {
+        advance<decltype(number)>(run.stream, g, run.in<float>(step), size, to, run.workspace);
+      });
+  });
 }
 
 }  // namespace hrsam::cuda

@@ -1,6 +1,7 @@
 // Muon (https://kellerjordan.github.io/posts/muon): a matrix of parameters goes the way of its
 // first moments with all singular values made about 1, by five steps of Newton and Schulz:
-//   X ← X / ‖X‖,  then  A = X·Xᵀ,  X ← a·X + (b·A + c·A²)·X
+//   X ← X / ‖X‖,  then  A = X·Xᵀ,  X ← (a·I + b·A + c·A²)·X
+// As published, X, A and that factor may be bf16, and sums f32.
 #pragma once
 
 #include <math.h>
@@ -11,6 +12,8 @@
 namespace HRSAM_OPS {
 
 constexpr int kMuonSteps = 5;
+// Matrices whose sides are no multiples of it are f32 all the same: few, and small.
+constexpr int64_t kMuonBf16Side = 32;
 constexpr float kMuonA = 3.4445f, kMuonB = -4.775f, kMuonC = 2.0315f;
 
 // Steps about as long as those of AdamW (arXiv 2502.16982), so that both take one learning rate.
@@ -22,19 +25,24 @@ inline float muon_scale(int64_t rows, int64_t columns) {
 struct MuonMatrix {
   int64_t offset, rows, columns;
   float rate, decay;
+  bool in_bf16;
   int64_t elements() const { return rows * columns; }
   // Of the products of X, which is turned where it has more rows than columns.
   int64_t shorter() const { return smaller(rows, columns); }
-  int64_t longer() const { return larger(rows, columns); }
 };
 
 struct MuonMatrices {
   int count = 0;
+  bool half = false;
   const double *offsets, *rows, *columns, *rates, *decays;
   MuonMatrix operator[](int i) const {
-    return {static_cast<int64_t>(offsets[i]), static_cast<int64_t>(rows[i]),
-            static_cast<int64_t>(columns[i]), static_cast<float>(rates[i]),
-            static_cast<float>(decays[i])};
+    const auto m = static_cast<int64_t>(rows[i]), n = static_cast<int64_t>(columns[i]);
+    return {static_cast<int64_t>(offsets[i]),
+            m,
+            n,
+            static_cast<float>(rates[i]),
+            static_cast<float>(decays[i]),
+            half && m % kMuonBf16Side == 0 && n % kMuonBf16Side == 0};
   }
 };
 
@@ -52,6 +60,7 @@ inline MuonMatrices read_muon(const Node& node) {
   expect(node, node.result().dtype == DType::f32 && same_shape(state, node.result()),
          "the result's shape is not that of state");
   MuonMatrices all{};
+  all.half = node.flag("half");
   int counts[4] = {};
   all.offsets = node.list("offsets", &all.count);
   all.rows = node.list("rows", &counts[0]);

@@ -5,7 +5,7 @@ import { STATE_ROWS } from './adamw.js';
 export const muonOp: OpDefinition = {
   name: 'muon',
   operands: ['state', 'step'],
-  attributes: { offsets: 'list', rows: 'list', columns: 'list', rates: 'list', decays: 'list' },
+  attributes: { offsets: 'list', rows: 'list', columns: 'list', rates: 'list', decays: 'list', half: 'flag' },
   inPlace: 'state',
   infer({ operands, attributes, fail }) {
     const { state, step } = operands as Record<string, Value>;
@@ -51,14 +51,23 @@ function* matrices(attributes: Node['attributes']) {
  * @param state (4, P) f32 and
  * @param step (5) f32: as those of `adamw`.
  * @param matrices In the order of their places; parameters outside of them stay as they are.
+ * @param compute Type of the matrices between products, whose sums are f32: bf16 as published, for those whose sides are
+ * multiples of 32.
  */
-export function muon(graph: Graph, state: Value, step: Value, matrices: readonly MuonMatrix[]): Value {
+export function muon(
+  graph: Graph,
+  state: Value,
+  step: Value,
+  matrices: readonly MuonMatrix[],
+  compute: 'f32' | 'bf16' = 'f32',
+): Value {
   const attributes = {
     offsets: matrices.map(({ offset }) => offset),
     rows: matrices.map(({ rows }) => rows),
     columns: matrices.map(({ columns }) => columns),
     rates: matrices.map(({ rate }) => rate),
     decays: matrices.map(({ decay }) => decay),
+    half: compute === 'bf16',
   };
   return graph.add(muonOp, { state, step }, attributes);
 }
