@@ -3,7 +3,10 @@
 const find = (id) => document.getElementById(id);
 const [canvas, stage, status, save] = ['canvas', 'stage', 'status', 'save'].map(find);
 const [undo, reset, everything, negative] = ['undo', 'reset', 'everything', 'negative'].map(find);
-const [size, file] = ['size', 'file'].map(find);
+const [size, file, progress] = ['size', 'file', 'progress'].map(find);
+
+/** Answers that say how far they are. */
+const LINES = 'application/x-ndjson';
 
 const COLORS = ['#0072ff', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00', '#f0e442'];
 /** A pointer that moves less than this, in pixels of the screen, clicks. */
@@ -31,15 +34,36 @@ function say(text, failed = false) {
 
 async function ask(path, options) {
   const response = await fetch(path, { ...options, signal: waiting?.signal });
-  const body = await response.json();
-  if (!response.ok)
+  const inLines = response.headers.get('content-type')?.startsWith(LINES);
+  const body = inLines ? await lastLine(response.body, showProgress) : await response.json();
+  if (!response.ok || body.error)
     throw Object.assign(new Error(body.error?.message ?? response.statusText), { code: body.error?.code });
   return body;
 }
 
+/** Of an answer in lines, that with the result; those before it say how far the work is. */
+async function lastLine(body, onProgress) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let text = ''; ; ) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error('the answer ended early');
+    const lines = (text + value).split('\n');
+    text = lines.pop();
+    for (const line of lines.map((one) => JSON.parse(one))) {
+      if (line.total === undefined) return line;
+      onProgress(line.done / line.total);
+    }
+  }
+}
+
+function showProgress(share) {
+  progress.value = share;
+  progress.hidden = false;
+}
+
 const json = (body) => ({
   method: 'POST',
-  headers: { 'content-type': 'application/json' },
+  headers: { 'content-type': 'application/json', accept: `${LINES}, application/json;q=0.9` },
   body: JSON.stringify(body),
 });
 
@@ -58,6 +82,7 @@ async function wait(label, work) {
   } finally {
     clearTimeout(long);
     waiting = undefined;
+    progress.hidden = true;
     offerStop(false);
     update();
   }

@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http';
-import type { FastifyInstance, FastifyReply, FastifyServerOptions } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify';
 import { type ErrorCode, HrsamError } from '../errors.js';
 
 declare module 'fastify' {
@@ -26,14 +26,20 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
 /** Answers what goes wrong with `{ error: { code, message } }`. */
 export function answerErrors(app: FastifyInstance): void {
   app.setErrorHandler((error, request, reply) => {
-    const { status, code, message } = describe(error, request.routeOptions.config.takes);
-    if (status === 500) process.stderr.write(`hrsam: ${code}: ${String(error)}\n`);
+    const { status, body } = failure(error, request);
     if (status === 503) reply.header('retry-after', '1');
-    reply.code(status).send(errorBody(code, message));
+    reply.code(status).send(body);
   });
   app.setNotFoundHandler((request, reply) =>
     reply.code(404).send(errorBody('ERR_ARGUMENT', `nothing at ${request.method} ${request.url}`)),
   );
+}
+
+/** What is answered; that of an error which is not the client's is said here, too. */
+export function failure(error: unknown, { routeOptions }: FastifyRequest) {
+  const { status, code, message } = describe(error, routeOptions.config.takes);
+  if (status === 500) process.stderr.write(`hrsam: ${code}: ${String(error)}\n`);
+  return { status, body: errorBody(code, message) };
 }
 
 /** The same for what reaches no route, before which Fastify has no hooks. */

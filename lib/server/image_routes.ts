@@ -5,6 +5,7 @@ import fastq from 'fastq';
 import { HrsamError } from '../errors.js';
 import { decodeImage } from '../image/decode.js';
 import { STEPS } from '../image/simplify.js';
+import type { EverythingOptions } from '../predictor/everything_options.js';
 import type { EncodeOptions, HRSAM } from '../predictor/hrsam.js';
 import type { Mask } from '../predictor/mask.js';
 import { maskJson } from '../predictor/mask_json.js';
@@ -12,6 +13,7 @@ import { checkSignal } from '../runtime/addon.js';
 import { Batches } from './batches.js';
 import type { Gate, Handler } from './gate.js';
 import { type HeldImage, type HeldImages, KEPT_MASKS } from './images.js';
+import { inLines, LINES } from './lines.js';
 import { encodeQuery, everythingBody, MOST_FOUND, segmentBody } from './requests.js';
 
 export interface ImageService {
@@ -108,15 +110,22 @@ const segment = (images: HeldImages): Handler =>
   });
 
 const everything = (images: HeldImages): Handler =>
-  about(images, async (picture, request, _, signal) => {
+  about(images, (picture, request, reply, signal) => {
     const { polygons = false, ...bounds } = everythingBody(request.body);
-    const begin = performance.now();
-    const masks = await picture.image.eachFound(
-      { ...bounds, signal },
-      MOST_FOUND,
-      async ({ mask, stability, point }) => ({ ...(await answer(mask, polygons, signal)), stability, point }),
-    );
-    return { masks, ms: since(begin) };
+    const find = async (onProgress?: EverythingOptions['onProgress']) => {
+      const begin = performance.now();
+      const masks = await picture.image.eachFound(
+        { ...bounds, signal, onProgress },
+        MOST_FOUND,
+        async ({ mask, stability, point }) => ({
+          ...(await answer(mask, polygons, signal)),
+          stability,
+          point,
+        }),
+      );
+      return { masks, ms: since(begin) };
+    };
+    return accepts(request.raw).type(['json', LINES]) === LINES ? inLines(reply, find) : find();
   });
 
 const idOf = ({ params }: FastifyRequest): string => (params as { id: string }).id;

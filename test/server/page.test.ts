@@ -122,6 +122,17 @@ describe.skipIf(!browserPath)('the page', { timeout: 60_000 }, () => {
     await page.getByRole('button', { name: 'Everything' }).waitFor();
   });
 
+  it('shows how far everything is, and what is found', async () => {
+    const bar = page.locator('#progress');
+    await expect.poll(() => bar.isVisible()).toBe(false);
+    const seen = bar.waitFor();
+    await page.getByRole('button', { name: 'Everything' }).click();
+    await seen;
+    await status(/\d+ masks, /);
+    expect(Number(await bar.getAttribute('value'))).toBe(1);
+    expect(await bar.isVisible()).toBe(false);
+  });
+
   it('sends a picture again that the server no longer keeps', async () => {
     await server.inject({ method: 'DELETE', url: `/images/${await lastImage()}` });
     await click(0.5, 0.6);

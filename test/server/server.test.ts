@@ -1,4 +1,6 @@
+import type { FastifyInstance } from 'fastify';
 import { describe, expect, it, vi } from 'vitest';
+import { HrsamError } from '../../lib/errors.js';
 import { decodeImage } from '../../lib/image/decode.js';
 import { decompressRle } from '../../lib/image/rle.js';
 import { Mask } from '../../lib/predictor/mask.js';
@@ -214,6 +216,51 @@ describe('masks', () => {
 });
 
 describe('everything', () => {
+  const inLines = async (server: FastifyInstance, bounds: object) => {
+    const { statusCode, headers, body } = await server.inject({
+      method: 'POST',
+      url: `/images/${await sent(server)}/everything`,
+      headers: { accept: 'application/x-ndjson' },
+      payload: bounds,
+    });
+    const lines = body
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    return { statusCode, type: headers['content-type'], lines };
+  };
+  const bounds = { pointsPerSide: 9, minScore: 0, minStability: 0 };
+
+  it('says line by line how far it is, where that is asked for', async () => {
+    const { statusCode, type, lines } = await inLines(app, bounds);
+    expect(statusCode).toBe(200);
+    expect(type).toBe('application/x-ndjson');
+    const { masks } = lines.pop();
+    expect(lines.at(-1)).toEqual({ done: 81, total: 81 });
+    expect(lines.map(({ done }) => done)).toEqual(lines.map(({ done }) => done).toSorted((a, b) => a - b));
+    expect(new Set(lines.map(({ done }) => done)).size).toBe(lines.length);
+    const plain = (await ask(await sent(app), bounds, 'everything')).json();
+    expect(masks).toEqual(plain.masks);
+  });
+
+  it('says in its last line what went wrong on the way, and before the first as ever', async () => {
+    expect(await inLines(app, { pointsPerSide: 0 })).toMatchObject({
+      statusCode: 400,
+      type: expect.stringContaining('application/json'),
+      lines: [{ error: { code: 'ERR_ARGUMENT' } }],
+    });
+    const polygons = vi.spyOn(Mask.prototype, 'polygons').mockImplementation(() => {
+      throw new HrsamError('ERR_OUT_OF_MEMORY', 'no room');
+    });
+    const { statusCode, lines } = await inLines(app, { ...bounds, polygons: true });
+    polygons.mockRestore();
+    expect(statusCode).toBe(200);
+    expect(lines.at(-2)).toEqual({ done: 81, total: 81 });
+    expect(lines.at(-1)).toEqual({
+      error: { code: 'ERR_OUT_OF_MEMORY', message: expect.stringContaining('no room') },
+    });
+  });
+
   it('is the best of very many', async () => {
     const id = await sent(app, png, '?size=64');
     const bounds = { pointsPerSide: 40, minScore: 0, minStability: 0, maxOverlap: 1 };
