@@ -1,9 +1,10 @@
 // The cycle scan's kernels. cycle_scan.cu tells what they are for.
 //
 // A thread owns a channel and kStates of its states in registers; kLanes neighbouring threads share
-// a channel that has more. A block takes 128 threads' worth of channels through a chunk of tokens;
-// B and C of 32 tokens at a time lie in shared memory, where all threads read the same number at
-// once. Nothing is summed across threads but y where kLanes > 1.
+// a channel that has more. A block takes 128 threads' worth of channels through a chunk of tokens.
+// What 32 tokens bring is read at once, many numbers under way, to shared memory: B and C, which
+// all threads read at the same time, Δ and u of each channel. Nothing is summed across threads but
+// y where kLanes > 1.
 #pragma once
 
 #include "../plan/scan_shape.h"
@@ -76,11 +77,14 @@ struct ScanCall {
     const float a = 1.442695041f * -::expf(a_log[static_cast<int64_t>(channel) * states + state]);
     return a < -1e30f ? -1e30f : a;  // NaN stays
   }
-  // Δ of a token and channel; x itself above 20, as PyTorch has it.
+  HRSAM_DEVICE float bias(int channel) const { return dt_bias != nullptr ? dt_bias[channel] : 0; }
+  // Δ, of what the token has for it and the channel's bias: x itself above 20, as PyTorch has it.
+  HRSAM_DEVICE float step(float x) const { return softplus && x <= 20 ? log1pf(::expf(x)) : x; }
+  // Of a token and channel.
   HRSAM_DEVICE float step(int64_t token, int channel) const {
     float x = ssms().at(token * width() + channel);
     if (dt_bias != nullptr) x += dt_bias[channel];
-    return softplus && x <= 20 ? log1pf(::expf(x)) : x;
+    return step(x);
   }
   HRSAM_DEVICE float* end(int64_t item, int64_t chunk) const {
     return ends + (item * chunk_count + chunk) * (states + 1) * channels;
@@ -108,7 +112,21 @@ struct LongSum {
 // exp(Δ·A) for x = Δ·A·log2(e). kFast: to 2^-22, where what comes of it is rounded to bf16.
 template <bool kFast = false>
 HRSAM_DEVICE float decay_of(float x) {
-  return kFast ? exp2_fast(fminf(x, 128.0f)) : exp2_accurate(fminf(x, 128.0f));
+  return kFast ? exp2_fast(x) : exp2_accurate(fminf(x, 128.0f));
+}
+
+// Numbers `stride` apart, asked for all at once.
+template <int kCount, class T>
+HRSAM_DEVICE void read_apart(const T* from, int64_t stride, float (&to)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i, from += stride) to[i] = to_f32(*from);
+}
+template <int kCount>
+HRSAM_DEVICE void read_apart(const Numbers& from, int64_t at, int64_t stride, float (&to)[kCount]) {
+  if (from.is_bf16)
+    read_apart(static_cast<const bf16*>(from.data) + at, stride, to);
+  else
+    read_apart(static_cast<const float*>(from.data) + at, stride, to);
 }
 
 // One thread's place.
@@ -137,6 +155,45 @@ HRSAM_DEVICE void stage_states(const ScanCall& call, int64_t first, int count, i
     if (c != nullptr) c[i] = n < call.states ? call.ssms().at(at + call.states) : 0;
   }
 }
+
+// Δ and u of a block's channels and tokens [first, first + count) to shared memory, a pair for each
+// token and channel; a channel's threads share the tokens.
+template <int kLanes>
+HRSAM_DEVICE void stage_inputs(const ScanCall& call, const ScanPlace<kLanes>& at, int64_t first,
+                               int count, float2* inputs) {
+  constexpr int kAhead = 8, kChannels = kScanThreads / kLanes;
+  const float bias = call.bias(at.channel);
+  const auto stage = [&](int t, auto some) {
+    float steps[some()], values[some()];
+    read_apart(call.ssms(), (first + t) * call.width() + at.channel, kLanes * call.width(), steps);
+    read_apart(call.inputs(), (first + t) * call.channels + at.channel,
+               int64_t{kLanes} * call.channels, values);
+    float2* to = inputs + t * kChannels + threadIdx.x / kLanes;
+#pragma unroll
+    for (int i = 0; i < some(); ++i, to += kLanes * kChannels)
+      *to = make_float2(call.step(steps[i] + bias), values[i]);
+  };
+  int t = at.lane;
+  for (; t + (kAhead - 1) * kLanes < count; t += kAhead * kLanes)
+    stage(t, std::integral_constant<int, kAhead>());
+  for (; t < count; t += kLanes) stage(t, std::integral_constant<int, 1>());
+}
+
+// Shared memory of the kernels.
+template <int kStates, int kLanes>
+struct ScanShared {
+  static constexpr int kPadded = kStates * kLanes, kChannels = kScanThreads / kLanes;
+  // B, C and pairs.
+  static constexpr size_t kBytes = sizeof(float) * kScanTokens * (2 * kPadded + 2 * kChannels);
+  float2* inputs = static_cast<float2*>(shared_memory());  // [kScanTokens][kChannels]
+  float* b = reinterpret_cast<float*>(inputs + kScanTokens * kChannels);  // [kScanTokens][kPadded]
+  float* c = b + kScanTokens * kPadded;
+
+  // Δ and u of a token.
+  HRSAM_DEVICE float2 input(int token) const {
+    return inputs[token * kChannels + threadIdx.x / kLanes];
+  }
+};
 
 // One thread's states.
 template <int kStates>
@@ -170,8 +227,8 @@ struct ScanStates {
 template <int kStates, int kLanes, bool kFast>
 __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
     scan_ends_kernel(const __grid_constant__ ScanCall call) {
-  constexpr int kPadded = kStates * kLanes;
-  auto* b = static_cast<float*>(shared_memory());  // [kScanTokens][kPadded]
+  using Shared = ScanShared<kStates, kLanes>;
+  const Shared shared;
   const ScanPlace<kLanes> at(call);
   const ScanChunk chunk = call.chunks[at.chunk];
   const int first = at.lane * kStates;
@@ -182,14 +239,14 @@ __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
   for (int64_t t0 = chunk.begin; t0 < chunk.end; t0 += kScanTokens) {
     const int count = static_cast<int>(smaller(kScanTokens, chunk.end - t0));
     __syncthreads();  // the tokens before are read
-    stage_states(call, base + t0, count, kPadded, b, nullptr);
+    stage_inputs(call, at, base + t0, count, shared.inputs);
+    stage_states(call, base + t0, count, Shared::kPadded, shared.b, nullptr);
     __syncthreads();
     for (int t = 0; t < count; ++t) {
-      const int64_t token = base + t0 + t;
-      const float step = call.step(token, at.channel);
-      const float u = call.inputs().at(token * call.channels + at.channel);
-      total.add(step);
-      states.template advance<kFast>(step, step * u, b + t * kPadded + first);
+      const float2 input = shared.input(t);
+      total.add(input.x);
+      states.template advance<kFast>(input.x, input.x * input.y,
+                                     shared.b + t * Shared::kPadded + first);
     }
   }
   if (!at.here) return;
@@ -251,9 +308,8 @@ struct CombineChunks {
 template <int kStates, int kLanes, bool kFast>
 __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
     scan_result_kernel(const __grid_constant__ ScanCall call) {
-  constexpr int kPadded = kStates * kLanes;
-  auto* b = static_cast<float*>(shared_memory());  // [kScanTokens][kPadded], then as much of C
-  float* c = b + kScanTokens * kPadded;
+  using Shared = ScanShared<kStates, kLanes>;
+  const Shared shared;
   const ScanPlace<kLanes> at(call);
   const ScanChunk chunk = call.chunks[at.chunk];
   const int first = at.lane * kStates;
@@ -270,18 +326,18 @@ __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
   for (int64_t t0 = chunk.begin; t0 < chunk.end; t0 += kScanTokens) {
     const int count = static_cast<int>(smaller(kScanTokens, chunk.end - t0));
     __syncthreads();  // the tokens before are read
-    stage_states(call, base + t0, count, kPadded, b, c);
+    stage_inputs(call, at, base + t0, count, shared.inputs);
+    stage_states(call, base + t0, count, Shared::kPadded, shared.b, shared.c);
     __syncthreads();
-    for (int t = 0; t < count; ++t) {
-      const int64_t token = base + t0 + t;
-      const float step = call.step(token, at.channel);
-      const float u = call.inputs().at(token * call.channels + at.channel);
-      states.template advance<kFast>(step, all * step * u, b + t * kPadded + first);
-      float y = states.product(c + t * kPadded + first);
+    int64_t to = (base + t0) * call.channels + at.channel;
+    for (int t = 0; t < count; ++t, to += call.channels) {
+      const float2 input = shared.input(t);
+      const int from = t * Shared::kPadded + first;
+      states.template advance<kFast>(input.x, all * input.x * input.y, shared.b + from);
+      float y = states.product(shared.c + from);
 #pragma unroll
       for (int mask = kLanes / 2; mask > 0; mask /= 2) y += __shfl_xor_sync(kAllLanes, y, mask);
-      if (at.here && at.lane == 0)
-        call.store(token * call.channels + at.channel, fmaf(through, u, y));
+      if (at.here && at.lane == 0) call.store(to, fmaf(through, input.y, y));
     }
   }
 }
