@@ -35,7 +35,10 @@ function say(text, failed = false) {
 async function ask(path, options) {
   const response = await fetch(path, { ...options, signal: waiting?.signal });
   const inLines = response.headers.get('content-type')?.startsWith(LINES);
-  const body = inLines ? await lastLine(response.body, showProgress) : await response.json();
+  // Who answers in the server's stead may not answer in JSON.
+  const body = inLines
+    ? await lastLine(response.body, showProgress)
+    : await response.json().catch(() => ({}));
   if (!response.ok || body.error)
     throw Object.assign(new Error(body.error?.message ?? response.statusText), { code: body.error?.code });
   return body;
@@ -83,6 +86,8 @@ async function wait(label, work) {
     clearTimeout(long);
     waiting = undefined;
     progress.hidden = true;
+    // Of the picture on show, where another one did not come.
+    if (picture) size.value = picture.side;
     offerStop(false);
     update();
   }
@@ -94,8 +99,8 @@ function offerStop(offered) {
   if (offered) everything.disabled = false;
 }
 
-const send = (blob) =>
-  ask(`images?size=${size.value}`, {
+const send = (blob, side) =>
+  ask(`images?size=${side}`, {
     method: 'POST',
     headers: { 'content-type': 'application/octet-stream' },
     body: blob,
@@ -109,7 +114,7 @@ async function askAbout(what, { mask, ...body }) {
   } catch (error) {
     if (error.code !== 'ERR_DISPOSED') throw error;
     say('encoding again …');
-    picture = { ...picture, ...(await send(picture.blob)) };
+    picture = { ...picture, ...(await send(picture.blob, picture.side)) };
     return request(body);
   }
 }
@@ -117,9 +122,10 @@ async function askAbout(what, { mask, ...body }) {
 const open = (blob) =>
   wait('encoding …', async () => {
     const bitmap = await createImageBitmap(blob, { imageOrientation: 'from-image' });
-    const encoded = await send(blob);
+    const side = size.value;
+    const encoded = await send(blob, side);
     if (picture) fetch(`images/${picture.id}`, { method: 'DELETE' }).catch(() => {});
-    picture = { ...encoded, bitmap, blob };
+    picture = { ...encoded, bitmap, blob, side };
     steps = [];
     cross = undefined;
     [canvas.width, canvas.height] = [encoded.width, encoded.height];
@@ -224,6 +230,39 @@ function drawCross(context, [x, y], line) {
   }
 }
 
+/** COCO's compressed run lengths: zeros first, in columns. */
+function runLengths(text) {
+  const counts = [];
+  for (let i = 0; i < text.length; ) {
+    let [count, shift, digit] = [0, 0, 0];
+    do {
+      digit = text.charCodeAt(i++) - 48;
+      count |= (digit & 31) << shift;
+      shift += 5;
+    } while (digit & 32);
+    if (digit & 16) count |= -1 << shift;
+    counts.push(counts.length > 2 ? count + counts.at(-2) : count);
+  }
+  return counts;
+}
+
+/** White where the mask is. */
+function pixelsOf({ size: [height, width], counts }) {
+  const image = new ImageData(width, height);
+  const pixels = new Uint32Array(image.data.buffer).fill(0xff000000);
+  let at = 0;
+  for (const [i, count] of runLengths(counts).entries()) {
+    let [x, y] = [Math.floor(at / height), at % height];
+    at += count;
+    for (let left = i % 2 === 0 ? 0 : count; left > 0; left--) {
+      pixels[y * width + x] = 0xffffffff;
+      if (++y < height) continue;
+      [x, y] = [x + 1, 0];
+    }
+  }
+  return image;
+}
+
 let maskUrl;
 /** The mask on show, white on black, for the link that saves it. */
 function offerMask() {
@@ -233,10 +272,7 @@ function offerMask() {
   if (save.hidden) return;
   const page = document.createElement('canvas');
   [page.width, page.height] = [canvas.width, canvas.height];
-  const context = page.getContext('2d');
-  context.fillRect(0, 0, page.width, page.height);
-  context.fillStyle = '#fff';
-  context.fill(outline(step.masks[0].polygons), 'evenodd');
+  page.getContext('2d').putImageData(pixelsOf(step.masks[0].rle), 0, 0);
   page.toBlob((blob) => {
     maskUrl = URL.createObjectURL(blob);
     save.href = maskUrl;
@@ -247,6 +283,7 @@ function update() {
   canvas.style.cursor = waiting ? 'progress' : '';
   undo.disabled = reset.disabled = waiting || steps.length === 0;
   everything.disabled = waiting || !picture;
+  size.disabled = file.disabled = Boolean(waiting);
   draw();
   if (!waiting) offerMask();
 }
@@ -271,6 +308,7 @@ function place(event) {
 
 let pressed;
 canvas.addEventListener('pointerdown', (event) => {
+  if (event.button === 1) return;
   pressed = { event, at: place(event) };
   canvas.setPointerCapture(event.pointerId);
 });
@@ -292,10 +330,11 @@ canvas.addEventListener('pointerup', (event) => {
   pressed = frame = undefined;
   take(box ? { box } : { x, y, label });
 });
-canvas.addEventListener('pointercancel', () => {
+function letGo() {
   pressed = frame = undefined;
   draw();
-});
+}
+canvas.addEventListener('pointercancel', letGo);
 canvas.addEventListener('contextmenu', (event) => event.preventDefault());
 
 canvas.addEventListener('keydown', (event) => {
@@ -321,11 +360,24 @@ reset.addEventListener('click', () => back());
 everything.addEventListener('click', () => (waiting ? waiting.abort() : takeEverything()));
 addEventListener('keydown', (event) => {
   if (event.key.toLowerCase() === 'z') back(1);
-  if (event.key === 'Escape') waiting ? waiting.abort() : back();
+  if (event.key !== 'Escape') return;
+  if (pressed) letGo();
+  else if (waiting) waiting.abort();
+  else back();
 });
 size.addEventListener('change', () => picture && open(picture.blob));
-file.addEventListener('change', () => file.files[0] && open(file.files[0]));
-addEventListener('paste', ({ clipboardData }) => clipboardData.files[0] && open(clipboardData.files[0]));
+/** Another picture, if one was given. */
+function offer(blob) {
+  if (!blob) return;
+  if (waiting) say('One after the other: this is still under way.', true);
+  else open(blob);
+}
+file.addEventListener('change', () => {
+  offer(file.files[0]);
+  // The same file may be chosen again.
+  file.value = '';
+});
+addEventListener('paste', ({ clipboardData }) => offer(clipboardData.files[0]));
 addEventListener('dragover', (event) => {
   event.preventDefault();
   stage.classList.add('over');
@@ -334,7 +386,7 @@ addEventListener('dragleave', () => stage.classList.remove('over'));
 addEventListener('drop', (event) => {
   event.preventDefault();
   stage.classList.remove('over');
-  if (event.dataTransfer.files[0]) open(event.dataTransfer.files[0]);
+  offer(event.dataTransfer.files[0]);
 });
 
 ask('health')

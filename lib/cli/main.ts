@@ -58,7 +58,7 @@ function program(): Command {
 export async function main(argv: readonly string[]): Promise<void> {
   // A reader that has seen enough (`hrsam info | head`) is no error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
+    if (error.code === 'EPIPE') process.exit();
     process.stderr.write(`hrsam: the output cannot be written (${error.code})\n`);
     process.exit(EXIT.failure);
   });

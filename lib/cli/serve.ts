@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer as createListener } from 'node:net';
 import { Command } from 'commander';
 import { HrsamError } from '../errors.js';
-import { SERVER_DEFAULTS } from '../server/options.js';
+import { checkOrigin, SERVER_DEFAULTS } from '../server/options.js';
 import { interruption } from './interrupt.js';
 import { loadModels } from './model.js';
 import { addModelOptions, type ModelOptions, wholeNumber } from './options.js';
@@ -69,6 +69,9 @@ export function serveCommand(): Command {
 
 async function serve(options: ServeCommandOptions): Promise<void> {
   const { host, port, memory, maxPixels, maxSize, requests, batch, allowOrigin, log } = options;
+  // From a variable that is not set: it would mean every interface.
+  if (host === '') throw new HrsamError('ERR_ARGUMENT', '--host', { expected: 'an address or a name' });
+  checkOrigin(allowOrigin);
   const signal = interruption();
   await listening(host, port, async () => {
     // At once: loading a model may take long.
@@ -90,8 +93,11 @@ async function serve(options: ServeCommandOptions): Promise<void> {
   });
   const address = await listening(host, port, () => server.listen({ host, port }));
   print(`hrsam on ${models.device}: ${address}`);
+  // Whoever watches it is told when it ends without being asked to, as where nobody reads the log any more.
+  process.exitCode = 1;
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
   await server.close();
+  process.exitCode = 0;
 }
 
 async function listening<T>(host: string, port: number, listen: () => Promise<T>): Promise<T> {

@@ -61,8 +61,11 @@ const SPLIT = 'split it, or keep only the entries that are wanted';
 /** @throws HrsamError ERR_FILE, for more than the longest text that there can be as well; `code` for what is no JSON */
 export async function readJson(path: string, code: ErrorCode = 'ERR_FILE'): Promise<unknown> {
   const bytes = await readRegular(path, constants.MAX_STRING_LENGTH, 'ERR_FILE', SPLIT);
+  if (['fffe', 'feff'].includes(bytes.toString('hex', 0, 2)))
+    throw new HrsamError(code, 'is UTF-16', { where: path, expected: 'UTF-8' });
   try {
-    return JSON.parse(bytes.toString());
+    // Some editors mark UTF-8.
+    return JSON.parse(bytes.toString().replace(/^\uFEFF/, ''));
   } catch (cause) {
     throw new HrsamError(code, `is no JSON: ${(cause as Error).message}`, { where: path, cause });
   }

@@ -151,11 +151,13 @@ export function addon(): Addon {
     if ((cause as { code?: unknown }).code === 'ERR_DLOPEN_FAILED') {
       throw new HrsamError('ERR_ADDON', `the binary does not load: ${(cause as Error).message}`, { cause });
     }
+    const musl = existsSync('/etc/alpine-release');
+    const platform = `${process.platform}-${process.arch}${musl ? ' with musl' : ''}`;
+    const tools = musl ? 'Alpine: apk add' : 'Debian/Ubuntu: apt-get install -y';
     throw new HrsamError(
       'ERR_ADDON',
-      `no binary for ${process.platform}-${process.arch} in ${join(root, 'build')} or ${join(root, 'prebuilds')}. ` +
-        `To build it: npm run build:native in ${root} ` +
-        '(minutes; needs CMake and a C++20 compiler; Debian/Ubuntu: apt-get install -y cmake g++ make)',
+      `no binary for ${platform} in ${join(root, 'build')} or ${join(root, 'prebuilds')}. To build it: ` +
+        `npm run build:native in ${root} (minutes; needs CMake and a C++20 compiler; ${tools} cmake g++ make)`,
       { cause },
     );
   }

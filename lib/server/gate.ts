@@ -8,14 +8,21 @@ export type Handler = (request: FastifyRequest, reply: FastifyReply, signal: Abo
 
 interface Place {
   readonly signal: AbortSignal;
-  /** Whether its body has come and its handler runs. */
+  /** Whether its body has come and its handler has begun, and whether that has ended. */
   begun: boolean;
+  ended: boolean;
   leave(): void;
   /** The client is. */
   gone(): void;
 }
 
-/** Lets so many requests, and so many bytes of their bodies, in at a time: those that send, compute or wait for it. */
+/** A client that takes nothing of its answer for so long is let go, ms. */
+const PATIENCE = 60_000;
+
+/**
+ * Lets so many requests, and so many bytes of their bodies, in at a time: those that send, compute or wait for it, or
+ * whose answer has not been taken yet.
+ */
 export class Gate {
   #working = 0;
   #bytes = 0;
@@ -26,6 +33,7 @@ export class Gate {
   constructor(
     readonly most: number,
     readonly mostBytes: number,
+    readonly patience = PATIENCE,
   ) {}
 
   get working(): number {
@@ -54,8 +62,17 @@ export class Gate {
       handler: (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
         const place = this.#places.get(request)!;
         place.begun = true;
-        const answer = handle(request, reply, place.signal).finally(place.leave);
-        if (!place.signal.aborted) this.#answers.set(reply.raw, answer);
+        const answer = handle(request, reply, place.signal).finally(() => {
+          place.ended = true;
+          if (place.signal.aborted) place.leave();
+          else reply.raw.setTimeout(this.patience, () => request.raw.socket.destroy());
+        });
+        // When it ends, not what it is: that would be kept until it is sent.
+        const ended = answer.then(
+          () => {},
+          () => {},
+        );
+        if (!place.signal.aborted) this.#answers.set(reply.raw, ended);
         return answer;
       },
     };
@@ -85,6 +102,7 @@ export class Gate {
     const place = {
       signal: controller.signal,
       begun: false,
+      ended: false,
       leave: () => {
         if (!inside) return;
         inside = false;
@@ -93,7 +111,7 @@ export class Gate {
       },
       gone: () => {
         controller.abort();
-        if (!place.begun) place.leave();
+        if (!place.begun || place.ended) place.leave();
         this.#answers.delete(reply.raw);
       },
     };

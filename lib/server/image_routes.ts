@@ -70,7 +70,7 @@ function encode({ models, batch, images, maxSize, maxPixels }: ImageService): Ha
     if (!Buffer.isBuffer(request.body)) {
       throw new HrsamError('ERR_IMAGE', 'no picture', {
         where: 'body',
-        expected: 'the bytes of a JPEG, PNG, WebP, TIFF, GIF or AVIF',
+        expected: 'the bytes of a JPEG, PNG, WebP, TIFF, GIF, AVIF or BMP',
       });
     }
     const begin = performance.now();

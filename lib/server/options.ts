@@ -1,3 +1,4 @@
+import { HrsamError } from '../errors.js';
 import type { LogEntry } from './metrics.js';
 
 export interface ServerOptions {
@@ -32,3 +33,11 @@ export const SERVER_DEFAULTS = {
   requests: 64,
   batch: { cpu: 1, cuda: 8 },
 };
+
+/** @throws HrsamError ERR_ARGUMENT for what no browser sends as the origin of a page */
+export function checkOrigin(origin: string | undefined): void {
+  if (origin === undefined || origin === '*' || origin === 'null') return;
+  if (URL.canParse(origin) && new URL(origin).origin === origin) return;
+  const expected = 'https://example.org, without a path, or *';
+  throw new HrsamError('ERR_ARGUMENT', 'allowed origin', { expected, actual: origin });
+}

@@ -7,7 +7,7 @@ import { Gate } from './gate.js';
 import { serveImages } from './image_routes.js';
 import { HeldImages } from './images.js';
 import { watch } from './metrics.js';
-import { SERVER_DEFAULTS, type ServerOptions } from './options.js';
+import { checkOrigin, SERVER_DEFAULTS, type ServerOptions } from './options.js';
 import { servePage } from './page.js';
 
 /** What pages of another origin may ask, where they may at all. */
@@ -38,6 +38,7 @@ export function createServer(
     allowOrigin,
     log,
   } = options;
+  checkOrigin(allowOrigin);
   const app = Fastify({
     requestTimeout: REQUEST_TIMEOUT,
     // After what has begun is answered: a client may stall in the middle of its request for ever.
@@ -45,6 +46,8 @@ export function createServer(
     return503OnClosing: false,
     ...REFUSALS,
   });
+  // No route takes text; Fastify would.
+  app.removeContentTypeParser('text/plain');
   const images = new HeldImages(memory);
   const gate = new Gate(requests, BODIES * pictureBytes);
   // First: what other hooks turn away is counted, too.

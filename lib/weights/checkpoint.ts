@@ -12,7 +12,7 @@ import { initialTensor } from './random.js';
 import { readSafetensorsHeader } from './safetensors.js';
 import { type ByteSource, openSource } from './source.js';
 import { gather, touchedRange } from './strided.js';
-import { readZipEntry } from './zip.js';
+import { readZipEntry, type ZipEntry } from './zip.js';
 
 /** A tensor of a checkpoint, not yet read. */
 export interface TensorEntry {
@@ -96,8 +96,20 @@ const openSafetensors = async (source: ByteSource) => {
   return { format: 'safetensors' as const, metadata, stored, skipped: new Map<string, string>() };
 };
 
+type ReadStorage = (storage: ZipEntry) => Promise<Uint8Array>;
+
+/** Reads storages whole. The last one stays: many tensors may be views of one, and to unpack it for each takes for ever. */
+const storageReader = (source: ByteSource): ReadStorage => {
+  let last: { storage: ZipEntry; bytes: Promise<Uint8Array> } | undefined;
+  return (storage) => {
+    if (last?.storage !== storage) last = { storage, bytes: readZipEntry(source, storage) };
+    return last.bytes;
+  };
+};
+
 const readPytorchTensor = async (
   source: ByteSource,
+  readStorage: ReadStorage,
   tensor: PytorchTensor,
   size: number,
 ): Promise<Uint8Array> => {
@@ -106,7 +118,7 @@ const readPytorchTensor = async (
   const whole = end - first === storage.size;
   // whole storages are compared with their checksum; parts cannot be
   if (!storage.stored || whole) {
-    const bytes = (await readZipEntry(source, storage)).subarray(first, end);
+    const bytes = (await readStorage(storage)).subarray(first, end);
     return offset === undefined ? gather(tensor, bytes) : bytes;
   }
   if (offset !== undefined) return source.read(offset, end - first);
@@ -115,11 +127,12 @@ const readPytorchTensor = async (
 
 const openPytorch = async (source: ByteSource) => {
   const { tensors, skipped } = await readPytorch(source);
+  const readStorage = storageReader(source);
   const stored = new Map<string, Stored>();
   for (const [name, tensor] of tensors) {
     const { dtype, shape, offset } = tensor;
     const size = elementBytes(dtype);
-    const readBytes = () => readPytorchTensor(source, tensor, size);
+    const readBytes = () => readPytorchTensor(source, readStorage, tensor, size);
     stored.set(name, { dtype, shape, offset, byteLength: elementCount(shape) * size, readBytes });
   }
   const renamed = new Map([...skipped].map(([name, what]) => [toInternalName(stripPrefixes(name)), what]));

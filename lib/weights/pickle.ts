@@ -26,13 +26,24 @@ export class Tuple {
 /** A call that was never made: `callable(...args)`, with what the pickle then stored into the result. */
 export class Inert {
   state?: Pickled;
-  readonly items: Pickled[] = [];
-  readonly entries = new Map<Pickled, Pickled>();
+  // Most have neither.
+  #items?: Pickled[];
+  #entries?: Map<Pickled, Pickled>;
 
   constructor(
     readonly callable: Pickled,
     readonly args: Pickled,
   ) {}
+
+  get items(): Pickled[] {
+    this.#items ??= [];
+    return this.#items;
+  }
+
+  get entries(): Map<Pickled, Pickled> {
+    this.#entries ??= new Map();
+    return this.#entries;
+  }
 
   toString(): string {
     return this.callable instanceof Global ? `a call of ${this.callable}` : 'a call of something unknown';
@@ -62,8 +73,10 @@ export type Pickled =
 export const MAX_PICKLE_BYTES = 256 << 20;
 const MAX_STACK = 1_000_000;
 const MAX_MEMO = 1_000_000;
-/** Real checkpoints take some hundred thousand; each step makes at most one small object. */
+/** Real checkpoints take some hundred thousand; each step makes at most one small object … */
 const MAX_STEPS = 4_000_000;
+/** … and few that are not so small: a map or a set of nothing is 200 bytes. */
+const MAX_TABLES = 500_000;
 const MAX_INTEGER_BYTES = 64;
 
 const MARK = Symbol('mark');
@@ -77,6 +90,7 @@ export const readPickle = (bytes: Uint8Array, where: string): Pickled => new Mac
 
 class Machine {
   private at = 0;
+  private tables = 0;
   private readonly data: DataView;
   private readonly stack: (Pickled | typeof MARK)[] = [];
   /** A Map, so that an index of four billion costs nothing. */
@@ -164,6 +178,12 @@ class Machine {
     this.stack.push(value);
   }
 
+  /** Of a map, a set or a call's record, which may have one. */
+  pushTable(value: Pickled): void {
+    if (++this.tables > MAX_TABLES) this.fail('the pickle makes too many tables');
+    this.push(value);
+  }
+
   pushMark(): void {
     this.stack.push(MARK);
   }
@@ -210,7 +230,7 @@ class Machine {
 
   /** The record of a call; nothing is called. */
   pushCall(args: Pickled): void {
-    this.push(new Inert(this.pop(), args));
+    this.pushTable(new Inert(this.pop(), args));
   }
 
   append(values: readonly Pickled[]): void {
@@ -244,7 +264,7 @@ class Machine {
 }
 
 const dictionary = (machine: Machine, values: Pickled[]): void => {
-  machine.push(new Map());
+  machine.pushTable(new Map());
   machine.assign(values);
 };
 
@@ -282,13 +302,13 @@ const ACTIONS = new Map<number, (machine: Machine) => void>([
   [0x6c, (m) => m.push(m.popToMark())], // LIST
   [0x61, (m) => m.append([m.pop()])], // APPEND
   [0x65, (m) => m.append(m.popToMark())], // APPENDS
-  [0x7d, (m) => m.push(new Map())], // EMPTY_DICT
+  [0x7d, (m) => m.pushTable(new Map())], // EMPTY_DICT
   [0x64, (m) => dictionary(m, m.popToMark())], // DICT
   [0x73, (m) => m.assign([m.pop(), m.pop()].reverse())], // SETITEM
   [0x75, (m) => m.assign(m.popToMark())], // SETITEMS
-  [0x8f, (m) => m.push(new Set())], // EMPTY_SET
+  [0x8f, (m) => m.pushTable(new Set())], // EMPTY_SET
   [0x90, (m) => m.add(m.popToMark())], // ADDITEMS
-  [0x91, (m) => m.push(new Set(m.popToMark()))], // FROZENSET
+  [0x91, (m) => m.pushTable(new Set(m.popToMark()))], // FROZENSET
   [0x71, (m) => m.remember(m.u8())], // BINPUT
   [0x72, (m) => m.remember(m.u32())], // LONG_BINPUT
   [0x94, (m) => m.rememberNext()], // MEMOIZE

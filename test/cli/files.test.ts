@@ -324,5 +324,11 @@ describe('convert', () => {
     ];
     const { code, stderr } = await hrsam(args);
     expect([code, stderr]).toEqual([1, expect.stringContaining('config.json: is no JSON')]);
+    // As editors of Windows write it: UTF-8 with a mark is read, UTF-16 is named.
+    const text = '{"no such setting": 1}';
+    writeFileSync(path('config.json'), `\uFEFF${text}`);
+    expect((await hrsam(args)).stderr).toContain('no such setting');
+    writeFileSync(path('config.json'), Buffer.from(`\uFEFF${text}`, 'utf16le'));
+    expect((await hrsam(args)).stderr).toContain('config.json: is UTF-16; expected UTF-8');
   });
 });

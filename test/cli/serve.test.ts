@@ -29,6 +29,29 @@ describe('serve', () => {
     expect(result).toMatchObject({ code: 0, stderr: '' });
   });
 
+  test('ends badly when nobody reads its log any more', async () => {
+    const result = await hrsam(['serve', ...MODEL, '--port', '0', '--log'], {
+      started(child) {
+        child.stdout!.once('data', (text) => {
+          const address = /http:\S+/.exec(String(text))![0];
+          child.stdout!.destroy();
+          const ask = (): Promise<void> => fetch(`${address}/health`).then(ask, () => {});
+          void ask();
+        });
+      },
+    });
+    expect(result.code).toBe(1);
+  });
+
+  test.each([
+    [['--host', ''], /--host.*expected an address/],
+    [['--allow-origin', 'https://a.example/'], /expected https:\/\/example.org, without a path/],
+    [['--allow-origin', 'example.org'], /expected https:\/\/example.org, without a path/],
+  ])('refuses %j before it loads anything', async (args, message) => {
+    const { code, stderr } = await hrsam(['serve', '-w', 'none.safetensors', '--port', '0', ...args]);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(message)]);
+  });
+
   test('says that a port is taken, before it loads anything', async () => {
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));

@@ -1,7 +1,10 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
+import Fastify from 'fastify';
 import { describe, expect, it, vi } from 'vitest';
 import { Mask } from '../../lib/predictor/mask.js';
+import { Gate } from '../../lib/server/gate.js';
 import { app, connectTo, holdEverything, model, post, requests, send, sent, serve } from './support.js';
 
 describe('many clients', () => {
@@ -123,6 +126,52 @@ describe('many clients', () => {
     await vi.waitFor(async () => expect(await requests(server)).toBe(0), 10_000);
     expect(polygons.mock.calls.length).toBeLessThan(boxes.length);
     polygons.mockRestore();
+  });
+});
+
+describe('answers that nobody takes', () => {
+  const answer = 'x'.repeat(32 << 20);
+  const waiting = async (patience: number) => {
+    const gate = new Gate(9, 1e9, patience);
+    const server = Fastify();
+    server.post(
+      '/',
+      gate.computing(async () => answer),
+    );
+    const socket = connectTo(await server.listen({ port: 0, host: '127.0.0.1' }));
+    socket.pause();
+    socket.write(post('/', 'application/json', '{}'));
+    const closed = once(socket, 'close');
+    return { gate, socket, closed, [Symbol.asyncDispose]: () => server.close() };
+  };
+
+  it('count as requests until they are taken', async () => {
+    await using server = await waiting(60_000);
+    const { gate, socket } = server;
+    await vi.waitFor(() => expect(gate.working).toBe(1));
+    await setTimeout(100);
+    expect(gate.working).toBe(1);
+    let taken = 0;
+    socket.on('data', (bytes) => {
+      taken += bytes.length;
+    });
+    socket.resume();
+    await vi.waitFor(() => expect(taken).toBeGreaterThan(answer.length), 5000);
+    await vi.waitFor(() => expect(gate.working).toBe(0));
+    socket.destroy();
+  });
+
+  it('go with their client, and after a while without it', async () => {
+    await using left = await waiting(60_000);
+    await vi.waitFor(() => expect(left.gate.working).toBe(1));
+    await setTimeout(50);
+    left.socket.destroy();
+    await vi.waitFor(() => expect(left.gate.working).toBe(0));
+    await using idle = await waiting(300);
+    await vi.waitFor(() => expect(idle.gate.working).toBe(1));
+    await vi.waitFor(() => expect(idle.gate.working).toBe(0), 5000);
+    idle.socket.resume();
+    await idle.closed;
   });
 });
 

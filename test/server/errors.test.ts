@@ -105,10 +105,12 @@ describe('what is wrong', () => {
   it('in the kind of a body is said before anything of it is looked at', async () => {
     const id = await sent(app);
     for (const what of ['masks', 'everything']) {
-      const request = { method: 'POST', url: `/images/${id}/${what}`, headers: IMAGE, body: png } as const;
-      const response = await app.inject(request);
-      expect(response.statusCode).toBe(415);
-      expect(response.json().error.message).toMatch(/; expected application\/json$/);
+      for (const headers of [IMAGE, { 'content-type': 'text/plain' }]) {
+        const request = { method: 'POST', url: `/images/${id}/${what}`, headers, body: png } as const;
+        const response = await app.inject(request);
+        expect(response.statusCode).toBe(415);
+        expect(response.json().error.message).toMatch(/; expected application\/json$/);
+      }
     }
     const headers = { 'content-type': 'application/json' };
     const response = await app.inject({ method: 'POST', url: '/images', headers, body: '{}' });

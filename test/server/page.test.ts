@@ -2,7 +2,9 @@ import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { type Browser, chromium, type Page } from 'playwright-core';
+import sharp from 'sharp';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { decodeRle, decompressRle } from '../../lib/image/rle.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
 import { createServer } from '../../lib/server/server.js';
 import { photograph } from '../cli/support.js';
@@ -85,6 +87,7 @@ describe.skipIf(!browserPath)('the page', { timeout: 60_000 }, () => {
   });
 
   it('segments what a box is drawn around, and offers the mask as a file', async () => {
+    const answered = page.waitForResponse(/masks/);
     const { x, y, width, height } = (await page.locator('canvas').boundingBox())!;
     await page.mouse.move(x + 0.2 * width, y + 0.3 * height);
     await page.mouse.down();
@@ -96,6 +99,44 @@ describe.skipIf(!browserPath)('the page', { timeout: 60_000 }, () => {
       page.getByText('Save mask').click(),
     ]);
     expect(download.suggestedFilename()).toBe('mask.png');
+    const saved = await sharp(await download.path())
+      .raw()
+      .toBuffer({ resolveWithObject: true });
+    const [mask] = (await (await answered).json()).masks;
+    const pixels = decodeRle(decompressRle(mask.rle));
+    expect([saved.info.width, saved.info.height]).toEqual([807, 1024]);
+    const { channels } = saved.info;
+    const wrong = pixels.findIndex((set, i) => saved.data[i * channels] !== (set ? 255 : 0));
+    expect(wrong).toBe(-1);
+  });
+
+  it('takes one thing after the other, and shows what there is', async () => {
+    let go = () => {};
+    const held = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    await page.route(/masks/, async (route) => {
+      await held;
+      await route.continue();
+    });
+    await click(0.5, 0.6);
+    expect(await page.locator('#size').isDisabled()).toBe(true);
+    await page.locator('canvas').click({ button: 'middle' });
+    await page.evaluate(`{
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File(['no picture'], 'notes.txt'));
+      dispatchEvent(new DragEvent('drop', { dataTransfer }));
+    }`);
+    await status(/under way/);
+    go();
+    await status(/IoU .* predicted/);
+    expect(await page.locator('#size').isDisabled()).toBe(false);
+    // Another size that fails leaves the picture at the one it has.
+    await page.route(/images\?size=1024/, (route) => route.fulfill({ status: 502, body: '<html>' }));
+    await page.locator('#size').selectOption('1024');
+    await status(/Bad Gateway/);
+    expect(await page.locator('#size').inputValue()).toBe('512');
+    expect(failures.splice(0)).toEqual([expect.stringMatching(/502/)]);
   });
 
   it('says what is wrong', async () => {

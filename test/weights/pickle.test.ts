@@ -132,6 +132,17 @@ describe('readPickle', () => {
       () => new Uint8Array(1_000_002).fill(0x94).fill(0x4e, 0, 1),
       /remembers too many/,
     ],
+    // A megabyte of them, packed into a few kilobytes, would be a gigabyte of memory.
+    ...[0x7d, 0x8f].map((opcode): [string, () => Uint8Array, RegExp] => [
+      `tables by the million: 0x${opcode.toString(16)}`,
+      () => new Uint8Array(900_000).fill(opcode),
+      /too many tables/,
+    ]),
+    [
+      'calls by the million',
+      () => Uint8Array.from({ length: 2_400_000 }, (_, i) => [0x4e, 0x4e, 0x52, 0x30][i % 4]!),
+      /too many tables/,
+    ],
     [
       'steps without end',
       () => new Uint8Array(5_000_000).map((_, i) => (i % 2 ? 0x30 : 0x4e)),
