@@ -37,7 +37,8 @@ export interface EvalOptions extends Omit<ModelOptions, 'weights'> {
 const HELP = `
 Each click goes where the mask is most wrong: to the pixel deepest inside what is missing or too much, on equal terms to
 the background, as HRSAM is evaluated. With --inner-k above 1 several pixels qualify; --seed draws one of them. A
-picture is encoded once for all its objects. An answer to a prompt without a mask, the first one, is refined as the
+picture is encoded once for all its objects: normalised, padded with zeros to multiples of 32 and then resized without
+antialiasing, as HRSAM is evaluated. An answer to a prompt without a mask, the first one, is refined as the
 weights say, or --refine; above the model's own size answers are made at that first, where the weights say so, unless
 --no-coarse. NoC@q is the mean number of clicks until IoU reaches q %; an object that misses it counts with
 all clicks and as a failure. mIoU and boundary IoU are told after 5 clicks. Entries that cannot be read are listed and

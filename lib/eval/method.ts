@@ -37,6 +37,9 @@ export interface Method {
   open(picture: Pixels, signal?: AbortSignal): Promise<OpenedPicture>;
 }
 
+/** Pictures are padded to multiples of it before they are resized, as the published configurations of the evaluation do. */
+export const SIZE_DIVISOR = 32;
+
 /**
  * The model as it is published: each click with all earlier ones and the last low-resolution logits. Of one's weights on
  * several devices a picture is taken by the one with the fewest.
@@ -61,7 +64,7 @@ export class ModelMethod implements Method {
     const count = (by: number) => this.#open.set(model, this.#open.get(model)! + by);
     count(1);
     try {
-      const image = await model.encode(picture, { size, coarseToFine, signal });
+      const image = await model.encode(picture, { size, coarseToFine, divisor: SIZE_DIVISOR, signal });
       return new ModelPicture(image, refinements, () => count(-1));
     } catch (error) {
       count(-1);

@@ -10,7 +10,8 @@ import { layOutPrompts, type MaskLogits, type Prompt } from './prompts.js';
 export interface DecoderInput {
   /** (1, h, w, E) f32 */
   embedding: Tensor;
-  original: Size;
+  /** What was resized: prompts are in its pixels. */
+  padded: Size;
   resized: Size;
 }
 
@@ -43,12 +44,12 @@ export function promptsPerRun({ config }: Network, input: Size): number {
  */
 export async function decodePrompts(
   network: Network,
-  { embedding, original, resized }: DecoderInput,
+  { embedding, padded, resized }: DecoderInput,
   prompts: readonly Prompt[],
   owned: Owned,
   options: { refinements?: number; signal?: AbortSignal } = {},
 ): Promise<DecodedPrompts> {
-  const arrays = layOutPrompts(prompts, original, resized, network.config.decoder);
+  const arrays = layOutPrompts(prompts, padded, resized, network.config.decoder);
   const mask = prompts[0]!.mask && owned.add(maskTensor(network, prompts));
   const decoded = await decodeTokens(network, { embedding, mask }, arrays, owned, options);
   return {

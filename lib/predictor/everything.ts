@@ -33,7 +33,7 @@ export type Box = readonly [number, number, number, number];
 /** The candidates that stay, best first. @throws HrsamError ERR_ARGUMENT, ERR_ABORTED */
 export async function findCandidates(
   network: Network,
-  image: DecoderInput & { input: Size },
+  image: DecoderInput & { original: Size; input: Size },
   options: EverythingOptions,
 ): Promise<Candidate[]> {
   const { pointsPerSide, minScore, minStability, maxOverlap } = checked(options);

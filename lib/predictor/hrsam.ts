@@ -45,6 +45,8 @@ export interface EncodeOptions {
    * first and then, with it as the prompt's mask, at full size. Not with `multimask`. Default: what the model was made for.
    */
   coarseToFine?: boolean;
+  /** @internal What the picture's sides are brought to multiples of, with zeros, before it is resized. Default: not. */
+  divisor?: number;
   /** Ends the work with ERR_ABORTED while it is queued or between two layers. */
   signal?: AbortSignal;
 }
@@ -57,7 +59,12 @@ const checkLoadOptions = optionsOf<LoadOptions>({
   onProgress: true,
 });
 
-const checkEncodeOptions = optionsOf<EncodeOptions>({ size: true, coarseToFine: true, signal: true });
+const checkEncodeOptions = optionsOf<EncodeOptions>({
+  size: true,
+  coarseToFine: true,
+  divisor: true,
+  signal: true,
+});
 
 /** Of what models see. */
 const CHANNELS = 3;
@@ -123,7 +130,7 @@ export class HRSAM {
   /** Encodes pictures together, in one run of the encoder; all are brought to the same size. @throws as `encode` */
   async encodeBatch(pictures: readonly ImageSource[], options: EncodeOptions = {}): Promise<EncodedImage[]> {
     checkEncodeOptions(options, 'encode');
-    const { signal } = options;
+    const { divisor, signal } = options;
     this.#checkOpen();
     if (!Array.isArray(pictures) || pictures.length === 0)
       throw new HrsamError('ERR_ARGUMENT', 'pictures', { expected: 'a list of at least one' });
@@ -133,11 +140,11 @@ export class HRSAM {
     checkSignal(signal);
     const decoded = await Promise.all(Array.from(pictures, (picture) => decodeImage(picture)));
     await this.network.checkRoom(decoded.length, [1, CHANNELS, size, size]);
-    if (coarse === undefined) return this.#encodeAt(size, decoded, signal);
+    if (coarse === undefined) return this.#encodeAt(size, decoded, { divisor, signal });
     using owned = new Owned();
-    const smaller = await this.#encodeAt(coarse, decoded, signal);
+    const smaller = await this.#encodeAt(coarse, decoded, { divisor, signal });
     for (const image of smaller) owned.add(image);
-    const images = await this.#encodeAt(size, decoded, signal, smaller);
+    const images = await this.#encodeAt(size, decoded, { divisor, signal }, smaller);
     owned.move();
     return images;
   }
@@ -145,12 +152,12 @@ export class HRSAM {
   async #encodeAt(
     size: number,
     pictures: readonly Pixels[],
-    signal?: AbortSignal,
+    { divisor, signal }: EncodeOptions,
     coarse: readonly EncodedImage[] = [],
   ): Promise<EncodedImage[]> {
     using owned = new Owned();
     const images: Tensor[] = [];
-    const sizes = pictures.map((pixels) => this.#sizes(pixels, size));
+    const sizes = pictures.map((pixels) => this.#sizes(pixels, size, divisor));
     for (const [i, pixels] of pictures.entries())
       images.push(owned.add(await this.#input(pixels, sizes[i]!, signal)));
     const embeddings = await this.network.encode(images, signal);
@@ -269,9 +276,15 @@ export class HRSAM {
     return size;
   }
 
-  #sizes({ height, width }: Size, size: number): PreprocessSizes {
-    const resized = longestSide(height, width, size);
-    return { resized: [resized.height, resized.width], input: [size, size] };
+  #sizes({ height, width }: Size, size: number, divisor?: number): PreprocessSizes {
+    const whole = (side: number) => (divisor ? Math.ceil(side / divisor) * divisor : side);
+    const padded = [whole(height), whole(width)] as const;
+    const resized = longestSide(...padded, size);
+    return {
+      ...(divisor && { padded }),
+      resized: [resized.height, resized.width],
+      input: [size, size],
+    };
   }
 
   async #input(pixels: Pixels, sizes: PreprocessSizes, signal?: AbortSignal): Promise<Tensor> {

@@ -49,6 +49,8 @@ export class EncodedImage {
   readonly resized: Size;
   /** The model's input, padding included. */
   readonly input: Size;
+  /** @internal What was resized: the picture with its zeros where they come first, else the picture. */
+  readonly padded: Size;
 
   /** @internal Made by `model.encode()`. */
   constructor(
@@ -65,6 +67,8 @@ export class EncodedImage {
     this.original = { height: original.height, width: original.width };
     this.resized = { height: sizes.resized[0], width: sizes.resized[1] };
     this.input = { height: sizes.input[0], width: sizes.input[1] };
+    const { padded } = sizes;
+    this.padded = padded ? { height: padded[0], width: padded[1] } : this.original;
   }
 
   /** Bytes of device memory it holds. */
@@ -277,7 +281,13 @@ export class EncodedImage {
 
   #thresholdOptions() {
     const pair = ({ height, width }: Size) => [height, width] as const;
-    return { input: pair(this.input), crop: pair(this.resized), original: pair(this.original), threshold: 0 };
+    return {
+      input: pair(this.input),
+      crop: pair(this.resized),
+      original: pair(this.padded),
+      threshold: 0,
+      cut: pair(this.original),
+    };
   }
 
   /** Frees the embedding; requests under way go on. Doing it twice is harmless. */

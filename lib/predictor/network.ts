@@ -2,9 +2,11 @@ import { createHash } from 'node:crypto';
 import { HrsamError } from '../errors.js';
 import { compile } from '../graph/compile.js';
 import { Graph, type GraphOptions, type Value } from '../graph/graph.js';
+import { bilinearResize } from '../graph/ops/bilinear_resize.js';
 import { concat } from '../graph/ops/concat.js';
 import { maskSummary } from '../graph/ops/mask_summary.js';
 import { type MaskThresholdOptions, maskThreshold } from '../graph/ops/mask_threshold.js';
+import { pad } from '../graph/ops/pad.js';
 import { type PreprocessOptions, preprocess } from '../graph/ops/preprocess.js';
 import { slice } from '../graph/ops/slice.js';
 import { computeType, type Precision } from '../model/layers.js';
@@ -24,6 +26,8 @@ import type { WeightStore } from '../weights/store.js';
 const KEPT_PROGRAMS = 24;
 
 export interface PreprocessSizes {
+  /** (h, w) with zeros at the right and bottom before resizing. Default: the picture as it is. */
+  padded?: readonly [number, number];
   /** (h, w) after resizing. */
   resized: readonly [number, number];
   /** (h, w) after padding. */
@@ -42,6 +46,27 @@ export const preprocessOptions = (
   antialias: resize === 'antialias',
   swap: channelOrder === 'bgr',
 });
+
+/**
+ * The evaluation's way (HRSAM, arXiv 2407.02109): zeros go to the normalised picture, which is resized with them, without
+ * antialiasing.
+ */
+function preprocessPadded(
+  graph: Graph,
+  pixels: Value,
+  image: ImageConfig,
+  { resized, input }: PreprocessSizes,
+  padded: readonly [number, number],
+): Value {
+  const [height, width] = pixels.shape as [number, number, number];
+  const whole = preprocess(
+    graph,
+    pixels,
+    preprocessOptions(image, { resized: [height, width], input: padded }),
+  );
+  const small = bilinearResize(graph, whole, resized, false);
+  return input.reduce((x, size, i) => (size === resized[i] ? x : pad(graph, x, 2 + i, 0, size)), small);
+}
 
 export interface DecodeInputs {
   /** (P or 1, h, w, E) */
@@ -71,10 +96,15 @@ export class Network {
 
   /** A picture, u8 (H, W, channels) → (1, 3, h, w), resized, normalised and padded as the model's family does. */
   async preprocess(pixels: Tensor, sizes: PreprocessSizes, signal?: AbortSignal): Promise<Tensor> {
-    const { resized, input } = sizes;
-    const options = preprocessOptions(this.config.image, sizes);
-    const program = await this.#program(`preprocess ${pixels.shape} ${resized} ${input}`, (graph) => {
-      graph.output('image', preprocess(graph, graph.input('pixels', pixels.shape, 'u8'), options));
+    const { padded, resized, input } = sizes;
+    const { image } = this.config;
+    const key = `preprocess ${pixels.shape} ${padded} ${resized} ${input}`;
+    const program = await this.#program(key, (graph) => {
+      const picture = graph.input('pixels', pixels.shape, 'u8');
+      const prepared = padded
+        ? preprocessPadded(graph, picture, image, sizes, padded)
+        : preprocess(graph, picture, preprocessOptions(image, sizes));
+      graph.output('image', prepared);
     });
     return (await program.run({ pixels }, { signal })).image!;
   }
@@ -125,18 +155,19 @@ export class Network {
     return { masks: masks!, ious: ious! };
   }
 
-  /** Masks first … last of each prompt at the picture's size, u8 (P, last − first, H, W). */
+  /** Masks first … last of each prompt at the picture's size, u8 (P, last − first, H, W), of which H, W are cut out. */
   async threshold(
     logits: Tensor,
     [first, last]: readonly [number, number],
-    options: MaskThresholdOptions,
+    options: MaskThresholdOptions & { cut: readonly [number, number] },
     signal?: AbortSignal,
   ): Promise<Tensor> {
-    const { input, crop, original, threshold } = options;
-    const key = [logits.shape, first, last, input, crop, original, threshold].join(' ');
+    const { input, crop, original, threshold, cut } = options;
+    const key = [logits.shape, first, last, input, crop, original, threshold, cut].join(' ');
     const program = await this.#program(`threshold ${key}`, (graph) => {
       const chosen = slice(graph, graph.input('logits', logits.shape), 1, first, last);
-      graph.output('masks', maskThreshold(graph, chosen, options));
+      const masks = maskThreshold(graph, chosen, options);
+      graph.output('masks', slice(graph, slice(graph, masks, 2, 0, cut[0]), 3, 0, cut[1]));
     });
     return (await program.run({ logits }, { signal })).masks!;
   }

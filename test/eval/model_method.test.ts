@@ -21,7 +21,7 @@ describe('a model', () => {
         clicks: 3,
       },
     );
-    using image = await model.encode(picture, { size: 128 });
+    using image = await model.encode(picture, { size: 128, divisor: 32 });
     const session = image.session();
     for (const { x, y, label } of objects[0]!.clicks) await session.click(x, y, label);
     expect(objects[0]!.mask).toEqual(session.mask!.rle);

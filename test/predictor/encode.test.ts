@@ -1,10 +1,17 @@
 import sharp from 'sharp';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { evaluate } from '../../lib/graph/evaluate.js';
+import { bilinearResize } from '../../lib/graph/ops/bilinear_resize.js';
+import { concat } from '../../lib/graph/ops/concat.js';
+import { preprocess } from '../../lib/graph/ops/preprocess.js';
 import type { Pixels } from '../../lib/image/pixels.js';
+import { longestSide } from '../../lib/image/resize.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
-import type { EncodedImage } from '../../lib/predictor/image.js';
+import { EncodedImage } from '../../lib/predictor/image.js';
+import type { Mask } from '../../lib/predictor/mask.js';
+import { elementCount } from '../../lib/runtime/dtype.js';
 import { errorOf } from '../support/layout.js';
-import { device, download } from '../support/run.js';
+import { device, download, host, upload } from '../support/run.js';
 import { contents, picture, randomModel, temporaryFolder } from './support/models.js';
 
 const sizeOf = ({ original, resized, input }: EncodedImage) =>
@@ -134,6 +141,63 @@ describe.each(['hrsam-tiny', 'hrsam++-tiny'])('the size, %s', (preset) => {
     const [fine] = await large.segment({ points: [[40, 30]], mask: coarse!.logits });
     expect(fine!.logits.width).toBe(64);
     expect(fine!.logits.data.every(Number.isFinite)).toBe(true);
+  });
+});
+
+describe.each(['hrsam-tiny', 'sam-tiny'])('a divisor, %s', (preset) => {
+  let model: HRSAM;
+  let size: number;
+  beforeAll(async () => {
+    model = await randomModel(preset);
+    size = model.config.image.size;
+  });
+
+  /** Zeros at the right and bottom of the normalised picture, then what a picture of that size becomes. */
+  async function byHand(pixels: Pixels, [height, width]: readonly [number, number]): Promise<EncodedImage> {
+    const { mean, std } = model.config.image;
+    const resized = longestSide(height, width, size);
+    const below = [1, 3, size - resized.height, size];
+    using raw = upload(host([pixels.height, pixels.width, 3], pixels.data), 'u8');
+    using zeros = upload(host(below, new Float32Array(elementCount(below))));
+    const { input } = await evaluate({ raw, zeros }, (graph, v) => {
+      const whole = preprocess(graph, v.raw!, {
+        size: [pixels.height, pixels.width],
+        padded: [height, width],
+        mean,
+        std,
+        antialias: false,
+        swap: false,
+      });
+      const image = bilinearResize(graph, whole, [resized.height, resized.width], false);
+      return { input: concat(graph, [image, v.zeros!], 2) };
+    });
+    using image = input!;
+    const [embedding] = await model.network.encode([image]);
+    const sizes = { resized: [resized.height, resized.width], input: [size, size] } as const;
+    return new EncodedImage(model.network, embedding!, sizes, { height, width });
+  }
+
+  it('pads before the picture is resized; prompts and masks are in its own pixels all the same', async () => {
+    const pixels = picture(75, 130);
+    using image = await model.encode(pixels, { divisor: 32 });
+    using whole = await byHand(pixels, [96, 160]);
+    expect(sizeOf(image)).toEqual([[75, 130], ...sizeOf(whole).slice(1)]);
+    const cut = (mask: Mask) => {
+      const all = mask.pixels();
+      return Uint8Array.from({ length: 75 * 130 }, (_, i) => all[Math.floor(i / 130) * 160 + (i % 130)]!);
+    };
+    const prompts = [{ points: [[120, 70]] }, { points: [[60, 30]] }, { box: [3, 5, 130, 75] }] as const;
+    for (const multimask of [false, true]) {
+      const masks = (await image.segment(prompts, { multimask })).flat();
+      const wanted = (await whole.segment(prompts, { multimask })).flat();
+      expect(masks.map(({ logits }) => logits)).toEqual(wanted.map(({ logits }) => logits));
+      expect(masks.map(({ rle }) => rle.size)).toEqual(masks.map(() => [75, 130]));
+      expect(masks.map((mask) => mask.pixels())).toEqual(wanted.map(cut));
+    }
+    if (preset === 'sam-tiny') return;
+    using fine = await model.encode(pixels, { divisor: 32, size: size + 64, coarseToFine: true });
+    expect(fine.coarse!.padded).toEqual({ height: 96, width: 160 });
+    expect((await download(fine.coarse!.embedding)).data).toEqual((await download(image.embedding)).data);
   });
 });
 

@@ -1,16 +1,13 @@
 // The published evaluation loop, click by click: what a session must reproduce.
 import { beforeAll, expect, it } from 'vitest';
-import { evaluate } from '../../lib/graph/evaluate.js';
-import { bilinearResize } from '../../lib/graph/ops/bilinear_resize.js';
-import { concat } from '../../lib/graph/ops/concat.js';
-import { preprocess } from '../../lib/graph/ops/preprocess.js';
+import { ModelMethod, SIZE_DIVISOR } from '../../lib/eval/method.js';
+import { runObject } from '../../lib/eval/run_object.js';
 import { decodeImage } from '../../lib/image/decode.js';
-import { officialLongestSide } from '../../lib/image/resize.js';
+import { encodeRle } from '../../lib/image/rle.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
-import { EncodedImage } from '../../lib/predictor/image.js';
 import { expectClose, type Noise } from '../support/compare.js';
 import { describeShared, fixture, HostTensors, hasShared, readJson } from '../support/reference.js';
-import { device, host, upload } from '../support/run.js';
+import { device } from '../support/run.js';
 import { fullLogits, temporaryFolder, writeCheckpoint } from './support/models.js';
 
 interface Recording {
@@ -27,38 +24,7 @@ interface Recording {
 
 const recordings: Recording[] = hasShared ? readJson('clicks/interactive.json') : [];
 
-/** The loop pads the normalised picture to a multiple of 32 first, then resizes and pads to the target. */
-async function encode(model: HRSAM, recording: Recording): Promise<EncodedImage> {
-  const { image_size, padded_size, target_size } = recording;
-  const { data, height, width } = await decodeImage(fixture(recording.image)!);
-  const { mean, std } = model.config.image;
-  const resized = officialLongestSide(padded_size[0], padded_size[1], target_size);
-  const below = [1, 3, target_size - resized.height, target_size];
-  using pixels = upload(host([height, width, 3], data), 'u8');
-  using zeros = upload(host(below, new Float32Array(below.reduce((product, size) => product * size))));
-  const { input } = await evaluate({ pixels, zeros }, (graph, v) => {
-    const options = { size: image_size, padded: padded_size, mean, std, antialias: false, swap: false };
-    const padded = preprocess(graph, v.pixels!, options);
-    const image = bilinearResize(graph, padded, [resized.height, resized.width], false);
-    return { input: concat(graph, [image, v.zeros!], 2) };
-  });
-  using image = input!;
-  expect(image.shape).toEqual([1, 3, target_size, target_size]);
-  const [embedding] = await model.network.encode([image]);
-  const [paddedHeight, paddedWidth] = padded_size;
-  return new EncodedImage(
-    model.network,
-    embedding!,
-    { resized: [resized.height, resized.width], input: [target_size, target_size] },
-    { height: paddedHeight, width: paddedWidth },
-  );
-}
-
-/** The part that is picture, without the padding to a multiple of 32. */
-const unpadded = (values: ArrayLike<number>, stride: number, [height, width]: [number, number]): number[] =>
-  Array.from({ length: height * width }, (_, i) => values[Math.floor(i / width) * stride + (i % width)]!);
-
-function iou(mask: readonly number[], label: ArrayLike<number>): number {
+function iou(mask: Uint8Array, label: ArrayLike<number>): number {
   const inside = mask.filter((pixel, i) => pixel === 1 && label[i] === 1).length;
   return inside / mask.filter((pixel, i) => pixel === 1 || label[i] === 1).length;
 }
@@ -69,13 +35,19 @@ describeShared('a session replays the published evaluation of clicks', () => {
     file = await temporaryFolder();
   });
 
-  it.each(recordings)('$name', async (recording) => {
-    const { image_size, clicks_yx, logits_fp32_vs_fp64 } = recording;
-    const config = readJson('manifest.json').configs[recording.config_name];
-    const path = file(`${recording.config_name}.safetensors`);
+  async function load({ config_name }: Recording): Promise<HRSAM> {
+    const config = readJson('manifest.json').configs[config_name];
+    const path = file(`${config_name}.safetensors`);
     await writeCheckpoint(path, config.tensors);
-    using model = await HRSAM.load(path, { device, config });
-    using image = await encode(model, recording);
+    return HRSAM.load(path, { device, config });
+  }
+
+  it.each(recordings)('$name', async (recording) => {
+    const { clicks_yx, logits_fp32_vs_fp64 } = recording;
+    using model = await load(recording);
+    const picture = fixture(recording.image)!;
+    using image = await model.encode(picture, { size: recording.target_size, divisor: SIZE_DIVISOR });
+    expect([image.padded.height, image.padded.width]).toEqual(recording.padded_size);
     const expected = await HostTensors.load(`clicks/interactive-${recording.name}.safetensors`);
     const [logits, masks] = [expected.get('logits').data, expected.get('masks').data];
     const label = expected.get('gt').data;
@@ -87,16 +59,30 @@ describeShared('a session replays the published evaluation of clicks', () => {
       expect([mask.index, mask.logits.height, mask.logits.width]).toEqual([0, height, width]);
       const low = logits.subarray(i * height * width, (i + 1) * height * width);
       expectClose(mask.logits.data, low, logits_fp32_vs_fp64[i]!, `logits after click ${i + 1}`);
-      const pixels = unpadded(mask.pixels(), mask.width, image_size);
+      const pixels = mask.pixels();
       const wanted = masks.subarray(i * pixels.length, (i + 1) * pixels.length);
       // A pixel may differ only where its logit is as close to 0 as float32 arithmetic is to exact.
-      const full = unpadded((await fullLogits([mask], image)).data, image.original.width, image_size);
+      const full = (await fullLogits([mask], image)).data;
       const rounding = 10 * logits_fp32_vs_fp64[i]!.max_abs;
       const flipped = pixels.filter((pixel, k) => pixel !== wanted[k]).length;
       const wrong = pixels.filter((pixel, k) => pixel !== wanted[k] && Math.abs(full[k]!) > rounding);
-      expect(wrong).toEqual([]);
+      expect(wrong).toHaveLength(0);
       expect(iou(pixels, label)).toBeCloseTo(recording.iou[i]!, flipped === 0 ? 12 : 3);
     }
     expect(session.clicks).toHaveLength(clicks_yx.length);
+  });
+
+  it.each(recordings)('$name, judged: the same clicks and IoUs', async (recording) => {
+    const { image_size, target_size, clicks_yx, iou } = recording;
+    using model = await load(recording);
+    const gt = (await HostTensors.load(`clicks/interactive-${recording.name}.safetensors`)).get('gt').data;
+    const object = encodeRle(Uint8Array.from(gt), ...image_size);
+    using picture = await new ModelMethod([model], { size: target_size }).open(
+      await decodeImage(fixture(recording.image)!),
+    );
+    const options = { clicks: clicks_yx.length, boundaryAt: [] };
+    const { clicks, ious } = await runObject(picture, { mask: object }, options);
+    expect(clicks.map(({ x, y, label }) => [y, x, label ? 'positive' : 'negative'])).toEqual(clicks_yx);
+    for (const [i, wanted] of iou.entries()) expect(ious[i]).toBeCloseTo(wanted, 12);
   });
 });

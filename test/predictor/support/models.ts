@@ -61,7 +61,7 @@ export function picture(height: number, width: number, channels: 1 | 3 | 4 = 3):
 
 /** Logits (1, masks, H, W) at the picture's size: enlarged to the model's input, cropped, resized. */
 export function fullLogits(masks: readonly Mask[], image: EncodedImage): Promise<HostTensor> {
-  const { input, resized, original } = image;
+  const { input, resized, padded, original } = image;
   const { height, width } = masks[0]!.logits;
   const logits = host(
     [1, masks.length, height, width],
@@ -70,7 +70,8 @@ export function fullLogits(masks: readonly Mask[], image: EncodedImage): Promise
   return runOne({ logits }, (graph, v) => {
     const whole = bilinearResize(graph, v.logits!, [input.height, input.width], false);
     const cut = slice(graph, slice(graph, whole, 2, 0, resized.height), 3, 0, resized.width);
-    return bilinearResize(graph, cut, [original.height, original.width], false);
+    const full = bilinearResize(graph, cut, [padded.height, padded.width], false);
+    return slice(graph, slice(graph, full, 2, 0, original.height), 3, 0, original.width);
   });
 }
 
