@@ -20,7 +20,7 @@ export interface ObjectOptions {
 
 /** What one object's clicks led to. */
 export interface ObjectResult {
-  /** IoU after 1, 2, … clicks. Once nothing is wrong the rest repeats the last one. */
+  /** IoU after 1, 2, … answers to clicks. */
   ious: number[];
   /** IoU with the box alone. */
   boxIou?: number;
@@ -30,7 +30,7 @@ export interface ObjectResult {
   clicks: Click[];
   /** The object. */
   truth: Rle;
-  /** What was answered to the last click. */
+  /** What was answered last. */
   mask: Rle;
   /** IoU as the method predicts it. */
   score?: number;
@@ -38,7 +38,10 @@ export interface ObjectResult {
   ms: number[];
 }
 
-/** Clicks on one object until it is right or the clicks are used up. */
+/**
+ * Clicks on one object. Where nothing is wrong the method is asked again with the same clicks and its last answer, as the
+ * published evaluation goes on to: what it says then counts too.
+ */
 export async function runObject(
   picture: OpenedPicture,
   { mask: object, ignore }: ObjectMask,
@@ -64,12 +67,8 @@ export async function runObject(
   const boxIou = box && (await step());
   while (ious.length < options.clicks) {
     const click = await user.next(mask, clicks);
-    if (click) {
-      clicks.push(click);
-      ious.push(await step());
-    } else {
-      ious.push(ious.at(-1) ?? boxIou ?? maskIou(mask, object));
-    }
+    if (click) clicks.push(click);
+    ious.push(await step());
     if (options.boundaryAt.includes(ious.length)) boundaryIous[ious.length] = await boundaryIou(mask, object);
   }
   return { ious, boxIou, box, boundaryIous, clicks, truth: object, mask, score: previous?.score, ms };

@@ -13,21 +13,24 @@ import { codeOf } from '../support/errors.js';
 import { disc, H, labelled, large, maskOf, run, set, small, W } from './scene.js';
 import { area } from './support.js';
 
-/** Answers with given masks in turn and keeps what it was asked. */
+/** Answers with given masks, by the number of clicks or in turn, and keeps what it was asked. */
 class Scripted implements Method {
   readonly name = 'scripted';
   readonly steps: Step[] = [];
   opened = 0;
   closed = 0;
 
-  constructor(readonly answers: readonly Rle[]) {}
+  constructor(
+    readonly answers: readonly Rle[],
+    readonly inTurn = false,
+  ) {}
 
   async open() {
     this.opened++;
     return {
       answer: async (step: Step) => {
         this.steps.push({ ...step, clicks: [...step.clicks] });
-        const index = step.clicks.length - (step.box ? 0 : 1);
+        const index = this.inTurn ? this.steps.length - 1 : step.clicks.length - (step.box ? 0 : 1);
         return { mask: this.answers[Math.min(index, this.answers.length - 1)]! };
       },
       [Symbol.dispose]: () => {
@@ -41,19 +44,29 @@ describe('clicks on an object', () => {
   const object = maskOf(large);
   const half = maskOf((x, y) => large(x, y) && x < 44);
 
-  it('go on until it is right; the rest repeats', async () => {
-    const method = new Scripted([half, object]);
+  // models/segmentors of the authors' code: `update_clicks` leaves the points as they are where no click is found, and
+  // `interact_test` decodes with them and the logits before.
+  it('go on when it is right: the same ones again, with the last answer', async () => {
+    const method = new Scripted([half, object, half, object, object], true);
     const { objects } = await run(method, set(labelled('a', { o: object })), { clicks: 5 });
     const [{ ious, clicks, mask, ms }] = objects as [(typeof objects)[0]];
-    expect(ious).toEqual([area(half) / area(object), 1, 1, 1, 1]);
-    expect(clicks.map(({ label }) => label)).toEqual([1, 1]);
+    const before = area(half) / area(object);
+    expect(ious).toEqual([before, 1, before, 1, 1]);
+    expect(clicks.map(({ label }) => label)).toEqual([1, 1, 1]);
     expect(large(clicks[0]!.x, clicks[0]!.y)).toBe(true);
     expect(clicks[1]!.x).toBeGreaterThanOrEqual(44);
     expect(mask).toEqual(object);
-    expect(ms).toHaveLength(2);
+    expect(ms).toHaveLength(5);
     // Each step knows all clicks and the answer before.
-    expect(method.steps.map((step) => step.clicks.length)).toEqual([1, 2]);
-    expect([method.steps[0]!.previous, method.steps[1]!.previous?.mask]).toEqual([undefined, half]);
+    expect(method.steps.map((step) => step.clicks.length)).toEqual([1, 2, 2, 3, 3]);
+    expect(method.steps.map(({ previous }) => previous?.mask)).toEqual([
+      undefined,
+      half,
+      object,
+      half,
+      object,
+    ]);
+    expect(summarise({ objects, failed: [], pictureMs: [1] }, 5).noc[95]).toBe(2);
   });
 
   it('too much is clicked away', async () => {
@@ -71,10 +84,20 @@ describe('clicks on an object', () => {
     expect(method.steps.map(({ box, clicks }) => [box, clicks.length])).toEqual([
       [boxOf(object), 0],
       [boxOf(object), 1],
+      [boxOf(object), 1],
+      [boxOf(object), 1],
     ]);
     expect(objects[0]!.boxIou).toBe(area(half) / area(object));
     expect(objects[0]!.ious).toEqual([1, 1, 1]);
     expect(summarise({ objects, failed: [], pictureMs: [1] }, 3).iouAtBox).toBe(objects[0]!.boxIou);
+    // Where the box is enough, it is what is asked again.
+    const right = new Scripted([object]);
+    await run(right, set(labelled('a', { o: object })), { clicks: 2, box: true });
+    expect(right.steps.map(({ clicks, previous }) => [clicks.length, previous?.mask])).toEqual([
+      [0, undefined],
+      [0, object],
+      [0, object],
+    ]);
   });
 
   it('what nobody decided about is neither right nor wrong', async () => {
