@@ -44,6 +44,8 @@ describe('COCO', () => {
           [1, 1, 5, 1, 5, 4, 1, 4],
         ]),
         of(8, { size: [H, W], counts: [W * H - 1] }),
+        of(9, [[null, null, 5, 0, 5, 5]]),
+        of(10, [['1', '1', '5', '1', '5', '4']]),
         null,
       ],
       categories: [{ id: 18, name: 'dog' }],
@@ -63,6 +65,8 @@ describe('COCO', () => {
       ['6', 18],
       ['7', 18],
       ['8', 18],
+      ['9', 18],
+      ['10', 18],
     ]);
     expect(area((await list[0]!.read()).mask)).toBe(12);
     expect((await list[1]!.read()).mask).toEqual(mask);
@@ -72,6 +76,8 @@ describe('COCO', () => {
     // A line beside a polygon covers nothing.
     expect(area((await list[5]!.read()).mask)).toBe(12);
     expect((await errorOf(() => list[6]!.read())).message).toContain('annotation 8: ');
+    // Neither nothing nor text is a coordinate.
+    for (const { read } of list.slice(7)) expect((await errorOf(read)).message).toContain('not polygons');
     expect((await openDataSet(files.folder, 'auto', { split: 'train' })).pictures).toEqual([]);
     expect(names(await openDataSet(files.path('annotations/instances_val2017.json')))).toHaveLength(1);
     const { message } = await errorOf(() => openDataSet(files.folder, 'coco', { split: 'test' }));

@@ -177,7 +177,7 @@ export function instanceMask(
 ): Rle {
   if (Array.isArray(segmentation)) {
     const good = (outline: unknown) =>
-      Array.isArray(outline) && outline.every((at) => Math.abs(at) <= FARTHEST);
+      Array.isArray(outline) && outline.every((at) => typeof at === 'number' && Math.abs(at) <= FARTHEST);
     // Lines and points among the parts cover nothing.
     const parts = segmentation.every(good) ? segmentation.filter(({ length }) => length >= 6) : [];
     if (parts.length === 0)
