@@ -104,6 +104,25 @@ describe('COCO', () => {
     expect(await picture!.read()).toMatchObject({ width: H, height: W });
   });
 
+  it('annotations of no image are told, each number once', async () => {
+    const files = sample();
+    await files.picture('val2017/a.jpg', W, H);
+    const ids = [7, '7', '7', 99, null, undefined, 7];
+    files.json('annotations/instances_val2017.json', {
+      images: [{ id: 7, file_name: 'a.jpg', height: H, width: W }],
+      annotations: [
+        ...ids.map((image_id, id) => ({ id, image_id, segmentation: mask })),
+        { id: 9, image_id: 100, segmentation: mask, iscrowd: 1 },
+      ],
+    });
+    const [known, ...lost] = (await openDataSet(files.folder)).pictures;
+    expect((await known!.objects()).map(({ name }) => name)).toEqual(['0', '6']);
+    const where = (id: string) => `${files.path('annotations/instances_val2017.json')}, image_id ${id}`;
+    expect(lost.map(({ name }) => name)).toEqual(['"7"', '99', 'null', 'undefined'].map(where));
+    for (const [i, count] of ['2 annotations', '1 annotation', '1 annotation', '1 annotation'].entries())
+      expect((await errorOf(() => lost[i]!.read())).message).toBe(`${lost[i]!.name}: ${count} of no image`);
+  });
+
   it('a missing picture or a hostile name is an error of that picture', async () => {
     const files = sample();
     const annotations = [1, 2, 3].map((id) => ({ id, image_id: id, segmentation: mask }));

@@ -131,7 +131,10 @@ const pictureOf = (
   objects,
 });
 
-/** COCO and LVIS instances: polygons or run lengths. Crowd regions are no objects and are left out. */
+/**
+ * COCO and LVIS instances: polygons or run lengths. Crowd regions are no objects and are left out; annotations of no image
+ * are an entry for each such number that cannot be read.
+ */
 export async function openInstances(
   root: string,
   { split }: OpenOptions = {},
@@ -145,6 +148,8 @@ export async function openInstances(
     if (list) list.push(annotation);
     else byImage.set(annotation?.image_id, [annotation]);
   }
+  const known = new Set<unknown>(file.images.map(({ id }) => id));
+  const lost = [...byImage].filter(([id]) => !known.has(id));
   const pictures = file.images
     .filter(({ id }) => byImage.has(id))
     .map((image) =>
@@ -158,6 +163,10 @@ export async function openInstances(
         })),
       ),
     );
+  for (const [id, { length }] of lost) {
+    const where = `${file.path}, image_id ${JSON.stringify(id)}`;
+    pictures.push(unreadable(where, where, `${length} annotation${length > 1 ? 's' : ''} of no image`));
+  }
   return { format, pictures };
 }
 
