@@ -181,6 +181,15 @@ describe('one mask file per object', () => {
     expect(names(one)).toEqual(['HRSOD/x.jpg']);
     expect(names(await openDataSet(files.path('DIS5K/DIS-VD')))).toEqual(['DIS5K-VD/x.jpg']);
     expect(names(await openDataSet(files.path(`${thin}/ThinObject5K`)))).toEqual(['ThinObject5K/x.jpg']);
+    // A part by its name alone, with its rule for soft edges.
+    await files.picture(`${thin}/COIFT/masks/x.png`, W, H, (x, y) => [
+      left(x, y) ? 255 : right(x, y) ? 9 : 0,
+    ]);
+    const coift = await only(`${files.path(thin)}/COIFT/`);
+    expect(coift.data.format).toBe('hqseg');
+    expect(area(coift.objects['x.png']!.mask)).toBe(37);
+    renameSync(files.path(`${thin}/COIFT`), files.path(`${thin}/other`));
+    expect((await only(files.path(`${thin}/other`))).data.format).toBe('folder');
   });
 
   it('GrabCut: bitmaps, and a band that nobody decided about', async () => {

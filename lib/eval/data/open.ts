@@ -1,5 +1,5 @@
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { exists, isFolder, listFiles, listFolders, walkFiles } from '../../data/files.js';
 import { HrsamError } from '../../errors.js';
 import { DATA_FORMATS, type DataFormat } from '../formats.js';
@@ -98,6 +98,8 @@ const FORMATS: Record<DataFormat, Format> = {
       has('im', 'gt'),
       has('images', 'masks_max255'),
       has('images_test', 'masks_test'),
+      // Else a folder like any other: its name tells.
+      async (root) => basename(resolve(root)) === 'COIFT' && has('images', 'masks')(root),
     ),
     open: openHqseg,
   },
