@@ -9,7 +9,7 @@ export const isBmp = (bytes: Uint8Array): boolean => bytes[0] === 0x42 && bytes[
 
 /**
  * A Windows bitmap of 1, 4, 8, 24 or 32 bits per pixel as RGB, uncompressed or in run lengths of 8 bits: what GrabCut's
- * masks and some of its pictures come in, and libvips does not read.
+ * masks and some of its pictures come in, and libvips does not read. Pixels of 32 bits may have masks of whole bytes.
  * @throws HrsamError ERR_IMAGE
  */
 export function decodeBmp(file: Uint8Array, where: string, maxPixels: number): Pixels {
@@ -28,7 +28,6 @@ export function decodeBmp(file: Uint8Array, where: string, maxPixels: number): P
   if (width * height > maxPixels) fail(`${width} x ${height}`, `at most ${maxPixels} pixels`);
   if (!DEPTHS.includes(bits)) fail(`${bits} bits per pixel`, DEPTHS);
   const runs = compression === 1 && bits === 8;
-  // Bit fields of 32 bits are in practice the usual order.
   if (compression !== 0 && !runs && !(compression === 3 && bits === 32))
     fail(
       `compression ${COMPRESSIONS[compression] ?? compression} of ${bits} bits`,
@@ -38,6 +37,7 @@ export function decodeBmp(file: Uint8Array, where: string, maxPixels: number): P
   const rowBytes = Math.ceil((width * bits) / 32) * 4;
   const stored = runs ? runLengths(bytes.subarray(begin), rowBytes, height) : bytes.subarray(begin);
   if (!stored || rowBytes * height > stored.length) return fail('truncated');
+  const [r, g, b] = compression === 3 ? maskedBytes(bytes, fail) : ([2, 1, 0] as const);
   const palette = 14 + headerBytes;
   const colours = Math.min(2 ** Math.min(bits, 8), Math.floor((begin - palette) / 4));
   const data = new Uint8Array(width * height * 3);
@@ -53,12 +53,23 @@ export function decodeBmp(file: Uint8Array, where: string, maxPixels: number): P
         at = palette + index * 4;
       }
       const to = (y * width + x) * 3;
-      data[to] = from[at + 2]!;
-      data[to + 1] = from[at + 1]!;
-      data[to + 2] = from[at]!;
+      data[to] = from[at + r]!;
+      data[to + 1] = from[at + g]!;
+      data[to + 2] = from[at + b]!;
     }
   }
   return { data, width, height, channels: 3 };
+}
+
+/** Which byte of a pixel of 32 bits red, green and blue are, by the masks after the header. */
+function maskedBytes(bytes: Buffer, fail: (what: string, expected?: string) => never) {
+  if (bytes.length < 66) fail('no masks');
+  const byteAt = (at: number): number => {
+    const mask = bytes.readUInt32LE(at);
+    const byte = [0xff, 0xff00, 0xff0000, 0xff000000].indexOf(mask);
+    return byte < 0 ? fail(`a mask of ${mask.toString(16).padStart(8, '0')}`, 'whole bytes') : byte;
+  };
+  return [byteAt(54), byteAt(58), byteAt(62)] as const;
 }
 
 /** Rows that RLE8 stands for; undefined where it ends early or leaves them. What it skips has colour 0. */

@@ -55,7 +55,7 @@ describe('bitmaps', () => {
     expect([...data.subarray(9)]).toEqual([0, 20, 7, 10, 20, 7, 20, 20, 7]);
   });
 
-  it('of 32 bits, with bit fields or without; bit fields of other depths are refused', async () => {
+  it('of 32 bits, with masks of whole bytes in any order or without; other masks are refused', async () => {
     const bytes = Buffer.alloc(14 + 40 + 12 + 4);
     bytes.write('BM');
     bytes.writeUInt32LE(66, 10);
@@ -63,11 +63,34 @@ describe('bitmaps', () => {
     bytes.writeInt32LE(1, 18);
     bytes.writeInt32LE(1, 22);
     bytes.writeUInt16LE(32, 28);
-    bytes.set([30, 20, 10, 255], 66);
-    for (const compression of [0, 3]) {
-      bytes.writeUInt32LE(compression, 30);
-      expect([...(await decodeImage(bytes)).data]).toEqual([10, 20, 30]);
+    bytes.set([40, 30, 20, 10], 66);
+    const colour = async () => [...(await decodeImage(bytes)).data];
+    const setMasks = (masks: number[]) =>
+      masks.forEach((mask, i) => void bytes.writeUInt32LE(mask, 54 + 4 * i));
+    expect(await colour()).toEqual([20, 30, 40]);
+    bytes.writeUInt32LE(3, 30);
+    for (const [masks, wanted] of [
+      [
+        [0xff0000, 0xff00, 0xff],
+        [20, 30, 40],
+      ],
+      [
+        [0xff000000, 0xff0000, 0xff00],
+        [10, 20, 30],
+      ],
+      [
+        [0xff, 0xff00, 0xff0000],
+        [40, 30, 20],
+      ],
+    ] as const) {
+      setMasks([...masks]);
+      expect(await colour()).toEqual(wanted);
     }
+    setMasks([0x3ff00000, 0xffc00, 0x3ff]);
+    const { code, message } = await errorOf(() => decodeImage(bytes));
+    expect([code, message]).toEqual(['ERR_IMAGE', expect.stringMatching(/3ff00000; expected whole bytes/)]);
+    bytes.writeUInt32LE(54, 10);
+    expect((await errorOf(() => decodeImage(bytes.subarray(0, 58)))).message).toMatch(/no masks/);
     bytes.writeUInt16LE(24, 28);
     expect((await errorOf(() => decodeImage(bytes))).message).toMatch(/of 24 bits/);
   });
