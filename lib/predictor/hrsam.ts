@@ -184,6 +184,11 @@ export class HRSAM {
     checkPath(path, 'saveEmbedding');
     const { original, resized, input, coarse } = image;
     const made = await this.network.fingerprint();
+    if ((await image.network.fingerprint()) !== made)
+      throw new HrsamError('ERR_ARGUMENT', 'an image of another model', {
+        where: 'saveEmbedding',
+        expected: 'one that this model, or one of the same weights, made',
+      });
     await writeEmbedding(path, image.embedding, { original, resized, input }, coarse?.embedding, made);
   }
 

@@ -71,6 +71,11 @@ export class EncodedImage {
     this.padded = padded ? { height: padded[0], width: padded[1] } : this.original;
   }
 
+  /** @internal The model that made it, or brought it back. */
+  get network(): Network {
+    return this.#network;
+  }
+
   /** Bytes of device memory it holds. */
   get bytes(): number {
     return this.embedding.bytes + (this.coarse?.bytes ?? 0);

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
@@ -62,13 +63,20 @@ describe('saved embeddings', () => {
     await model.saveEmbedding(image, path);
     for (const weights of [plain, rounded]) {
       using same = await HRSAM.load(weights, { device });
-      (await same.loadEmbedding(path)).dispose();
+      using restored = await same.loadEmbedding(path);
+      await model.saveEmbedding(restored, file('again.safetensors'));
     }
     using different = await HRSAM.load(other, { device });
     const before = await heldBytes();
     const error = await errorOf(() => different.loadEmbedding(path));
     expect([error.code, error.where]).toEqual(['ERR_WEIGHTS', path]);
     expect(await heldBytes()).toBe(before);
+    const refused = await errorOf(() => different.saveEmbedding(image, file('signed.safetensors')));
+    expect([refused.code, refused.message]).toEqual([
+      'ERR_ARGUMENT',
+      expect.stringMatching(/an image of another model/),
+    ]);
+    expect(existsSync(file('signed.safetensors'))).toBe(false);
   });
 
   it('lie in the file as the official code has them', async () => {
