@@ -6,7 +6,7 @@ import { arrange, boxTokens, type PromptArrays, promptTokens } from './prompt_to
 
 /** One prompt: clicks, a box, an earlier mask, in any combination. Coordinates in pixels of the original picture. */
 export interface Prompt {
-  /** Clicks [x, y], 0 ≤ x ≤ width, 0 ≤ y ≤ height. */
+  /** Clicks [x, y], 0 ≤ x ≤ width, 0 ≤ y ≤ height; 4096 at most. */
   points?: readonly (readonly [number, number])[];
   /** One per click: 1 object, 0 background, -1 no click at all (padding). Default: all 1. */
   labels?: readonly number[];
@@ -32,6 +32,9 @@ const fail = (where: string, summary: string, expected: unknown, actual: unknown
   throw new HrsamError('ERR_PROMPT', summary, { where, expected, actual });
 };
 
+/** Of one prompt: each point looks at all others, time grows with their square, seconds for these. */
+const LONGEST = 4096;
+
 /**
  * @returns a copy, so that what the caller does to the prompt later changes no answer; of a mask's logits, the same data
  * @throws HrsamError ERR_PROMPT
@@ -50,6 +53,8 @@ export function checkPrompt(prompt: Prompt, { height, width }: Size, where = 'pr
   const copy: { -readonly [field in keyof Prompt]: Prompt[field] } = {};
   if (points !== undefined) {
     if (!Array.isArray(points)) fail(`${where}.points`, 'points', 'a list of [x, y]', points);
+    if (points.length > LONGEST)
+      fail(`${where}.points`, 'too many', `${LONGEST} in one prompt at most`, points.length);
     copy.points = Array.from(points, (point, i) => {
       if (!Array.isArray(point) || point.length !== 2)
         fail(`${where}.points[${i}]`, 'a point', '[x, y]', point);

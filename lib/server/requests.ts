@@ -8,13 +8,16 @@ const box = z.tuple([z.number(), z.number(), z.number(), z.number()]);
 /** Of a request: each one's logits are kept until all are answered. */
 const MOST_BOXES = 256;
 
+/** Of a prompt: each looks at all others, so that time grows with their square. */
+const MOST_POINTS = 1024;
+
 /** Masks of everything: each may have thousands of corners. */
 export const MOST_FOUND = 1000;
 
 /** What is asked about a picture; where things are is checked with the picture at hand. */
 const SEGMENT = z.strictObject({
-  points: z.array(point).optional(),
-  labels: z.array(z.number()).optional(),
+  points: z.array(point).max(MOST_POINTS).optional(),
+  labels: z.array(z.number()).max(MOST_POINTS).optional(),
   box: box.optional(),
   boxes: z.array(box).max(MOST_BOXES).optional(),
   /** The id of an earlier answer, to be refined. */

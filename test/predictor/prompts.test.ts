@@ -164,6 +164,11 @@ describe('bad prompts', () => {
     ['a mask of negative sides', { mask: logits(-4, -4, 16) }, 'multiples of 4'],
     ['NaN in a mask', { mask: { ...logits(4, 4), data: new Float32Array(16).fill(Number.NaN) } }, 'finite'],
     ['too many prompts', new Array(2 ** 20 + 1).fill({ points: [[1, 1]] }), 'too many'],
+    [
+      'a prompt that is too long',
+      { points: new Array(4097).fill([1, 1]) },
+      /prompt\.points: too many; expected 4096.*got 4097/,
+    ],
     ['too many points', { points: new Array(2 ** 20 + 1).fill([1, 1]) }, 'too many'],
     [
       'a long prompt among many',

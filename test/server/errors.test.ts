@@ -117,6 +117,15 @@ describe('what is wrong', () => {
     expect(response.json().error).toMatchObject({ code: 'ERR_IMAGE' });
   });
 
+  it.each(['points', 'labels'])('in a prompt of too many %s is said', async (field) => {
+    const one = { points: [5, 5], labels: 1 }[field];
+    const { statusCode, body } = await ask(await sent(app), {
+      box: [0, 0, 9, 9],
+      [field]: Array(1025).fill(one),
+    });
+    expect([statusCode, body]).toEqual([400, expect.stringMatching(`body.${field}: .*1024`)]);
+  });
+
   it('in many boxes at once is said', async () => {
     const boxes = Array.from({ length: 257 }, () => [0, 0, 9, 9]);
     const { statusCode, body } = await ask(await sent(app), { boxes });
