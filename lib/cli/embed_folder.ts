@@ -8,7 +8,7 @@ import { shippedWeights } from '../weights/shipped.js';
 import { interruption } from './interrupt.js';
 import { describeModel, loadModels, Stopwatch } from './model.js';
 import { type ModelOptions, readConfig } from './options.js';
-import { formatMs, print, printJson } from './output.js';
+import { formatMs, print, printJson, warn } from './output.js';
 import { progressBar } from './progress.js';
 
 export interface EmbedFolderOptions extends ModelOptions {
@@ -22,7 +22,7 @@ export async function embedFolder(input: string, options: EmbedFolderOptions): P
   const leftOut: string[] = [];
   const leaveOut = (error: HrsamError) => {
     leftOut.push(error.message);
-    process.stderr.write(`hrsam: left out: ${error.message}\n`);
+    warn(`left out: ${error.message}`);
   };
   const pictures = await listPictures(input, leaveOut);
   const store = await openStore(options);

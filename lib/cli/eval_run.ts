@@ -11,7 +11,7 @@ import type { HRSAM } from '../predictor/hrsam.js';
 import type { EvalOptions } from './eval.js';
 import { interruption } from './interrupt.js';
 import type { describeModel } from './model.js';
-import { formatMs, numbered, print, table } from './output.js';
+import { formatMs, numbered, print, printable, table } from './output.js';
 import { pictureFormat } from './picture_format.js';
 
 type Figures = Summary & {
@@ -177,6 +177,7 @@ export function printRuns(runs: readonly Run[], data: DataSet): void {
         `${formatMs(msPerClick)}${cost(flopsPerClick)} per click${passes}${coarse}${jobs > 1 ? `, ${jobs} pictures at a time` : ''}`,
     );
   }
-  for (const { entry, error } of failed.slice(0, 10)) process.stderr.write(`left out ${entry}: ${error}\n`);
+  for (const { entry, error } of failed.slice(0, 10))
+    process.stderr.write(`left out ${printable(`${entry}: ${error}`)}\n`);
   if (failed.length > 10) process.stderr.write(`… and ${failed.length - 10} more\n`);
 }

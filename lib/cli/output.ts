@@ -14,7 +14,16 @@ export const print = (text: string): void => {
   process.stdout.write(`${printable(text)}\n`);
 };
 
-export const printJson = (value: unknown): void => print(JSON.stringify(value, null, 2));
+/** What goes wrong on the way, on stderr. */
+export const warn = (text: string): void => {
+  process.stderr.write(`hrsam: ${printable(text)}\n`);
+};
+
+export const printJson = (value: unknown, indent = 2): void => {
+  // JSON.stringify escapes the others itself.
+  const escaped = (c: string) => `\\u00${c.charCodeAt(0).toString(16)}`;
+  process.stdout.write(`${JSON.stringify(value, null, indent).replace(/[\x7f-\x9f]/g, escaped)}\n`);
+};
 
 /**
  * Ends with ERR_FILE before the work rather than after it when an output cannot be written.

@@ -6,7 +6,7 @@ import { checkOrigin, SERVER_DEFAULTS } from '../server/options.js';
 import { interruption } from './interrupt.js';
 import { loadModels } from './model.js';
 import { addModelOptions, type ModelOptions, wholeNumber } from './options.js';
-import { print } from './output.js';
+import { print, printJson } from './output.js';
 
 interface ServeCommandOptions extends ModelOptions {
   host: string;
@@ -89,7 +89,7 @@ async function serve(options: ServeCommandOptions): Promise<void> {
     requests,
     batch,
     allowOrigin,
-    log: log ? (entry) => print(JSON.stringify(entry)) : undefined,
+    log: log ? (entry) => printJson(entry, 0) : undefined,
   });
   const address = await listening(host, port, () => server.listen({ host, port }));
   print(`hrsam on ${models.device}: ${address}`);

@@ -4,7 +4,7 @@ import type { Recipe } from '../train/recipe.js';
 import type { Report } from '../train/training.js';
 import { interruption } from './interrupt.js';
 import { wholeNumber } from './options.js';
-import { print, printJson } from './output.js';
+import { print, printJson, warn } from './output.js';
 import { usageError } from './usage.js';
 
 interface TrainOptions {
@@ -119,7 +119,7 @@ async function train(task: Recipe['task'], options: TrainOptions): Promise<void>
     validate: judge,
     signal: interruption(),
     onStep: show.step,
-    onNote: (note: string) => process.stderr.write(`hrsam: ${note}\n`),
+    onNote: warn,
   };
   try {
     if (resume) await resumeTraining(devices, common);

@@ -332,3 +332,13 @@ describe('convert', () => {
     expect((await hrsam(args)).stderr).toContain('config.json: is UTF-16; expected UTF-8');
   });
 });
+
+test('control characters of a file move no terminal’s cursor, and JSON stays JSON', async () => {
+  const weights = path('control.safetensors');
+  await writeTiny(weights, {}, { metadata: [['origin', 'a\u0007\u007f\u009b1mb']] });
+  const { stdout } = await hrsam(['info', weights]);
+  expect(stdout).toContain('metadata origin: a\\x07\\x7f\\x9b1mb\n');
+  const { stdout: json } = await hrsam(['info', weights, '--json']);
+  expect(json).toContain('a\\u0007\\u007f\\u009b1mb');
+  expect(JSON.parse(json).metadata.origin).toBe('a\u0007\u007f\u009b1mb');
+});
