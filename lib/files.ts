@@ -43,7 +43,8 @@ export async function targetOf(path: string): Promise<Target> {
   const real = isLink ? await realPath(path) : path;
   const there = await stat(real).catch(() => undefined);
   if (there && !there.isFile() && !there.isDirectory()) return { partial: real };
-  return { partial: `${real}.${randomUUID()}.part`, path: real };
+  // Of its own name: a long one leaves no room for more.
+  return { partial: join(dirname(real), `.${randomUUID()}.part`), path: real };
 }
 
 /** Puts what was written in its place. */
@@ -51,9 +52,20 @@ export async function finish({ partial, path }: Target): Promise<void> {
   if (path !== undefined) await rename(partial, path);
 }
 
-/** Removes what was begun. */
+/** What `targetOf` calls a file that is not complete. */
+export const isPartial = (name: string): boolean =>
+  /^\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.part$/.test(name);
+
+/** Removes what was begun, where it can: what went wrong before is what is told. */
 export async function abandon({ partial, path }: Target): Promise<void> {
-  if (path !== undefined) await rm(partial, { force: true });
+  if (path !== undefined) await rm(partial, { force: true }).catch(() => {});
+}
+
+/** What a failure to write a file is thrown as. */
+export function cannotWrite(path: string, cause: unknown): HrsamError {
+  if (cause instanceof HrsamError) return cause;
+  const why = (cause as NodeJS.ErrnoException).code ?? String(cause);
+  return new HrsamError('ERR_FILE', `cannot be written (${why})`, { where: path, cause });
 }
 
 /** Writes a file that appears under its name only when it is complete. @throws HrsamError ERR_FILE */
@@ -64,10 +76,7 @@ export async function writeWhole(path: string, content: Uint8Array | string): Pr
     await finish(target);
   } catch (cause) {
     await abandon(target);
-    throw new HrsamError('ERR_FILE', `cannot be written (${(cause as NodeJS.ErrnoException).code})`, {
-      where: path,
-      cause,
-    });
+    throw cannotWrite(path, cause);
   }
 }
 

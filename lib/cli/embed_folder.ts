@@ -96,7 +96,11 @@ async function embedAll(
   return embedded;
 }
 
-/** False where the picture cannot be read. */
+/** Whether a file could not be written for its name, too long or a folder's: others can. A full disk ends the run. */
+const isOfName = (cause: unknown): boolean =>
+  ['ENAMETOOLONG', 'EISDIR'].includes((cause as NodeJS.ErrnoException | undefined)?.code ?? '');
+
+/** False where the picture cannot be read, or no file can have its embedding's name. */
 async function embedInto(
   store: EmbeddingStore,
   model: HRSAM,
@@ -113,6 +117,12 @@ async function embedInto(
     });
   if (!encoded) return false;
   using image = encoded;
-  await store.add(name, image);
-  return true;
+  try {
+    await store.add(name, image);
+    return true;
+  } catch (error) {
+    if (!(error instanceof HrsamError) || !isOfName(error.cause)) throw error;
+    leaveOut(error);
+    return false;
+  }
 }

@@ -1,7 +1,8 @@
+import { lstat } from 'node:fs/promises';
 import { dirname, extname } from 'node:path';
 import { isFolder } from '../data/files.js';
 import { HrsamError } from '../errors.js';
-import { realPath } from '../files.js';
+import { cannotWrite, realPath } from '../files.js';
 
 // Names and metadata come from files of anyone: none of them moves a terminal's cursor.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
@@ -41,6 +42,9 @@ export async function checkOutputs(
     if (read.has(target)) throw new HrsamError('ERR_FILE', 'would overwrite what is read', { where: path });
     if (written.has(target)) throw new HrsamError('ERR_FILE', 'two outputs have one name', { where: path });
     written.add(target);
+    await lstat(path).catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code === 'ENAMETOOLONG') throw cannotWrite(path, cause);
+    });
     const folder = dirname(path);
     if (!(await isFolder(folder))) {
       throw new HrsamError('ERR_FILE', 'cannot be written: there is no such folder', { where: path });

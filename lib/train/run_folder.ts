@@ -1,7 +1,7 @@
 import { appendFile, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HrsamError } from '../errors.js';
-import { makeFolder, writeWhole } from '../files.js';
+import { isPartial, makeFolder, writeWhole } from '../files.js';
 import { configToMetadata } from '../weights/config.js';
 import { toOfficialName } from '../weights/names.js';
 import { writeSafetensors } from '../weights/safetensors_writer.js';
@@ -107,8 +107,7 @@ export class RunFolder {
   /** What a process that was killed had not written to its end. */
   async #removePartial(): Promise<void> {
     for (const name of await readdir(this.path)) {
-      if (/^(checkpoint|model|best|curves|log|validation)\..*\.part$/.test(name))
-        await rm(join(this.path, name), { force: true });
+      if (isPartial(name)) await rm(join(this.path, name), { force: true });
     }
   }
 

@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import { HrsamError } from '../errors.js';
-import { abandon, finish, targetOf } from '../files.js';
+import { abandon, cannotWrite, finish, targetOf } from '../files.js';
 import { elementBytes, type FileDType } from './dtypes.js';
 import { tensorBytes } from './safetensors.js';
 
@@ -89,8 +89,7 @@ export const writeSafetensors = async (
   const totalBytes = header.length + sorted.reduce((sum, tensor) => sum + byteLength(tensor), 0);
   const target = await targetOf(path);
   const fail = (cause: unknown): never => {
-    if (cause instanceof HrsamError) throw cause;
-    throw new HrsamError('ERR_FILE', 'cannot be written', { where: path, cause });
+    throw cannotWrite(path, cause);
   };
   const file = await open(target.partial, target.path === undefined ? 'w' : 'wx').catch(fail);
   try {

@@ -1,5 +1,15 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, existsSync, openSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { SafetensorsFile } from '../../lib/weights/safetensors.js';
@@ -59,6 +69,21 @@ describe('embed', () => {
     expect(stderr).toContain(message);
     expect(code).toBe(1);
   });
+});
+
+test('embed of a folder: long names, and one too long for its embedding, which is left out', async () => {
+  mkdirSync(path('long'));
+  const [long, tooLong] = [`${'l'.repeat(239)}.jpg`, `${'t'.repeat(251)}.jpg`];
+  for (const name of [tooLong, long]) copyFileSync(photograph, path(`long/${name}`));
+  const args = ['embed', path('long'), ...TINY, '--size', '64', '-o', path('long_embedded'), '--json'];
+  const { code, stdout } = await hrsam(args);
+  const { embedded, leftOut } = JSON.parse(stdout);
+  expect([code, embedded, leftOut]).toEqual([
+    0,
+    1,
+    [expect.stringContaining(`${tooLong}.safetensors: cannot be written (ENAMETOOLONG)`)],
+  ]);
+  expect(readdirSync(path('long_embedded')).sort()).toEqual(['decoder.safetensors', `${long}.safetensors`]);
 });
 
 test('decode answers a prompt with nothing in it, as SAM does', async () => {

@@ -1,10 +1,18 @@
 import { constants } from 'node:buffer';
-import { existsSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readJson } from '../../lib/data/files.js';
-import { makeFolder } from '../../lib/files.js';
+import { makeFolder, writeWhole } from '../../lib/files.js';
 import { errorOf } from '../support/errors.js';
 
 const root = mkdtempSync(join(tmpdir(), 'hrsam-folders-'));
@@ -32,6 +40,23 @@ describe('makeFolder', () => {
   it.runIf(existsSync('/proc/self'))('ends where no folder can be made', async () => {
     for (const path of ['/proc/hrsam', '/proc/hrsam/run'])
       expect((await errorOf(() => makeFolder(path))).code).toBe('ERR_FILE');
+  });
+});
+
+describe('writeWhole', () => {
+  it('says what failed, not what clearing it away did', async () => {
+    const path = join(root, 'whole');
+    await writeWhole(path, 'a');
+    const error = await errorOf(() => writeWhole(join(path, 'below'), 'b'));
+    expect([error.code, error.message]).toEqual([
+      'ERR_FILE',
+      expect.stringContaining('below: cannot be written (ENOTDIR)'),
+    ]);
+  });
+
+  it('takes the longest name that a file can have', async () => {
+    await writeWhole(join(root, 'y'.repeat(255)), 'c');
+    expect(readFileSync(join(root, 'y'.repeat(255)), 'utf8')).toBe('c');
   });
 });
 

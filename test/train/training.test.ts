@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import {
   appendFileSync,
   cpSync,
@@ -265,11 +266,12 @@ describe('resumeTraining', () => {
     cpSync(at('stopped'), at('cut'), { recursive: true });
     const line = { step: 5, loss: 1, rate: 1, speed: 1 };
     appendFileSync(at('cut', 'log.jsonl'), `${JSON.stringify(line)}\n{"step":6,"lo`);
-    writeFileSync(at('cut', 'checkpoint.safetensors.0-1.part'), 'half');
+    const partial = `.${randomUUID()}.part`;
+    writeFileSync(at('cut', partial), 'half');
     writeFileSync(at('cut', 'my.part'), 'mine');
     await resumeTraining(device, options('cut'));
     expect(readLog('cut').map(({ step }) => step)).toEqual([4, 6]);
-    expect(existsSync(at('cut', 'checkpoint.safetensors.0-1.part'))).toBe(false);
+    expect(existsSync(at('cut', partial))).toBe(false);
     expect(existsSync(at('cut', 'my.part'))).toBe(true);
   });
 

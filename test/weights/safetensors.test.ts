@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -309,7 +310,7 @@ describe('writing', () => {
     const error = await rejection(writeSafetensors(path, [good, wrong]));
     expect(error.code).toBe('ERR_ARGUMENT');
     expect(error.message).toMatch(message);
-    expect((await readdir(folder)).filter((entry) => entry.startsWith('refused'))).toEqual([]);
+    expect((await readdir(folder)).filter((entry) => /refused|part/.test(entry))).toEqual([]);
   });
 
   it('refuses a name twice', async () => {
@@ -338,6 +339,20 @@ describe('writing', () => {
     await expect(calling).rejects.toBe(told);
     expect(await readFile(path, 'utf8')).toBe('old');
     const nowhere = await rejection(writeSafetensors(join(folder, 'no', 'such.safetensors'), []));
-    expect(nowhere.code).toBe('ERR_FILE');
+    expect(nowhere).toMatchObject({ code: 'ERR_FILE', message: expect.stringContaining('(ENOENT)') });
+  });
+
+  it.skipIf(!existsSync('/dev/full'))('says that a disk is full', async () => {
+    const full = await rejection(writeSafetensors('/dev/full', []));
+    expect(full.message).toBe('/dev/full: cannot be written (ENOSPC)');
+  });
+
+  it('takes the longest name that a file can have', async () => {
+    const path = join(folder, 'x'.repeat(255));
+    await writeSafetensors(path, []);
+    expect((await readFile(path)).length).toBeGreaterThan(8);
+    const error = await rejection(writeSafetensors(`${path}x`, []));
+    expect(error.message).toContain('cannot be written (ENAMETOOLONG)');
+    expect((await readdir(folder)).filter((entry) => entry.endsWith('.part'))).toEqual([]);
   });
 });
