@@ -1,5 +1,5 @@
-import { appendFile, readdir, readFile, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { appendFile, lstat, readdir, readFile, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { HrsamError } from '../errors.js';
 import { isPartial, makeFolder, writeWhole } from '../files.js';
 import { configToMetadata } from '../weights/config.js';
@@ -60,22 +60,36 @@ export class RunFolder {
     return join(this.path, 'log.jsonl');
   }
 
-  /** Makes the folder for a new training. @throws HrsamError ERR_FILE when there is one in it already */
+  /**
+   * Makes the folder for a new training.
+   * @throws HrsamError ERR_FILE when there is one in it already, or a file that a training would write over
+   */
   async create(): Promise<void> {
     await makeFolder(this.path);
-    for (const path of [this.checkpoint, this.#log]) {
-      if (!(await stat(path).catch(() => undefined))) continue;
+    const there: string[] = [];
+    for (const path of [this.checkpoint, this.#log, ...this.#made])
+      if (await lstat(path).catch(() => undefined)) there.push(basename(path));
+    if (there.includes(basename(this.checkpoint)))
       throw new HrsamError('ERR_FILE', 'there is a training in it already', {
         where: this.path,
         expected: '--resume, or another folder',
       });
-    }
+    if (there.length > 0)
+      throw new HrsamError('ERR_FILE', 'there are files of these names already', {
+        where: this.path,
+        expected: 'another folder',
+        actual: there.join(', '),
+      });
   }
 
-  /** Forgets a training that took no step: another may begin here. */
+  /** What a training makes besides its checkpoint and its log. */
+  get #made(): string[] {
+    return [this.model, this.best, this.#validation, this.#curves];
+  }
+
+  /** Forgets a training that took no step: another may begin here. Whatever `create` let pass is its own. */
   async discard(): Promise<void> {
-    for (const path of [this.checkpoint, this.model, this.best, this.#validation, this.#curves])
-      await rm(path, { force: true });
+    for (const path of [this.checkpoint, ...this.#made]) await rm(path, { force: true });
   }
 
   /** Everything that going on needs, then what people look at. Each file appears complete or not at all. */

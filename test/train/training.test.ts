@@ -3,7 +3,9 @@ import {
   appendFileSync,
   cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
@@ -142,18 +144,30 @@ describe('beginTraining', () => {
     expect(logits(await image.session().click(20, 30))).toEqual(logits(refined));
   });
 
-  it.each([
-    ['checkpoint.safetensors', 'log.jsonl'],
-    ['log.jsonl', 'checkpoint.safetensors'],
-  ])('leaves a folder with a %s alone', async (file, other) => {
+  it('leaves a folder with a training alone', async () => {
     cpSync(at('stopped'), at('taken'), { recursive: true });
-    rmSync(at('taken', other));
     const error = await errorOf(() => beginTraining(device, recipe(), options('taken')));
-    expect(error.code).toBe('ERR_FILE');
-    expect(error.message).toContain('--resume');
-    expect(sameFile(file, 'taken', 'stopped')).toBe(true);
-    rmSync(at('taken'), { recursive: true });
+    expect([error.code, error.message]).toEqual(['ERR_FILE', expect.stringContaining('--resume')]);
+    expect(sameFile('checkpoint.safetensors', 'taken', 'stopped')).toBe(true);
   });
+
+  it.each(['log.jsonl', 'model.safetensors', 'best.safetensors', 'validation.jsonl', 'curves.png'])(
+    'leaves a folder with a %s alone',
+    async (file) => {
+      const folder = at(`with ${file}`);
+      mkdirSync(folder);
+      const model = readFileSync(at('whole', 'model.safetensors'));
+      writeFileSync(join(folder, file), model);
+      // With data that fail at the first step, what such a training wrote would be removed.
+      const given = options(`with ${file}`, { data: [at('whole')], init: at('whole', 'model.safetensors') });
+      const { code, message } = await errorOf(() => beginTraining(device, recipe(), given));
+      expect([code, message]).toEqual(['ERR_FILE', expect.stringContaining(`another folder; got ${file}`)]);
+      expect(readdirSync(folder)).toEqual([file]);
+      expect(readFileSync(join(folder, file)).equals(readFileSync(at('whole', 'model.safetensors')))).toBe(
+        true,
+      );
+    },
+  );
 
   it('writes a checkpoint before the first step', async () => {
     await beginTraining(device, recipe(), options('early', { signal: AbortSignal.abort() }));
