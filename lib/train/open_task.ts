@@ -16,6 +16,8 @@ export interface TaskSources {
   teacher?: Teacher;
   /** Called once for each entry that cannot be used. */
   onCorrupt?: (error: HrsamError) => void;
+  /** Something the user should know. */
+  onNote?: (note: string) => void;
 }
 
 /** Decoded pictures kept in memory. */
@@ -68,7 +70,7 @@ async function openClicks(
 async function openDistillation(
   recipe: DistillRecipe,
   places: readonly [Place, ...Place[]],
-  { data, teacher, onCorrupt }: TaskSources,
+  { data, teacher, onCorrupt, onNote }: TaskSources,
 ): Promise<OpenedTasks> {
   if (teacher?.stores.length !== data.length || data.length === 0)
     throw new HrsamError('ERR_ARGUMENT', 'folders of embeddings', {
@@ -78,7 +80,8 @@ async function openDistillation(
   const { model, size, seed } = taughtRecipe(recipe, teacher);
   const roots = data.map((root, i) => [root, teacher.stores[i]!] as const);
   const { device } = places[0].replica;
-  const pictures = await TaughtPictures.open(device, roots, { size, seed, image: model.image, onCorrupt });
+  const { image } = model;
+  const pictures = await TaughtPictures.open(device, roots, { size, seed, image, onCorrupt, onNote });
   const sample = (index: number) => pictures.sample(index);
   const tasks = places.map(
     ({ replica, constants }) => new DistillTask(replica, model, constants, sample, shared(recipe)),

@@ -1,3 +1,5 @@
+import { join } from 'node:path';
+import { exists } from '../data/files.js';
 import { type ListedPicture, listPictures } from '../data/pictures.js';
 import { HrsamError } from '../errors.js';
 import { evaluate } from '../graph/evaluate.js';
@@ -26,6 +28,8 @@ export interface TaughtOptions {
   image: ImageConfig;
   /** Called once for each picture that cannot be used. */
   onCorrupt?: (error: HrsamError) => void;
+  /** Something the user should know. */
+  onNote?: (note: string) => void;
 }
 
 type Entry = ListedPicture & { store: EmbeddingStore };
@@ -63,12 +67,21 @@ export class TaughtPictures {
     for (const [root, store] of roots) {
       const listed = await listPictures(root, options.onCorrupt);
       const taught: Entry[] = [];
-      for (const picture of listed) if (await store.has(picture.name)) taught.push({ ...picture, store });
+      let missing = 0;
+      for (const picture of listed) {
+        if (await store.has(picture.name)) taught.push({ ...picture, store });
+        else if (!(await exists(embeddingPath(store, picture)))) missing++;
+        else options.onCorrupt?.(notWhole(store, picture));
+      }
       if (taught.length === 0)
         throw new HrsamError('ERR_FILE', `no embedding of a picture in ${root}`, {
           where: store.folder,
           expected: `what hrsam embed ${root} -o ${store.folder} writes`,
         });
+      if (missing > 0)
+        options.onNote?.(
+          `${missing} of ${listed.length} pictures of ${root} have no embedding in ${store.folder}: hrsam embed goes on`,
+        );
       pictures.push(...taught);
       counts.push(taught.length);
     }
@@ -146,3 +159,12 @@ export class TaughtPictures {
 }
 
 const CORRUPT = ['ERR_FILE', 'ERR_IMAGE', 'ERR_WEIGHTS', 'ERR_SHAPE'];
+
+const embeddingPath = ({ folder }: EmbeddingStore, { name }: ListedPicture): string =>
+  join(folder, `${name}.safetensors`);
+
+const notWhole = (store: EmbeddingStore, picture: ListedPicture): HrsamError =>
+  new HrsamError('ERR_WEIGHTS', 'is no whole embedding', {
+    where: embeddingPath(store, picture),
+    expected: `[${store.shape}]: hrsam embed makes it anew`,
+  });

@@ -165,7 +165,7 @@ async function train(
     constants: owned.add(new FixedTensors(replica.device, fixed, start.fixed)),
   })) as [Place, ...Place[]];
   const onCorrupt = (error: HrsamError) => onNote?.(`left out: ${error.message}`);
-  const { tasks, sources } = await openTasks(recipe, places, { data, teacher, onCorrupt });
+  const { tasks, sources } = await openTasks(recipe, places, { data, teacher, onCorrupt, onNote });
   for (const task of tasks) owned.add(task);
   expectSources(start.sources, sources, folder.checkpoint);
   const save = async () => {

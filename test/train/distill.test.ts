@@ -124,6 +124,21 @@ describe('a distillation', () => {
     expect(await image.segment({ points: [[32, 32]] })).toHaveLength(1);
   });
 
+  it('says how many pictures nobody embedded', async () => {
+    cpSync(at('taught'), at('begun'), { recursive: true });
+    for (const i of [1, 3]) rmSync(at('begun', 'images', `${i}.png.safetensors`));
+    const notes: string[] = [];
+    const given = {
+      teacher: [at('begun')],
+      signal: AbortSignal.abort(),
+      onNote: (note: string) => notes.push(note),
+    };
+    await beginTraining(device, recipe(), options('of-three', given));
+    expect(notes).toEqual([
+      `2 of 5 pictures of ${at('discs')} have no embedding in ${at('begun')}: hrsam embed goes on`,
+    ]);
+  });
+
   it.each<[string, object, Partial<TrainingOptions>, string, string]>([
     ['no teacher', {}, { teacher: undefined }, 'ERR_ARGUMENT', 'one for each folder of pictures'],
     ['fewer teachers than sets', {}, { data: [at('discs'), at('discs')] }, 'ERR_ARGUMENT', '1 for 2'],
@@ -191,6 +206,7 @@ describe('TaughtPictures', () => {
     expect(errors.sort()).toEqual([
       expect.stringContaining('0.png: not a readable picture'),
       expect.stringContaining('1.png: not the picture that was embedded; expected 80 x 60; got 50 x 50'),
+      expect.stringMatching(/taught.*2\.png\.safetensors: is no whole embedding; expected .* hrsam embed/),
     ]);
     const before = await heldBytes();
     writeFileSync(at('bad', 'discs', 'images', '3.png'), '');
