@@ -15,7 +15,7 @@ import { ClickPlayer, type PlayerOptions } from './click_player.js';
 import { concatenated } from './concatenated.js';
 import { type DropPathOptions, droppedBranches } from './dropped_branches.js';
 import { forwardProgram, gradientHalf } from './gradient_program.js';
-import { type ClickShape, clickLoss, repeated } from './losses.js';
+import { type ClickShape, clickLoss, maskSide, repeated } from './losses.js';
 import { normalised } from './normalise.js';
 import type { Replica } from './replica.js';
 import type { Sample } from './samples/mixture.js';
@@ -62,7 +62,7 @@ interface Prepared {
 /** What a click step was asked and answered. */
 interface ClickStep {
   tokens: PromptToken[][];
-  /** Logits of mask 0, (B, h/4, w/4). */
+  /** Logits of mask 0, (B, h, w) at the masks' own size. */
   logits: Float32Array;
   /** Of mask 0 by sample. */
   ious: number[];
@@ -150,7 +150,8 @@ export class ClickTask implements Task<Prepared> {
     }
     if (masked.length > 0) {
       const mask = concatenated(masked.map((i) => made[i - 1]!.logits));
-      inputs.mask = f32([masked.length * users, size / 4, size / 4], mask);
+      const side = maskSide(size, this.config);
+      inputs.mask = f32([masked.length * users, side, side], mask);
     }
     const program = await this.#gradient(size, prompts.tokens, refined);
     const mean = (list: number[]) => list.reduce((sum, value) => sum + value, 0) / list.length;
@@ -247,6 +248,7 @@ export class ClickTask implements Task<Prepared> {
     const users = objects * batch;
     const { device, layout } = this.replica;
     const side = size / this.config.encoder.patchSize;
+    const sides = [users, maskSide(size, this.config), maskSide(size, this.config)];
     const area = [size, size] as const;
     return this.#programs.get(`decoder ${size} ${tokens} ${refine}`, () =>
       forwardProgram(
@@ -261,14 +263,14 @@ export class ClickTask implements Task<Prepared> {
               points: graph.input('points', [users, tokens, 2]),
               labels: graph.input('point_labels', [users, tokens]),
               lengths: graph.input('lengths', [users], 'i32'),
-              mask: refine ? graph.input('mask', [users, size / 4, size / 4]) : undefined,
+              mask: refine ? graph.input('mask', sides) : undefined,
             },
             this.config,
             compute,
           );
           const first = slice(graph, masks, 1, 0, 1);
           return {
-            logits: graph.reshape(first, [users, size / 4, size / 4]),
+            logits: graph.reshape(first, sides),
             full: maskThreshold(graph, refine ? first : masks, {
               input: area,
               crop: area,

@@ -25,6 +25,9 @@ export interface BatchShape {
 const imageInput = (graph: Graph, { batch, height, width }: BatchShape): Value =>
   graph.input('image', [batch, 3, height, width]);
 
+/** Of the masks that a model makes of an input with this side: four to a token. */
+export const maskSide = (side: number, { encoder }: ModelConfig): number => (4 * side) / encoder.patchSize;
+
 /** Distillation: the embedding of `image` against `target` (B, h, w, E), mean squared error. */
 export function distillationLoss(config: ModelConfig, shape: BatchShape, compute: ComputeType): Loss {
   return (graph) => {
@@ -59,7 +62,7 @@ export const repeated = (graph: Graph, x: Value, times: number): Value =>
  * Click steps, U = M·B users of B samples by K steps, step by step: prompt k·U + m·B + b is about object m of sample b.
  * Inputs besides `image`: `points` (K·U, n, 2), `point_labels` (K·U, n), `lengths` i32 (K·U), `labels` (U, 1, H, W) with
  * 0, 1 or 255 for pixels that do not count, and per prompt `iou_targets` (K·U, 1), what the answers' IoUs are; with K > 1
- * `mask` ((K − 1)·U, H/4, W/4), the logits before, with one `refined` step (U, H/4, W/4). Loss (K·U): the normalised focal
+ * `mask` ((K − 1)·U, h, w), the logits before at the masks' own size, with one `refined` step (U, h, w). Loss (K·U): the normalised focal
  * and the dice loss of mask 0, enlarged to the input's size, and the squared error of its predicted IoU. Where the model
  * has more masks, those of a first step without a mask get theirs too: of the mask that `chosen` (U, 1, masks − 1) marks
  * with a 1 focal and dice loss, and of all of them the IoU's error against `multimask_iou_targets` (U, masks − 1). SAM
@@ -69,6 +72,7 @@ export function clickLoss(config: ModelConfig, shape: ClickShape, compute: Compu
   const { batch, height, width, tokens, objects, steps, focal, refined = false } = shape;
   const users = objects * batch;
   const multimask = config.decoder.multimaskOutputs;
+  const [maskHeight, maskWidth] = [maskSide(height, config), maskSide(width, config)];
   return (graph) => {
     const embedding = encoder(graph, imageInput(graph, shape), config, compute);
     const points = graph.input('points', [steps * users, tokens, 2]);
@@ -86,7 +90,7 @@ export function clickLoss(config: ModelConfig, shape: ClickShape, compute: Compu
           lengths: graph.rows(lengths, from * users, to * users),
           mask:
             from > 0 || refined
-              ? graph.input('mask', [(to - from) * users, height / 4, width / 4])
+              ? graph.input('mask', [(to - from) * users, maskHeight, maskWidth])
               : undefined,
         },
         config,

@@ -184,5 +184,21 @@ export function readRecipe(json: unknown, where = 'recipe'): Recipe {
     typeof model === 'string' && isPreset(model)
       ? presetConfig(model)
       : configFromAuthors(model, `${where}: model`);
-  return { ...result.data, model: config };
+  const recipe = { ...result.data, model: config };
+  checkSides(recipe, where);
+  return recipe;
+}
+
+/** Sides that the model takes. */
+function checkSides({ model, size, ...rest }: Recipe, where: string): void {
+  const { patchSize } = model.encoder;
+  const others = 'multiScale' in rest ? Object.keys(rest.multiScale).map(Number) : [];
+  const fields = new Map([['size', size], ...others.map((side) => [`multiScale.${side}`, side] as const)]);
+  for (const [field, side] of fields)
+    if (side % patchSize !== 0)
+      throw new HrsamError('ERR_CONFIG', field, {
+        where,
+        expected: `a multiple of the model's patch size, ${patchSize}`,
+        actual: side,
+      });
 }

@@ -20,6 +20,8 @@ export const ROPE_THETA = 10000;
 /** Of an answer before it is given. */
 export const MAX_REFINEMENTS = 8;
 const ratio = z.number().positive().max(64);
+/** Pictures are RGB, or BGR. */
+const colours = z.literal(3);
 
 const promptSchema = z.strictObject({
   embedDim: width.multipleOf(2),
@@ -86,7 +88,7 @@ const hrsamEncoderSchema = z
     /** Readings of the cycle scan (R; the authors' `extend_ratio`). 0: without cycle-scan blocks, windows alone. */
     cycles: z.number().int().min(0).max(256),
     patchSize: z.number().int().min(1).max(256),
-    inDim: z.number().int().min(1).max(16),
+    inDim: colours,
     /** Side of the position table (`img_size / patch_size` of pre-training). */
     posGrid: z.number().int().min(1).max(4096),
     mlpRatio: ratio,
@@ -123,7 +125,7 @@ const samEncoderSchema = z
     /** Side in pixels of the input the model was built for. */
     imgSize: side,
     patchSize: z.number().int().min(1).max(256),
-    inChans: z.number().int().min(1).max(16),
+    inChans: colours,
     embedDim: width,
     depth: count,
     heads: count,

@@ -6,6 +6,11 @@ import { root } from '../support/child.js';
 import { errorOf } from '../support/errors.js';
 import { tinyFinetuning } from '../support/recipes.js';
 
+const ofPatches = (patch_size: number) => ({
+  ...tinyFinetuning.model,
+  backbone: { ...tinyFinetuning.model.backbone, patch_size },
+});
+
 describe('readRecipe', () => {
   it('fills in what was published', () => {
     const { model: _, ...recipe } = readRecipe({
@@ -44,6 +49,13 @@ describe('readRecipe', () => {
     ],
     ['an odd size', { size: 100 }, 'size:'],
     ['another odd size', { multiScale: { 100: 0.5 } }, 'multiScale.100:'],
+    ['a size of half patches', { model: ofPatches(32), size: 80 }, 'size; expected a multiple of'],
+    [
+      'another one of half patches',
+      { model: ofPatches(32), multiScale: { 96: 0.2, 80: 0.5 } },
+      "multiScale.80; expected a multiple of the model's patch size, 32; got 80",
+    ],
+    ['pictures of one channel', { model: { backbone: { in_dim: 1 } } }, 'encoder.inDim:'],
     ['a size in words', { multiScale: { big: 0.5 } }, 'multiScale.big:'],
     [
       'sizes more often than always',

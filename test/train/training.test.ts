@@ -203,6 +203,21 @@ describe('beginTraining', () => {
     expect(await after.read(name)).toEqual(await before.read(name));
   });
 
+  it.each([8, 32])('trains models of patches of %s pixels', async (patch_size) => {
+    const model = { ...tinyModel, backbone: { ...tinyModel.backbone, patch_size } };
+    const given = recipe({
+      model,
+      steps: 1,
+      multiScale: { 96: 0.5 },
+      clicks: { most: 3, steps: 3, goOn: 1 },
+    });
+    await beginTraining(device, given, options(`patches ${patch_size}`));
+    expect(readLog(`patches ${patch_size}`).at(-1)!.step).toBe(1);
+    using trained = await HRSAM.load(at(`patches ${patch_size}`, 'model.safetensors'), { device });
+    using image = await trained.encode(at('discs', 'images', '0.png'));
+    expect(await image.segment({ points: [[20, 30]] })).toHaveLength(1);
+  });
+
   it.each<[string, object, Partial<TrainingOptions>, string, string]>([
     ['data that are not there', {}, { data: [at('nowhere')] }, 'ERR_FILE', 'nowhere'],
     ['a folder without sets', {}, { data: [at('stopped')] }, 'ERR_FILE', 'no data set'],

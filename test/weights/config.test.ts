@@ -168,6 +168,8 @@ describe('configFromAuthors', () => {
     ['a prototype key', JSON.parse('{"backbone": {"__proto__": {"depth": 2}}}'), /unknown keyword __proto__/],
     ['a wrong type', { backbone: { depth: '12' } }, /backbone\.depth/],
     ['an absurd depth', { backbone: { depth: 1e9 } }, /encoder\.depth/],
+    ['pictures of one channel', { backbone: { in_dim: 1 } }, /encoder\.inDim/],
+    ['pictures of four', { image_encoder: { in_chans: 4 } }, /encoder\.inChans/],
     ['heads that do not divide', { backbone: { num_heads: 7 } }, /encoder\.heads/],
     ['endless refinements', { backbone: {}, decode_head: { num_refinements: 9 } }, /decoder\.refinements/],
     ['stages beyond the depth', { backbone: { depth: 4 } }, /encoder\.stageEnds/],
