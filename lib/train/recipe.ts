@@ -194,11 +194,14 @@ function checkSides({ model, size, ...rest }: Recipe, where: string): void {
   const { patchSize } = model.encoder;
   const others = 'multiScale' in rest ? Object.keys(rest.multiScale).map(Number) : [];
   const fields = new Map([['size', size], ...others.map((side) => [`multiScale.${side}`, side] as const)]);
+  const refuse = (field: string, expected: string, actual: unknown) => {
+    throw new HrsamError('ERR_CONFIG', field, { where, expected, actual });
+  };
   for (const [field, side] of fields)
-    if (side % patchSize !== 0)
-      throw new HrsamError('ERR_CONFIG', field, {
-        where,
-        expected: `a multiple of the model's patch size, ${patchSize}`,
-        actual: side,
-      });
+    if (side % patchSize !== 0) refuse(field, `a multiple of the model's patch size, ${patchSize}`, side);
+  if (model.family === 'hrsam' || !model.encoder.useAbsPos) return;
+  const { imgSize } = model.encoder;
+  for (const [field, side] of fields)
+    if (side !== imgSize)
+      refuse(field, `${imgSize}, the only side that the model's absolute positions are for`, side);
 }

@@ -56,6 +56,12 @@ describe('readRecipe', () => {
       "multiScale.80; expected a multiple of the model's patch size, 32; got 80",
     ],
     ['pictures of one channel', { model: { backbone: { in_dim: 1 } } }, 'encoder.inDim:'],
+    ['another size than SAM’s', { model: 'sam-tiny' }, 'size; expected 224, the only side'],
+    [
+      'several sizes for SAM',
+      { model: 'sam-tiny', size: 224, multiScale: { 256: 0.5 } },
+      'multiScale.256; expected 224, the only side',
+    ],
     ['a size in words', { multiScale: { big: 0.5 } }, 'multiScale.big:'],
     [
       'sizes more often than always',
@@ -88,6 +94,12 @@ describe('readRecipe', () => {
 
   it.each([null, 3, 'finetune', [], {}])('refuses %j', async (json) => {
     expect(await errorOf(() => readRecipe(json))).toMatchObject({ code: 'ERR_CONFIG' });
+  });
+
+  it('takes SAM at its own size, at any without absolute positions', () => {
+    expect(readRecipe({ ...tinyFinetuning, model: 'sam-tiny', size: 224 }).size).toBe(224);
+    const model = { image_encoder: { use_abs_pos: false } };
+    expect(readRecipe({ ...tinyFinetuning, model, multiScale: { 96: 0.5 } }).size).toBe(64);
   });
 
   it('reads the one in the README', () => {
