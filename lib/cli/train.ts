@@ -124,7 +124,7 @@ async function train(task: Recipe['task'], options: TrainOptions): Promise<void>
   try {
     if (resume) await resumeTraining(devices, common);
     else {
-      const recipe = readRecipe(await readJson(config!, 'ERR_CONFIG'), config);
+      const recipe = readRecipe(await readJson(config!, 'ERR_CONFIG'), config, common.onNote);
       await beginTraining(devices, recipe, { ...common, init });
     }
   } finally {

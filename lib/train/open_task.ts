@@ -54,11 +54,12 @@ export function openTasks(
 async function openClicks(
   recipe: FinetuneRecipe,
   places: readonly Place[],
-  { data, onCorrupt }: TaskSources,
+  { data, onCorrupt, onNote }: TaskSources,
 ): Promise<OpenedTasks> {
   const { clicks, focal, model, multiScale } = recipe;
   const { objects } = clicks;
-  const { sample, sets } = await openSamples(recipe, data, { cacheBytes: CACHE_BYTES, objects, onCorrupt });
+  const given = { cacheBytes: CACHE_BYTES, objects, onCorrupt, onNote };
+  const { sample, sets } = await openSamples(recipe, data, given);
   const { most, steps, ...rest } = clicks;
   const options = { ...rest, ...shared(recipe), multiScale, focal, clicks: most, steps };
   const tasks = places.map(

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { HrsamError } from '../errors.js';
 import { describeIssues } from '../issues.js';
-import { configFromAuthors } from '../weights/authors.js';
+import { configFromAuthors, trainingKeywords } from '../weights/authors.js';
 import type { ModelConfig } from '../weights/config.js';
 import { isPreset, presetConfig } from '../weights/presets.js';
 import { OPTIMIZERS } from './optimizer.js';
@@ -102,7 +102,7 @@ const data = {
     .record(z.string(), z.number().min(0))
     .optional()
     .describe(
-      'How often sets are drawn from, by the name of their folder; default: by the root of their number of objects',
+      'How often sets are drawn from, by the name of their folder: those that are not named, never; default: by the root of their number of objects',
     ),
   scenes: z
     .strictObject({ share, sides: range(z.number().int().min(16).max(8192)).default([256, 512]) })
@@ -174,9 +174,10 @@ export const describeRecipe = () => z.toJSONSchema(recipeSchema, { io: 'input' }
 
 /**
  * Checks a recipe: JSON of unknown origin, defaults filled in, the model resolved.
+ * @param onNote called with something the user should know
  * @throws HrsamError ERR_CONFIG that lists the fields and what is wrong with them
  */
-export function readRecipe(json: unknown, where = 'recipe'): Recipe {
+export function readRecipe(json: unknown, where = 'recipe', onNote?: (note: string) => void): Recipe {
   const result = recipeSchema.safeParse(json);
   if (!result.success) throw new HrsamError('ERR_CONFIG', describeIssues(result.error), { where });
   const { model } = result.data;
@@ -186,6 +187,9 @@ export function readRecipe(json: unknown, where = 'recipe'): Recipe {
       : configFromAuthors(model, `${where}: model`);
   const recipe = { ...result.data, model: config };
   checkSides(recipe, where);
+  const unused = trainingKeywords(model);
+  if (unused.length > 0)
+    onNote?.(`model: no effect of ${unused.join(', ')} here; see dropPath, recompute, clicks, focal, --init`);
   return recipe;
 }
 

@@ -15,6 +15,8 @@ export interface SetsOptions {
   objects?: number;
   /** Called once for each entry that cannot be used. */
   onCorrupt?: (error: HrsamError) => void;
+  /** Something the user should know. */
+  onNote?: (note: string) => void;
 }
 
 /** @throws HrsamError ERR_FILE when there is none */
@@ -27,9 +29,11 @@ async function setFolders(root: string): Promise<string[]> {
   });
 }
 
+const setName = (folder: string): string => basename(resolve(folder));
+
 /** A set as a checkpoint remembers it; where its folder lies does not matter. */
 export const setLine = (folder: string, count: number, what: string): string =>
-  `${basename(resolve(folder))}: ${count} ${what}`;
+  `${setName(folder)}: ${count} ${what}`;
 
 export interface Samples {
   /** Makes sample `index`, of the recipe's size or another. */
@@ -46,29 +50,37 @@ export interface Samples {
 export async function openSamples(
   recipe: FinetuneRecipe,
   roots: readonly string[],
-  { cacheBytes, objects, onCorrupt }: SetsOptions,
+  { cacheBytes, objects, onCorrupt, onNote }: SetsOptions,
 ): Promise<Samples> {
   const folders = (await Promise.all(roots.map(setFolders))).flat();
   const { sets, scenes, mosaic, size, multiScale, seed, augment } = recipe;
   const largest = Math.max(size, ...Object.keys(multiScale).map(Number));
-  const unknown = Object.keys(sets ?? {}).filter(
-    (name) => !folders.some((folder) => basename(folder) === name),
-  );
+  const names = folders.map(setName);
+  const unknown = Object.keys(sets ?? {}).filter((name) => !names.includes(name));
   if (unknown.length > 0)
     throw new HrsamError('ERR_CONFIG', `sets: ${unknown.join(', ')}`, {
       where: 'recipe',
-      expected: folders.map((folder) => basename(folder)).join(', ') || 'no set without data',
+      expected: names.join(', ') || 'no set without data',
     });
+  const unnamed = names.filter((name) => sets && !Object.hasOwn(sets, name));
+  if (unnamed.length > 0)
+    onNote?.(`not used, since the recipe's sets do not name them: ${unnamed.join(', ')}`);
   const opened: WeightedSource[] = [];
   const lines: string[] = [];
   for (const folder of folders) {
-    const share = sets ? (sets[basename(folder)] ?? 0) : 1;
+    const share = sets ? (sets[setName(folder)] ?? 0) : 1;
     if (share === 0) continue;
     const options = { maxSide: Math.max(1024, largest), cacheBytes: cacheBytes / folders.length, onCorrupt };
     const source = await FolderSource.open(folder, options);
     opened.push({ source, weight: sets ? share : Math.sqrt(source.size) });
     lines.push(setLine(folder, source.size, 'objects'));
   }
+  if (folders.length > 0 && opened.length === 0)
+    throw new HrsamError('ERR_CONFIG', 'sets', {
+      where: 'recipe',
+      expected: `more than 0 for one of ${names.join(', ')}`,
+      actual: JSON.stringify(sets),
+    });
   const all = opened.reduce((sum, { weight }) => sum + weight, 0);
   const scene = new SceneSource({ sides: scenes.sides });
   const single =

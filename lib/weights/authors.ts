@@ -303,6 +303,30 @@ const unwrap = (json: unknown): unknown => {
   return at;
 };
 
+/** Keywords that describe a training: what a model is does not depend on them. */
+const OF_TRAINING = [
+  'drop_rate',
+  'attn_drop_rate',
+  'drop_path_rate',
+  'use_checkpoint',
+  'init_cfg',
+  'loss_decode',
+  'train_cfg',
+  'remove_backbone',
+  'freeze_backbone',
+  'freeze_neck',
+  'freeze_decode_head',
+  'image_embed_loader',
+];
+
+/** Those of a configuration in the authors' keywords that ask for something. */
+export function trainingKeywords(json: unknown): string[] {
+  const config = unwrap(json);
+  if (!isObject(config)) return [];
+  const parts = [config, config.backbone, config.neck, config.decode_head].filter(isObject);
+  return OF_TRAINING.filter((key) => parts.some((part) => part[key]));
+}
+
 /**
  * A model configuration from one in its authors' keywords: HRSAM's (`backbone`, `neck`, `decode_head`) or SAM's
  * (`image_encoder`, `prompt_encoder`, `mask_decoder`).

@@ -96,6 +96,22 @@ describe('readRecipe', () => {
     expect(await errorOf(() => readRecipe(json))).toMatchObject({ code: 'ERR_CONFIG' });
   });
 
+  it('says which of the authors’ keywords for trainings it does not know', () => {
+    const noted = (change: object, backbone: object) => {
+      const notes: string[] = [];
+      const model = { ...tinyFinetuning.model, ...change };
+      const json = { ...tinyFinetuning, model: { ...model, backbone: { ...model.backbone, ...backbone } } };
+      readRecipe(json, 'my.json', (note) => notes.push(note));
+      return notes;
+    };
+    expect(noted({ freeze_backbone: false, train_cfg: null }, { drop_rate: 0, type: 'HRSAMViT' })).toEqual(
+      [],
+    );
+    expect(noted({ train_cfg: { gamma: 0.6 }, freeze_neck: true }, { drop_path_rate: 0.2 })).toEqual([
+      expect.stringMatching(/^model: no effect of drop_path_rate, train_cfg, freeze_neck here; see dropPath/),
+    ]);
+  });
+
   it('takes SAM at its own size, at any without absolute positions', () => {
     expect(readRecipe({ ...tinyFinetuning, model: 'sam-tiny', size: 224 }).size).toBe(224);
     const model = { image_encoder: { use_abs_pos: false } };

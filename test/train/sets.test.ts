@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +8,7 @@ import { FolderSource } from '../../lib/train/samples/folder_source.js';
 import { Mixture, type Sample } from '../../lib/train/samples/mixture.js';
 import { SceneSource } from '../../lib/train/samples/scene_source.js';
 import { openSamples } from '../../lib/train/sets.js';
-import { codeOf } from '../support/errors.js';
+import { codeOf, errorOf } from '../support/errors.js';
 import { noAugmentation, sampleDigest } from '../support/samples.js';
 import { BLUE, discSet, RED } from '../support/sets.js';
 
@@ -72,6 +73,30 @@ describe('openSamples', () => {
       expect([image.width, image.height, mask.length]).toEqual([size, size, size * size]);
     }
     expect(sampleDigest(await sample(3))).toEqual(sampleDigest(await sample(3, 96)));
+  });
+
+  it('says which sets the recipe does not name, and refuses to use none', async () => {
+    await discSet(join(root, 'green'), BLUE, RED, [[64, 64]]);
+    const noted = async (sets?: Record<string, number>) => {
+      const notes: string[] = [];
+      await openSamples(recipe({ sets }), [root], { ...CACHE, onNote: (note) => notes.push(note) });
+      return notes;
+    };
+    expect([await noted(), await noted({ red: 1, green: 0 })]).toEqual([[], []]);
+    expect(await noted({ red: 1 })).toEqual([expect.stringMatching(/^not used, .*: green$/)]);
+    for (const sets of [{}, { red: 0, green: 0 }]) {
+      const { code, message } = await errorOf(() => openSamples(recipe({ sets }), [root], CACHE));
+      expect([code, message]).toEqual([
+        'ERR_CONFIG',
+        expect.stringContaining('more than 0 for one of green, red'),
+      ]);
+    }
+    rmSync(join(root, 'green'), { recursive: true });
+  });
+
+  it.each(['red/.', 'red/images/..'])('knows a set by the name of its folder: %s', async (path) => {
+    const { sets } = await openSamples(recipe({ sets: { red: 1 } }), [`${root}/${path}`], CACHE);
+    expect(sets).toEqual(['red: 2 objects']);
   });
 
   it('refuses sets that are not there, and folders without any', async () => {
