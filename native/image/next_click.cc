@@ -46,11 +46,11 @@ NextClick next_click(const Runs& prediction, const Runs& object, int64_t height,
 
   const Error clicked_error = deepest[kMissing] > deepest[kExtra] ? kMissing : kExtra;
   click.label = clicked_error == kMissing ? 1 : 0;
-  // Distances and the limit are float32, and k is a little larger, so that k = 1 leaves the
-  // deepest.
+  // As the published code has it: k is a little larger, so that k = 1 leaves the deepest, and its
+  // inverse is rounded to float32 before it is multiplied with the distance, a float32 too.
   const double k = inner_k + static_cast<double>(std::numeric_limits<float>::epsilon());
-  const float deepest_distance = std::max(click.deepest_missing, click.deepest_extra);
-  const auto limit = static_cast<float>(static_cast<double>(deepest_distance) / k);
+  const auto scale = inner_k < 0 ? 0.0F : static_cast<float>(1 / k);
+  const float limit = scale * std::max(click.deepest_missing, click.deepest_extra);
   for (size_t i = 0; i < squared.size(); ++i) {
     if (errors[i] != clicked_error || !(std::sqrt(static_cast<float>(squared[i])) > limit))
       continue;

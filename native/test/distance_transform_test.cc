@@ -2,6 +2,7 @@
 #include "../image/distance_transform.h"
 
 #include <cmath>
+#include <limits>
 #include <random>
 
 #include "../image/boundary.h"
@@ -135,6 +136,29 @@ TEST(clicks_follow_their_definition) {
     CHECK_EQ(click.deepest_missing, std::sqrt(static_cast<float>(deepest[1])));
     CHECK_EQ(click.deepest_extra, std::sqrt(static_cast<float>(deepest[2])));
     CHECK_MAX(click.candidates, candidates, 0.0);
+  }
+}
+
+// Squares that fill their picture, nothing found: a pixel `deep` steps from the border is that far
+// from the outside. What PyTorch says of distance > 1 / (k + eps) * deepest, with its rounding.
+TEST(a_limit_that_is_a_distance_is_rounded_as_in_pytorch) {
+  const float eps = std::numeric_limits<float>::epsilon();
+  const struct {
+    int64_t side;
+    double k;
+    int64_t deep;  // of the candidates, at least
+  } cases[] = {{9, 1, 5},  {9, 2, 3},    {17, 3, 3},   {11, 3, 2}, {15, 4, 3},
+               {9, 5, 1},  {11, 6, 1},   {23, 6, 2},   {13, 7, 1}, {49, 2.5, 10},
+               {9, -1, 1}, {9, -eps, 1}, {9, -0.5, 1}, {1, 3, 1}};
+  for (const auto& [side, k, deep] : cases) {
+    const auto pixels = static_cast<uint32_t>(side * side);
+    const NextClick click = next_click({pixels}, {0, pixels}, side, side, {}, k);
+    std::vector<uint32_t> wanted;
+    for (int64_t y = deep - 1; y <= side - deep; ++y)
+      for (int64_t x = deep - 1; x <= side - deep; ++x)
+        wanted.push_back(static_cast<uint32_t>(y * side + x));
+    CHECK_EQ(click.candidates.size(), wanted.size());
+    if (click.candidates.size() == wanted.size()) CHECK_MAX(click.candidates, wanted, 0.0);
   }
 }
 
