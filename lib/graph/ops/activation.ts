@@ -8,13 +8,18 @@ export const ACTIVATIONS = { none: 0, gelu: 1, silu: 2, relu: 3, sigmoid: 4 } as
 /** An activation by its name. */
 export type Activation = keyof typeof ACTIVATIONS;
 
+/** Of an activation that another op does with its result, too. @param activation as plans number it */
+export const activationFlops = (activation: number, elements: number): number =>
+  activation === ACTIVATIONS.none ? 0 : 8 * elements;
+
 export const activationOp: OpDefinition = {
   name: 'activation',
   operands: ['x'],
   attributes: { activation: 'number' },
   inPlace: 'x',
   infer: ({ operands, dtype }) => ({ shape: operands.x!.shape, dtype: dtype ?? operands.x!.dtype }),
-  flops: ({ result }) => 8 * elementCount(result.shape),
+  flops: ({ attributes, result }) =>
+    activationFlops(attributes.activation as number, elementCount(result.shape)),
   gradient: ({ graph, node: { operands, attributes }, dy }) => ({
     x: activationGradient(graph, operands.x!, dy, attributes.activation as number),
   }),

@@ -2,7 +2,7 @@ import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, Node, OpDefinition, Operands, Value } from '../graph.js';
 import { attentionGradient } from './attention_gradient.js';
 import { attentionRelativeGradient } from './attention_relative_gradient.js';
-import { type Grid, gridSides, gridTokens, type Rope } from './window_attention.js';
+import { type Grid, gridSides, gridTokens, type Rope, relativeFlops } from './window_attention.js';
 
 const pairs = (flat: readonly number[]): Grid[] => {
   const grids: Grid[] = [];
@@ -65,13 +65,14 @@ export const attentionOp: OpDefinition = {
     checkRelative(operands, width! / heads, queryGrid!, keyGrid!, fail);
     return { shape: q!.shape, dtype: dtype ?? q!.dtype };
   },
-  flops({ operands, attributes, result }: Node) {
+  flops(node: Node) {
+    const { operands, attributes, result } = node;
     const { q, k } = operands;
-    if (k) return 4 * elementCount(result.shape) * k.shape[1]!;
+    if (k) return 4 * elementCount(result.shape) * k.shape[1]! + relativeFlops(node);
     const grids = pairs(attributes.grids as number[]);
     const squares =
       grids.length > 0 ? grids.reduce((sum, [h, w]) => sum + (h * w) ** 2, 0) : q!.shape[1]! ** 2;
-    return 4 * q!.shape[0]! * squares * result.shape.at(-1)!;
+    return 4 * q!.shape[0]! * squares * result.shape.at(-1)! + relativeFlops(node);
   },
   gradient({ graph, node, dy, wants }) {
     const relative = wants('rel_h') || wants('rel_w');

@@ -1,7 +1,7 @@
 import type { DType } from '../../runtime/dtype.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
-import { ACTIVATIONS, type Activation, activation as activate } from './activation.js';
+import { ACTIVATIONS, type Activation, activation as activate, activationFlops } from './activation.js';
 import { layerNormGradient } from './layer_norm_gradient.js';
 import { layerNormParametersGradient } from './layer_norm_parameters_gradient.js';
 import { mul } from './mul.js';
@@ -20,7 +20,10 @@ export const layerNormOp: OpDefinition = {
     if (gate && gate.shape.join() !== x!.shape.join()) return fail('gate of the shape of x');
     return { shape: x!.shape, dtype: dtype ?? x!.dtype };
   },
-  flops: ({ result }) => 8 * elementCount(result.shape),
+  flops({ attributes, result }) {
+    const elements = elementCount(result.shape);
+    return 8 * elements + activationFlops(attributes.activation as number, elements);
+  },
   gradient({ graph, node, dy, wants }) {
     const { x, weight } = node.operands as Record<string, Value>;
     const eps = node.attributes.eps as number;

@@ -1,7 +1,7 @@
 import type { DType } from '../../runtime/dtype.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
-import { ACTIVATIONS, type Activation, activation as activate } from './activation.js';
+import { ACTIVATIONS, type Activation, activation as activate, activationFlops } from './activation.js';
 import { add } from './add.js';
 import { cast } from './cast.js';
 import { linearWeightGradient } from './linear_weight_gradient.js';
@@ -31,7 +31,12 @@ export const linearOp: OpDefinition = {
     }
     return { shape, dtype: dtype ?? residual?.dtype ?? x!.dtype };
   },
-  flops: ({ operands, result }) => 2 * elementCount(result.shape) * operands.x!.shape.at(-1)!,
+  flops({ operands, attributes, result }) {
+    const elements = elementCount(result.shape);
+    return (
+      2 * elements * operands.x!.shape.at(-1)! + activationFlops(attributes.activation as number, elements)
+    );
+  },
   gradient({ graph, node, dy, wants }) {
     const { x, weight, residual } = node.operands as Record<string, Value>;
     const g = cast(graph, dy, x!.dtype);

@@ -28,6 +28,13 @@ export interface Rope {
   scale: number;
 }
 
+/** Of SAM's decomposed relative positions: each query with a row of rel_h for each row of keys, and of rel_w. */
+export const relativeFlops = ({ operands, result }: Node): number =>
+  [operands.rel_h, operands.rel_w].reduce(
+    (sum, rel) => sum + (rel ? 2 * elementCount(result.shape) * rel.shape[1]! : 0),
+    0,
+  );
+
 export const windowAttentionOp: OpDefinition = {
   name: 'window_attention',
   operands: ['qkv', 'pad?', 'rel_h?', 'rel_w?'],
@@ -60,8 +67,8 @@ export const windowAttentionOp: OpDefinition = {
     return { shape: [batch!, tokens!, triple! / 3], dtype: dtype ?? qkv!.dtype };
   },
   // Each token attends to the window² positions of its window, padded ones included.
-  flops: ({ attributes, result }: Node) =>
-    4 * elementCount(result.shape) * (attributes.window as number) ** 2,
+  flops: (node: Node) =>
+    4 * elementCount(node.result.shape) * (node.attributes.window as number) ** 2 + relativeFlops(node),
   gradient({ graph, node, dy, wants }) {
     const { qkv, pad } = windowAttentionGradient(graph, node, dy);
     const relative = wants('rel_h') || wants('rel_w');
