@@ -50,12 +50,35 @@ export interface ErrorDetails {
   cause?: unknown;
 }
 
-const show = (value: unknown): string => {
-  if (typeof value === 'string') return value.length > 200 ? `${value.slice(0, 200)}…` : value;
-  if (Array.isArray(value))
-    return `[${value.slice(0, 16).map(show).join(', ')}${value.length > 16 ? ', …' : ''}]`;
-  return String(value);
+const LONGEST = 300;
+const DEEPEST = 3;
+
+const cut = (text: string): string => (text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text);
+
+const list = (items: readonly unknown[], most: number, text: (item: unknown) => string): string =>
+  `${Array.from(items.slice(0, most), text).join(', ')}${items.length > most ? ', …' : ''}`;
+
+/** Whatever a caller passed, in a few words: this never throws. */
+const show = (value: unknown, depth = 0): string => {
+  try {
+    return cut(words(value, depth));
+  } catch {
+    return 'a value that cannot be read';
+  }
 };
+
+function words(value: unknown, depth: number): string {
+  if (typeof value === 'function') return `function ${value.name}`;
+  if (typeof value !== 'object' || value === null) return String(value);
+  if (Array.isArray(value))
+    return depth < DEEPEST ? `[${list(value, 16, (item) => show(item, depth + 1))}]` : '[…]';
+  const name: unknown = Object.getPrototypeOf(value)?.constructor?.name;
+  if (ArrayBuffer.isView(value)) return `${name}(${(value as Uint8Array).length ?? value.byteLength})`;
+  // A URL, a date, an error say themselves what they are.
+  const own = value.toString;
+  if (typeof own === 'function' && own !== Object.prototype.toString) return String(value);
+  return `${name === undefined || name === 'Object' ? '' : `${name} `}{${list(Object.keys(value), 8, String)}}`;
+}
 
 /** What the package throws on purpose: switch on `code`; `message` says all of the rest in a sentence. */
 export class HrsamError extends Error {
