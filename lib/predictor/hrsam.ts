@@ -182,6 +182,10 @@ export class HRSAM {
         actual: image,
       });
     checkPath(path, 'saveEmbedding');
+    await image.use(() => this.#save(image, path));
+  }
+
+  async #save(image: EncodedImage, path: string): Promise<void> {
     const { original, resized, input, coarse } = image;
     const made = await this.network.fingerprint();
     if ((await image.network.fingerprint()) !== made)

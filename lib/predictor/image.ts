@@ -43,6 +43,9 @@ const MASK_BYTES = 2 ** 28;
 /** A picture after the encoder: prompt it as often as you like. Dispose it to free its embedding. */
 export class EncodedImage {
   readonly #network: Network;
+  /** Requests under way. */
+  #uses = 0;
+  #disposed = false;
   /** The picture, as its EXIF orientation has it: prompts and masks are in its pixels. */
   readonly original: Size;
   /** The picture as the model sees it, before padding. */
@@ -83,7 +86,7 @@ export class EncodedImage {
 
   /** Whether `dispose()` was called: nothing more can be asked then. */
   get disposed(): boolean {
-    return this.embedding.disposed;
+    return this.#disposed;
   }
 
   /**
@@ -150,7 +153,14 @@ export class EncodedImage {
     most: number,
     read: (found: FoundMask) => Promise<Answer>,
   ): Promise<Answer[]> {
-    this.#checkOpen();
+    return this.use(() => this.#eachFound(options, most, read));
+  }
+
+  async #eachFound<Answer>(
+    options: EverythingOptions,
+    most: number,
+    read: (found: FoundMask) => Promise<Answer>,
+  ): Promise<Answer[]> {
     const candidates = (await findCandidates(this.#network, this, options)).slice(0, most);
     // Decoded again, in their own size: to have kept all candidates would take more memory than this takes time.
     const wanted = new Map<Candidate['point'], Candidate[]>();
@@ -177,16 +187,37 @@ export class EncodedImage {
     return new ClickSession(this);
   }
 
-  #checkOpen(): void {
-    if (this.disposed) throw new HrsamError('ERR_DISPOSED', 'the encoded image was disposed');
+  /** @internal Work with the embedding, which stays until it has ended. @throws HrsamError ERR_DISPOSED */
+  async use<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#disposed) throw new HrsamError('ERR_DISPOSED', 'the encoded image was disposed');
+    this.#uses++;
+    try {
+      return await work();
+    } finally {
+      this.#uses--;
+      this.#free();
+    }
+  }
+
+  #free(): void {
+    if (!this.#disposed || this.#uses > 0) return;
+    this.coarse?.dispose();
+    this.embedding.dispose();
   }
 
   async #segmentAll(
     prompts: readonly Prompt[],
+    options: SegmentOptions,
+    where?: (i: number) => string,
+  ): Promise<Masks[]> {
+    return this.use(() => this.#masksOf(prompts, options, where));
+  }
+
+  async #masksOf(
+    prompts: readonly Prompt[],
     { multimask = false, refinements, signal }: SegmentOptions,
     where = (i: number) => `prompts[${i}]`,
   ): Promise<Masks[]> {
-    this.#checkOpen();
     checkMultimask(multimask);
     checkRefinements(refinements);
     const passes = multimask === false ? (refinements ?? this.#network.config.decoder.refinements ?? 0) : 0;
@@ -295,10 +326,13 @@ export class EncodedImage {
     };
   }
 
-  /** Frees the embedding; requests under way go on. Doing it twice is harmless. */
+  /**
+   * Frees the embedding once the requests under way have ended; a session's clicks that wait for others are not. Doing
+   * it twice is harmless.
+   */
   dispose(): void {
-    this.coarse?.dispose();
-    this.embedding.dispose();
+    this.#disposed = true;
+    this.#free();
   }
 
   [Symbol.dispose](): void {

@@ -105,7 +105,9 @@ describe.each(['hrsam-tiny', 'hrsam++-tiny'])('coarse to fine, %s', (preset) => 
       const [kept] = await restored.segment(request);
       expect(contents(kept!)).toEqual(contents((await image.segment(request))[0]!));
     }
+    const pending = images[0]!.segment({ points: [[30, 20]] });
     for (const image of images) image.dispose();
+    expect(await pending).toHaveLength(1);
     expect(images[0]!.coarse!.disposed).toBe(true);
     expect(await heldBytes()).toBe(before);
   });

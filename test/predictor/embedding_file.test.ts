@@ -183,7 +183,10 @@ describe('saved embeddings', () => {
     using image = await model.encode(picture(8, 8), { size: 16 });
     const path = file('no/such/folder.safetensors');
     expect((await errorOf(() => model.saveEmbedding(image, path))).code).toBe('ERR_FILE');
+    const saved = model.saveEmbedding(image, file('late.safetensors'));
     image.dispose();
+    await saved;
+    (await model.loadEmbedding(file('late.safetensors'))).dispose();
     expect((await errorOf(() => model.saveEmbedding(image, file('e.safetensors')))).code).toBe(
       'ERR_DISPOSED',
     );

@@ -5,6 +5,7 @@ import type { EncodedImage } from '../../lib/predictor/image.js';
 import type { Mask } from '../../lib/predictor/mask.js';
 import type { Prompt } from '../../lib/predictor/prompts.js';
 import { errorOf } from '../support/layout.js';
+import { heldBytes } from '../support/memory.js';
 import { contents, fullLogits, picture, randomModel } from './support/models.js';
 
 const [HEIGHT, WIDTH] = [90, 150];
@@ -190,6 +191,21 @@ describe.each(['hrsam-tiny', 'hrsam++-tiny', 'sam-tiny'])('segment, %s', (preset
       const alone = await large.segment(prompts[i]!);
       expect(together[i]!.map(contents)).toEqual(alone.map(contents));
     }
+  });
+
+  it('goes on when its picture is disposed, and frees it then', async () => {
+    const before = await heldBytes();
+    const other = await model.encode(picture(32, 32));
+    const prompts: Prompt[] = [{ points: [[3, 4]] }, { box: [1, 1, 20, 20] }, { mask: earlier.logits }];
+    const expected = await other.segment(prompts);
+    const requests = [other.segment(prompts), other.segment(prompts)];
+    const everything = other.everything({ pointsPerSide: 9, minScore: 0, minStability: 0 });
+    other.dispose();
+    expect((await errorOf(() => other.segment(prompts))).code).toBe('ERR_DISPOSED');
+    for (const masks of await Promise.all(requests))
+      expect(masks.flat().map(contents)).toEqual(expected.flat().map(contents));
+    expect(await everything).toEqual(expect.any(Array));
+    expect(await heldBytes()).toBe(before);
   });
 
   it('refuses a disposed picture', async () => {
