@@ -2,7 +2,7 @@ import { HrsamError } from '../errors.js';
 
 /** A picture in memory: rows from the top, pixels from the left, channels interleaved, 8 bits each. */
 export interface Pixels {
-  /** height · width · channels bytes. */
+  /** height · width · channels bytes. While the picture is encoded they are read, more than once: they must not change. */
   readonly data: Uint8Array;
   /** Pixels. */
   readonly width: number;

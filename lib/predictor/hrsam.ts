@@ -120,7 +120,8 @@ export class HRSAM {
   }
 
   /**
-   * Encodes a picture: a path, the bytes of a file, or raw pixels. Prompt the result as often as you like.
+   * Encodes a picture: a path, the bytes of a file, or raw pixels. Prompt the result as often as you like. Bytes and
+   * pixels are read until it is there, more than once: leave them as they are.
    * @throws HrsamError ERR_FILE, ERR_IMAGE, ERR_ARGUMENT, ERR_OUT_OF_MEMORY, ERR_ABORTED
    */
   async encode(picture: ImageSource, options: EncodeOptions = {}): Promise<EncodedImage> {
