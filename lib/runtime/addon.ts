@@ -221,6 +221,8 @@ export async function settled<T>(
   try {
     return await promise;
   } catch (error) {
+    // With the signal's reason for a cause, as before anything is submitted.
+    if ((error as { code?: unknown } | null)?.code === 'ERR_ABORTED') checkSignal(signal);
     throw typed(error, device);
   } finally {
     signal?.removeEventListener('abort', cancel);

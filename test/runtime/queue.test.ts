@@ -120,8 +120,10 @@ describe('work of several callers', () => {
       const controller = new AbortController();
       const second = model.encode(PICTURE, { ...LONG, signal: controller.signal });
       const third = model.encode(PICTURE);
-      setTimeout(() => controller.abort(), 20);
-      expect(await codeOf(() => second)).toBe('ERR_ABORTED');
+      const reason = new Error('changed my mind');
+      setTimeout(() => controller.abort(reason), 20);
+      const error = await errorOf(() => second);
+      expect([error.code, error.cause]).toEqual(['ERR_ABORTED', reason]);
       for (const encoded of [await first, await third]) encoded.dispose();
     });
 
