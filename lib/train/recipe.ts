@@ -39,6 +39,19 @@ const augmentSchema = z.strictObject({
 
 const side = z.number().int().min(32).max(8192).multipleOf(16);
 
+/** What HRSAM's two stages do not have in common. */
+const published = (layerDecay: number, dropPath: number) => ({
+  layerDecay: share.default(layerDecay).describe('Learning-rate factor per block from the last one down'),
+  dropPath: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(dropPath)
+    .describe(
+      "How likely a residual branch of the encoder's last block is left out for a sample; earlier ones less",
+    ),
+});
+
 const common = {
   model: z.unknown().describe("A preset's name, or a configuration in the authors' keywords"),
   size: side.describe('Side of the samples in pixels'),
@@ -61,20 +74,11 @@ const common = {
     .default(1500)
     .describe('Steps of the linear warm-up; afterwards it falls linearly to 0'),
   weightDecay: z.number().min(0).default(0.05).describe('Of matrices; norms and biases do not decay'),
-  layerDecay: share.default(0.9).describe('Learning-rate factor per block from the last one down'),
   clip: z.number().min(0).default(0).describe('Largest L2 norm of a gradient; 0: any'),
   average: share
     .default(0.999)
     .describe(
       'Share of the old value in the moving average of the parameters, which is what is written as the model',
-    ),
-  dropPath: z
-    .number()
-    .min(0)
-    .lt(1)
-    .default(0)
-    .describe(
-      "How likely a residual branch of the encoder's last block is left out for a sample; earlier ones less",
     ),
   recompute: z
     .boolean()
@@ -122,6 +126,7 @@ const data = {
 const finetuneSchema = z.strictObject({
   task: z.literal('finetune').describe('Encoder and decoder, by simulated clicks'),
   ...common,
+  ...published(1, 0),
   ...data,
   clicks: z
     .strictObject({
@@ -161,6 +166,7 @@ const finetuneSchema = z.strictObject({
 const distillSchema = z.strictObject({
   task: z.literal('distill').describe("The encoder, by a teacher's embeddings"),
   ...common,
+  ...published(0.9, 0.2),
 });
 
 const recipeSchema = z.discriminatedUnion('task', [finetuneSchema, distillSchema]);

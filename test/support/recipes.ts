@@ -34,6 +34,7 @@ export const tinyDistillation = {
   batch: 2,
   steps: 8,
   warmup: 1,
+  dropPath: 0,
 };
 
 /** Pictures as they are. */

@@ -13,22 +13,26 @@ const ofPatches = (patch_size: number) => ({
 
 describe('readRecipe', () => {
   it('fills in what was published', () => {
-    const { model: _, ...recipe } = readRecipe({
-      task: 'finetune',
-      model: 'hrsam-b',
-      size: 1024,
-      batch: 1,
-      steps: 9,
-    });
-    expect(recipe).toMatchObject({
+    const least = { model: 'hrsam-b', size: 1024, batch: 1, steps: 9 };
+    const common = {
       accumulate: 1,
       dtype: 'f32',
       learningRate: 1e-4,
       warmup: 1500,
       weightDecay: 0.05,
       clip: 0,
+    };
+    const clicks = { most: 21, steps: 1, goOn: 0.6, refine: 0 };
+    expect(readRecipe({ task: 'finetune', ...least })).toMatchObject({
+      ...common,
+      layerDecay: 1,
+      dropPath: 0,
+      clicks,
+    });
+    expect(readRecipe({ task: 'distill', ...least })).toMatchObject({
+      ...common,
       layerDecay: 0.9,
-      clicks: { most: 21, steps: 1, goOn: 0.6, refine: 0 },
+      dropPath: 0.2,
     });
   });
 
