@@ -134,10 +134,14 @@ export class Trainer {
   }
 }
 
-/** What the caller can do about numbers that are none any more. */
+/** What the caller can do about numbers that are none any more: to go on would come to the same numbers. */
 export const diverged = (what: string, step: number): HrsamError =>
-  new HrsamError('ERR_DIVERGED', `${what}: lower learningRate, or go on from the last checkpoint`, {
+  new HrsamError('ERR_DIVERGED', what, {
     where: `step ${step}`,
+    expected:
+      step === 0
+        ? 'other weights or data to begin with'
+        : 'a lower learningRate in a training that begins again in another folder, with the model that was saved last as init',
   });
 
 /** (4, P) for parameters by name: no moments yet, the average being the parameters themselves. */

@@ -205,6 +205,7 @@ describe('Trainer', () => {
     };
     await expect(model.step([[{ program, inputs, size: 1 }]])).rejects.toMatchObject({
       code: 'ERR_DIVERGED',
+      message: 'step 0: the loss is NaN; expected other weights or data to begin with',
     });
     expect(model.taken).toBe(0);
     expect(sameBytes((await model.state.data()) as Float32Array, before)).toBe(true);

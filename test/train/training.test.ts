@@ -256,6 +256,20 @@ describe('beginTraining', () => {
     for (const note of notes) expect(note).toMatch(/^left out: .*damaged/);
   });
 
+  it('says what to do about a loss that is none any more: to go on would repeat it', async () => {
+    const given = () =>
+      beginTraining(device, recipe({ learningRate: 1e6, warmup: 3, steps: 20 }), options('apart'));
+    const { code, message } = await errorOf(given);
+    expect([code, message]).toEqual([
+      'ERR_DIVERGED',
+      expect.stringMatching(/^step [1-9].*lower learningRate .* another folder, .* as init/),
+    ]);
+    expect(await codeOf(() => resumeTraining(device, options('apart')))).toBe('ERR_DIVERGED');
+    const init = at('apart', 'model.safetensors');
+    await beginTraining(device, recipe({ steps: 1 }), options('together', { init }));
+    expect(readLog('together').at(-1)!.step).toBe(1);
+  });
+
   it('ends with an error when nothing can be read, and holds nothing', async () => {
     await discSet(at('hopeless'), [1, 2, 3], [3, 2, 1], [[64, 64]]);
     writeFileSync(at('hopeless', 'images', '0.png'), 'no picture');
