@@ -3,7 +3,7 @@ import { HrsamError } from '../errors.js';
 import { describeIssues } from '../issues.js';
 import { configFromAuthors, trainingKeywords } from '../weights/authors.js';
 import type { ModelConfig } from '../weights/config.js';
-import { isPreset, presetConfig } from '../weights/presets.js';
+import { presetConfig } from '../weights/presets.js';
 import { OPTIMIZERS } from './optimizer.js';
 import { augmentation } from './samples/augment.js';
 
@@ -188,8 +188,8 @@ export function readRecipe(json: unknown, where = 'recipe', onNote?: (note: stri
   if (!result.success) throw new HrsamError('ERR_CONFIG', describeIssues(result.error), { where });
   const { model } = result.data;
   const config =
-    typeof model === 'string' && isPreset(model)
-      ? presetConfig(model)
+    typeof model === 'string'
+      ? presetConfig(model, `${where}: model`)
       : configFromAuthors(model, `${where}: model`);
   const recipe = { ...result.data, model: config };
   checkSides(recipe, where);

@@ -126,7 +126,7 @@ export class RunFolder {
   }
 
   async append(line: LogLine): Promise<void> {
-    await appendFile(this.#log, `${JSON.stringify(line)}\n`);
+    await appendLine(this.#log, line);
   }
 
   log(): Promise<LogLine[]> {
@@ -141,7 +141,7 @@ export class RunFolder {
   async judged(step: number, found: Validation): Promise<boolean> {
     const best = (await this.validations()).every(({ miou }) => found.miou > miou);
     if (best) await writeWhole(this.best, await readFile(this.model));
-    await appendFile(this.#validation, `${JSON.stringify({ step, ...found })}\n`);
+    await appendLine(this.#validation, { step, ...found });
     await this.#draw();
     return best;
   }
@@ -167,6 +167,13 @@ export class RunFolder {
       { metadata: [configToMetadata(model)] },
     );
   }
+}
+
+/** @throws HrsamError ERR_FILE */
+async function appendLine(path: string, line: object): Promise<void> {
+  await appendFile(path, `${JSON.stringify(line)}\n`).catch((cause: NodeJS.ErrnoException) => {
+    throw new HrsamError('ERR_FILE', `cannot be written (${cause.code})`, { where: path, cause });
+  });
 }
 
 /** All lines; one that a process was killed in is left out. */

@@ -62,9 +62,13 @@ export const isPreset = (name: string): name is PresetName => Object.hasOwn(PRES
 
 /**
  * The configuration of a named model.
+ * @param where what errors name
  * @throws HrsamError ERR_CONFIG for a name that is none of `PRESET_NAMES`
  */
-export const presetConfig = (name: string): ModelConfig => {
+export const presetConfig = (name: string, where?: string): ModelConfig => {
   if (isPreset(name)) return configFromAuthors(PRESETS[name], name);
-  throw new HrsamError('ERR_CONFIG', `there is no preset ${name}`, { expected: PRESET_NAMES.join(', ') });
+  throw new HrsamError('ERR_CONFIG', `there is no preset ${name}`, {
+    where,
+    expected: PRESET_NAMES.join(', '),
+  });
 };

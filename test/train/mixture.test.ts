@@ -6,14 +6,18 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FolderSource } from '../../lib/train/samples/folder_source.js';
 import { Mixture } from '../../lib/train/samples/mixture.js';
+import { MosaicSource } from '../../lib/train/samples/mosaic_source.js';
 import { prefetch } from '../../lib/train/samples/prefetch.js';
 import { SceneSource } from '../../lib/train/samples/scene_source.js';
 import { type LabelledObject, measure, type SampleSource } from '../../lib/train/samples/source.js';
-import { codeOf } from '../support/errors.js';
+import { codeOf, errorOf } from '../support/errors.js';
 import { noAugmentation, sampleDigest } from '../support/samples.js';
 import { BLUE, discSet, GREEN, RED, SHAPES } from '../support/sets.js';
 
 let root: string;
+
+/** What sources of a test are called. */
+const none = { name: 'test', unusable: 'nothing' };
 
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
 
@@ -75,7 +79,7 @@ describe('Mixture', () => {
   it('keeps image and mask aligned, whatever is pasted over what', async () => {
     // Red, green, blue, red …: up to three layers are told apart by their channel.
     let drawn = 0;
-    const colours: SampleSource = { draw: async () => disc(drawn++ % 3) };
+    const colours: SampleSource = { ...none, draw: async () => disc(drawn++ % 3) };
     const augment = { turn: 0.5, stretch: 0.5, colour: 0, grey: 0, blur: 0, noise: 0, paste: 0.6 };
     const { options } = await mixture({ augment });
     const coloured = new Mixture([{ source: colours, weight: 1 }], options);
@@ -218,7 +222,7 @@ describe('Mixture', () => {
     };
     const sample = (change: Partial<typeof noAugmentation>) => {
       const augment = { ...noAugmentation, ...change };
-      return new Mixture([{ source: { draw: async () => half }, weight: 1 }], {
+      return new Mixture([{ source: { ...none, draw: async () => half }, weight: 1 }], {
         seed: 1,
         size: side,
         augment,
@@ -248,7 +252,7 @@ describe('Mixture', () => {
   });
 
   it('makes a picture wider or narrower, its object with it, by no more than 1.4', async () => {
-    const source: SampleSource = { draw: async () => disc(0) };
+    const source: SampleSource = { ...none, draw: async () => disc(0) };
     const augment = { ...noAugmentation, stretch: 1 };
     const stretched = new Mixture([{ source, weight: 1 }], { seed: 1, size: 128, augment });
     const shapes: number[] = [];
@@ -269,10 +273,29 @@ describe('Mixture', () => {
     expect(Math.min(...shapes)).toBeGreaterThan(0.7);
   });
 
+  it('says of which sets none of many objects can be used, and most often why', async () => {
+    const of = async (name: string) => FolderSource.open(join(root, name));
+    const sources = [
+      { source: await of('red'), weight: 3 },
+      { source: await of('green'), weight: 1 },
+      { source: new SceneSource({ sides: [64, 96] }), weight: 0 },
+    ];
+    const mixed = new Mixture(sources, { seed: 1, size: 16, minPixels: 1000 });
+    expect(await errorOf(() => mixed.sample(3))).toMatchObject({
+      code: 'ERR_FILE',
+      where: 'sample 3 of red, green',
+      actual: expect.stringMatching(/^red: objects of less than 1000 pixels, 1\d\d times$/),
+    });
+    const mosaics = new MosaicSource(sources, { tiles: [2, 2] });
+    const tiled = new Mixture([{ source: mosaics, weight: 1 }], { seed: 1, size: 64 });
+    expect((await errorOf(() => tiled.sample(0))).message).toMatch(/mosaics: pictures without .* 256 x 256/);
+  });
+
   it('draws each source as often as its weight says, and never one of weight 0', async () => {
     const drawn = [0, 0, 0];
     const object = await (await FolderSource.open(join(root, 'red'))).read(0);
     const counting = (i: number) => ({
+      ...none,
       draw: async () => {
         drawn[i]!++;
         return object;

@@ -88,6 +88,8 @@ describe('MosaicSource', () => {
     expect(await new MosaicSource([small], { tiles: [1, 1] }).draw(new Rng(1))).toBeUndefined();
     const [width, height] = [900, 300];
     const bar: SampleSource = {
+      name: 'bar',
+      unusable: 'nothing',
       draw: async () => ({
         pixels: { data: new Uint8Array(3 * width * height), width, height, channels: 3 },
         mask: new Uint8Array(width * height).fill(1),

@@ -83,7 +83,11 @@ describe('readRecipe', () => {
     ['words for numbers', { batch: 'two' }, 'batch:'],
     ['a precision there is not', { dtype: 'f16' }, 'dtype:'],
     ['a model without keywords', { model: { layers: 3 } }, 'my.json: model: describes neither'],
-    ['a preset there is not', { model: 'hrsam-z' }, 'my.json: model:'],
+    [
+      'a preset there is not',
+      { model: 'hrsam-z' },
+      'my.json: model: there is no preset hrsam-z; expected hrsam-b',
+    ],
     [
       'a model that contradicts itself',
       { model: { ...tinyFinetuning.model, neck: { embed_dim: 16 } } },

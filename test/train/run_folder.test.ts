@@ -1,8 +1,9 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { RunFolder } from '../../lib/train/run_folder.js';
+import { errorOf } from '../support/errors.js';
 
 let folder: RunFolder;
 
@@ -32,4 +33,14 @@ it('keeps the model of the best validation, the first of equals', async () => {
     [3, 0.7],
     [4, 0.8],
   ]);
+});
+
+it.each(['log.jsonl', 'validation.jsonl'])('says that %s cannot be written', async (name) => {
+  const broken = new RunFolder(join(folder.path, `no ${name}`));
+  await mkdir(join(broken.path, name), { recursive: true });
+  await writeFile(broken.model, 'model');
+  const line = { step: 1, loss: 1, rate: 1, speed: 1 };
+  const write = () => (name === 'log.jsonl' ? broken.append(line) : broken.judged(1, { iou: 1, miou: 0 }));
+  const { code, message } = await errorOf(write);
+  expect([code, message]).toEqual(['ERR_FILE', expect.stringMatching(`${name}: cannot be written .EISDIR`)]);
 });

@@ -94,6 +94,22 @@ describe('FolderSource', () => {
     }
   });
 
+  it('says how bright a mask is that nothing is inside of', async () => {
+    const folder = await discSet(join(root, 'dim'), RED, BLUE, [[60, 40]]);
+    const dim = {
+      create: { width: 60, height: 40, channels: 3, background: { r: 100, g: 9, b: 0 } },
+    } as const;
+    await sharp(dim).png().toFile(join(folder, 'dim.png'));
+    await writeFile(join(folder, 'index.json'), JSON.stringify([{ image: 'images/0.png', mask: 'dim.png' }]));
+    const { code, message } = await errorOf(async () => (await FolderSource.open(folder)).read(0));
+    expect([code, message]).toEqual([
+      'ERR_IMAGE',
+      expect.stringMatching(
+        /entry 0: nothing .* half of white; expected more than 127\.5; got 100, the brightest/,
+      ),
+    ]);
+  });
+
   it('takes masks of 16 bits and bitmaps, shrunk or not', async () => {
     const files = sample();
     const disc = (x: number, y: number) => (x - 40) ** 2 + (y - 30) ** 2 < 400;

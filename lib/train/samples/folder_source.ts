@@ -1,8 +1,9 @@
+import { basename, resolve } from 'node:path';
 import { IndexFile } from '../../data/index_file.js';
 import { type LabelImage, readLabels } from '../../data/read_labels.js';
 import { HrsamError } from '../../errors.js';
 import { decodeImage } from '../../image/decode.js';
-import { brightest, inside } from '../../image/mask_picture.js';
+import { brightest, inside, white } from '../../image/mask_picture.js';
 import type { Pixels } from '../../image/pixels.js';
 import type { Rng } from '../../rng.js';
 import { type LabelledObject, measure, type SampleSource, someOf } from './source.js';
@@ -16,8 +17,12 @@ export interface FolderSourceOptions {
   onCorrupt?: (error: HrsamError) => void;
 }
 
+const MAX_SIDE = 1024;
+
 /** The objects of a set's folder: `index.json` lists {image, mask}, paths relative to the folder. */
 export class FolderSource implements SampleSource {
+  readonly unusable = 'entries that cannot be used';
+
   /** Entries that turned out unusable so far. */
   get corrupt(): number {
     return this.#corrupt.size;
@@ -38,6 +43,10 @@ export class FolderSource implements SampleSource {
   /** @throws HrsamError ERR_FILE when there is no list of entries. */
   static async open(root: string, options: FolderSourceOptions = {}): Promise<FolderSource> {
     return new FolderSource(await IndexFile.open(root), options);
+  }
+
+  get name(): string {
+    return basename(resolve(this.list.folder));
   }
 
   /** Objects that the list names. */
@@ -102,9 +111,23 @@ export class FolderSource implements SampleSource {
       });
     }
     const measured = this.#measured.get(i) ?? measure(grey.data, grey.width);
-    if (!measured) throw new HrsamError('ERR_IMAGE', 'the mask is empty', { where });
+    if (!measured) throw await this.#emptyMask(this.list.file(i, mask), where);
     this.#measured.set(i, measured);
     return { pixels, mask: grey.data, ...measured, others: [] };
+  }
+
+  /** What to say of a mask that nothing is inside of. */
+  async #emptyMask(path: string, where: string): Promise<HrsamError> {
+    const labels = await readLabels(path, this.options.maxSide ?? MAX_SIDE);
+    const value = brightest(labels);
+    let most = 0;
+    for (let i = 0; i < labels.width * labels.height; i++) most = Math.max(most, value(i));
+    if (most === 0) return new HrsamError('ERR_IMAGE', 'the mask is empty', { where });
+    return new HrsamError('ERR_IMAGE', 'nothing in the mask is brighter than half of white', {
+      where,
+      expected: `more than ${white(labels) / 2}`,
+      actual: `${most}, the brightest`,
+    });
   }
 
   /** RGB, or 0/1 for a mask. */
@@ -116,7 +139,7 @@ export class FolderSource implements SampleSource {
       this.#cache.set(key, known);
       return known;
     }
-    const { maxSide = 1024 } = this.options;
+    const { maxSide = MAX_SIDE } = this.options;
     const picture = isMask
       ? thresholded(await readLabels(path, maxSide))
       : await decodeImage(path, { maxSide });

@@ -3,7 +3,7 @@ import type { Pixels } from '../../image/pixels.js';
 import { Rng } from '../../rng.js';
 import { addon, pooled } from '../../runtime/addon.js';
 import { type Augmentation, augmentation, MOST_PASTED, plan } from './augment.js';
-import { drawnFrom, type LabelledObject, type WeightedSource } from './source.js';
+import { drawnFrom, type LabelledObject, sourceFrom, type WeightedSource } from './source.js';
 
 export interface Sample {
   /** S x S, RGB; 0 in the padding, right and below, which counts as 0 only once normalised. */
@@ -68,19 +68,31 @@ export class Mixture {
   async sample(index: number, size = this.options.size): Promise<Sample> {
     const { seed, objects = 1, minPixels = 32 } = this.options;
     const draws = new Rng(seed, index);
+    const reasons = new Map<string, number>();
+    const failed = (reason: string) => reasons.set(reason, 1 + (reasons.get(reason) ?? 0));
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      const object = await drawnFrom(draws, this.sources, objects - 1);
-      if (!object) continue;
+      const source = sourceFrom(draws, this.sources);
+      const object = await source.draw(draws, objects - 1);
+      if (!object) {
+        failed(`${source.name}: ${source.unusable}`);
+        continue;
+      }
       const pasted = await this.#pasted(draws);
       const spec = plan(draws, size, this.#augment, object, pasted);
       const { rgb, mask, others } = await pooled(() => addon().makeSample(spec));
-      if (count(mask) < minPixels) continue;
+      if (count(mask) < minPixels) {
+        failed(`${source.name}: objects of less than ${minPixels} pixels`);
+        continue;
+      }
       const image: Pixels = { data: rgb, width: size, height: size, channels: 3 };
       const usable = others.filter((other) => count(other) >= minPixels).slice(0, objects - 1);
       return { image, mask, others: usable, width: spec.width, height: spec.height };
     }
+    const drawn = this.sources.filter(({ weight }) => weight > 0);
+    const [reason, times] = [...reasons].sort(([, a], [, b]) => b - a)[0]!;
     throw new HrsamError('ERR_FILE', `none of ${MAX_ATTEMPTS} objects could be used`, {
-      where: `sample ${index}`,
+      where: `sample ${index} of ${drawn.map(({ source }) => source.name).join(', ')}`,
+      actual: `${reason}, ${times} times`,
     });
   }
 

@@ -27,6 +27,9 @@ const ATTEMPTS = 8;
  * sharp at sizes that no picture of the sources has.
  */
 export class MosaicSource implements SampleSource {
+  readonly name = 'mosaics';
+  readonly unusable = `pictures without a part of ${TILE} x ${TILE} pixels that shows an object`;
+
   constructor(
     readonly sources: readonly WeightedSource[],
     readonly options: MosaicSourceOptions,

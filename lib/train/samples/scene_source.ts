@@ -13,6 +13,9 @@ export interface SceneSourceOptions {
 
 /** One object of a fresh scene each time. */
 export class SceneSource implements SampleSource {
+  readonly name = 'scenes';
+  readonly unusable = 'scenes without a large enough object';
+
   constructor(readonly options: SceneSourceOptions) {}
 
   async draw(draws: Rng, others = 0): Promise<LabelledObject | undefined> {

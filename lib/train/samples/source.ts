@@ -19,6 +19,10 @@ export interface LabelledObject {
 
 /** Where objects come from. */
 export interface SampleSource {
+  /** What errors call it. */
+  readonly name: string;
+  /** What a choice falls on that brings nothing. */
+  readonly unusable: string;
   /**
    * An object chosen by the draws and nothing else; undefined where the choice fell on one that cannot be used.
    * @param others Further objects of the picture that are wanted, at most. Default 0.
@@ -32,13 +36,17 @@ export interface WeightedSource {
   weight: number;
 }
 
+/** One of these, as often as its weight says. */
+export const sourceFrom = (draws: Rng, sources: readonly WeightedSource[]): SampleSource =>
+  sources[draws.weighted(sources.map(({ weight }) => weight))]!.source;
+
 /** As SampleSource.draw, from one of these. */
 export function drawnFrom(
   draws: Rng,
   sources: readonly WeightedSource[],
   others = 0,
 ): Promise<LabelledObject | undefined> {
-  return sources[draws.weighted(sources.map(({ weight }) => weight))]!.source.draw(draws, others);
+  return sourceFrom(draws, sources).draw(draws, others);
 }
 
 /** `count` of these, or all where there are fewer. */
