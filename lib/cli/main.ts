@@ -16,6 +16,7 @@ import { printable } from './output.js';
 import { segmentCommand } from './segment.js';
 import { serveCommand } from './serve.js';
 import { trainCommand } from './train.js';
+import { usageError } from './usage.js';
 
 /** Exit codes: 1 for what went wrong, 2 for a command line that makes no sense. */
 const EXIT = { failure: 1, usage: 2 } as const;
@@ -51,6 +52,13 @@ function program(): Command {
       outputError: (text, write) => write(`hrsam: ${oneLine(text.replace(/^error: /, ''))}\n`),
     });
   }
+  root.hook('preAction', (_, command) => {
+    const values: unknown[] = [...command.args, ...Object.values(command.opts()).flat()];
+    if (values.includes('-'))
+      usageError(
+        '- is neither stdin nor stdout: give a file (./- for one of that name; outputs may be /dev/stdout)',
+      );
+  });
   return root;
 }
 

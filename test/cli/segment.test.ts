@@ -223,6 +223,8 @@ describe('segment refuses', () => {
     ['no threads', ['-p', '1,1', '--threads', '0'], 'Expected a whole number from 1.'],
     ['a mask that is no PNG', ['-p', '1,1', '-o', 'm.jpg'], 'masks are PNG files, not .jpg'],
     ['an overlay of no known kind', ['-p', '1,1', '--overlay', 'o.tiff'], 'expected .png, .jpg or .webp'],
+    ['standard output by a dash', ['-p', '1,1', '-o', '-'], '- is neither stdin nor stdout'],
+    ['standard input by a dash', ['--mask', '-'], './- for one of that name'],
     ['an unknown option', ['-p', '1,1', '--frobnicate'], "unknown option '--frobnicate'"],
   ];
   test.each(usage)('%s, with exit code 2', async (_, args, message) => {
