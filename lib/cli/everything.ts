@@ -40,7 +40,7 @@ const usual = (setting: keyof typeof EVERYTHING): string => `(default: ${EVERYTH
 export function everythingCommand(): Command {
   const command = new Command('everything')
     .description('find all objects of a picture, without prompts')
-    .argument('<picture>', 'JPEG, PNG, WebP, TIFF, GIF or AVIF')
+    .argument('<picture>', 'JPEG, PNG, WebP, TIFF, GIF, AVIF or BMP')
     .option('--points <n>', `clicks in each direction of the grid ${usual('pointsPerSide')}`, wholeNumber(1))
     .option('--min-score <iou>', `least IoU that the model predicts ${usual('minScore')}`, share)
     .option(

@@ -49,7 +49,7 @@ Examples:
 export function segmentCommand(): Command {
   const command = new Command('segment')
     .description('segment an object of a picture by points, boxes and masks')
-    .argument('<picture>', 'JPEG, PNG, WebP, TIFF, GIF or AVIF')
+    .argument('<picture>', 'JPEG, PNG, WebP, TIFF, GIF, AVIF or BMP')
     .option(
       '-p, --point <x,y[,label]>',
       'a point of the object, or with label 0 of the background',

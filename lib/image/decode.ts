@@ -49,8 +49,8 @@ export const DEFAULT_LIMITS = { maxPixels: 0x3fff * 0x3fff, maxBytes: 2 ** 30 };
 const VECTOR_FORMATS = new Set(['svg', 'pdf']);
 
 /**
- * Reads a picture as 8-bit RGB, as Pillow's `convert('RGB')` does: alpha is dropped, palettes are looked up, grey is
- * repeated, 16 bits are cut to the upper 8, colour profiles are ignored (CMYK has libvips' own). The orientation in EXIF data is applied, and
+ * Reads a picture as 8-bit RGB, as Pillow's `convert('RGB')` does: alpha is dropped (of a GIF, what is
+ * transparent is black), palettes are looked up, grey is repeated, 16 bits are cut to the upper 8, colour profiles are ignored (CMYK has libvips' own). The orientation in EXIF data is applied, and
  * of an animation the first frame is taken. Pixels are checked and passed on as they are.
  *
  * @throws HrsamError ERR_FILE when the file cannot be read, ERR_IMAGE when it is no picture, truncated or too large,
