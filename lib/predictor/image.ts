@@ -210,10 +210,11 @@ export class EncodedImage {
     options: SegmentOptions,
     where?: (i: number) => string,
   ): Promise<Masks[]> {
-    return this.use(() => this.#masksOf(prompts, options, where));
+    return this.use(() => this.masksOf(prompts, options, where));
   }
 
-  async #masksOf(
+  /** @internal `segment` within `use`. */
+  async masksOf(
     prompts: readonly Prompt[],
     { multimask = false, refinements, signal }: SegmentOptions,
     where = (i: number) => `prompts[${i}]`,
@@ -327,8 +328,8 @@ export class EncodedImage {
   }
 
   /**
-   * Frees the embedding once the requests under way have ended; a session's clicks that wait for others are not. Doing
-   * it twice is harmless.
+   * Frees the embedding once the requests under way have ended, clicks of sessions that wait for others too. Doing it
+   * twice is harmless.
    */
   dispose(): void {
     this.#disposed = true;

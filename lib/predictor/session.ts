@@ -1,6 +1,6 @@
 import { HrsamError } from '../errors.js';
 import { optionsOf } from '../options.js';
-import type { EncodedImage } from './image.js';
+import type { EncodedImage, Masks } from './image.js';
 import type { Mask } from './mask.js';
 
 /** A click, in pixels of the picture. */
@@ -62,21 +62,24 @@ export class ClickSession {
     if (label !== 0 && label !== 1)
       throw new HrsamError('ERR_PROMPT', 'a label', { where: 'click', expected: '1 or 0', actual: label });
     const steps = this.#steps;
-    const answer = this.#answered.then(() => this.#answer(steps, { x, y, label }, options));
+    // A picture that is disposed meanwhile stays until those before it are answered, and it is.
+    const answer = this.#image.use(() =>
+      this.#answered.then(() => this.#answer(steps, { x, y, label }, options)),
+    );
     this.#answered = answer.catch(() => {});
     return answer;
   }
 
   async #answer(steps: Step[], click: Click, { signal }: ClickOptions): Promise<Mask> {
     const clicks = [...steps.map((step) => step.click), click];
-    const [mask] = await this.#image.segment({
+    const prompt = {
       points: clicks.map(({ x, y }) => [x, y] as const),
       labels: clicks.map(({ label }) => label),
       mask: steps.at(-1)?.mask.logits,
-      signal,
-    });
-    steps.push({ click, mask: mask! });
-    return mask!;
+    };
+    const [[mask]] = (await this.#image.masksOf([prompt], { signal }, () => 'prompt')) as [Masks];
+    steps.push({ click, mask });
+    return mask;
   }
 
   /** Takes the last answered click back and forgets those not answered yet; returns the mask before it. */

@@ -18,6 +18,17 @@ describe.each(['hrsam-tiny', 'hrsam++-tiny', 'sam-tiny'])('a session, %s', (pres
     expect(session.undo()).toBeUndefined();
   });
 
+  it('answers the clicks made before its picture was disposed', async () => {
+    const other = await (await randomModel(preset)).encode(picture(70, 50));
+    const [kept, session] = [image.session(), other.session()];
+    const clicks = [session.click(20, 30), session.click(40, 60, 0)];
+    other.dispose();
+    expect((await errorOf(() => session.click(1, 1))).code).toBe('ERR_DISPOSED');
+    expect(contents(await clicks[0]!)).toEqual(contents(await kept.click(20, 30)));
+    expect(contents(await clicks[1]!)).toEqual(contents(await kept.click(40, 60, 0)));
+    expect(other.embedding.disposed).toBe(true);
+  });
+
   it('decodes each click with all earlier ones and the last logits', async () => {
     const session = image.session();
     const first = await session.click(20, 30);
