@@ -1,4 +1,5 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { existsSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { duration } from '../../lib/cli/train.js';
@@ -206,6 +207,13 @@ describe('hrsam embed and hrsam train distill', () => {
     rmSync(file(0));
     expect((await embed('--size', '64')).stdout).toContain('1 embedded, 1 there already');
     expect(readFileSync(file(0)).equals(before)).toBe(true);
+    // What a process that was killed left, what another is writing, and what is somebody else's.
+    const [stale, fresh] = [0, 1].map(() => path(`taught/images/.${randomUUID()}.part`)) as [string, string];
+    const others = path('taught/mine.part');
+    for (const name of [stale, fresh, others]) writeFileSync(name, '');
+    for (const name of [stale, others]) utimesSync(name, 0, 0);
+    expect((await embed('--size', '64')).stdout).toContain('0 embedded, 2 there already');
+    expect([stale, fresh, others].map((name) => existsSync(name))).toEqual([false, true, true]);
     writeFileSync(path('discs/images/bad.png'), 'no picture');
     const index = JSON.parse(readFileSync(path('discs/index.json'), 'utf8'));
     const more = [...index, { image: 'images/bad.png', mask: 'images/0_mask.png' }, null];
