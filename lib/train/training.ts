@@ -2,6 +2,7 @@ import { HrsamError } from '../errors.js';
 import type { Device } from '../runtime/device.js';
 import { Owned } from '../runtime/owned.js';
 import { openWeights } from '../weights/checkpoint.js';
+import { CONFIG_KEY, differingSettings } from '../weights/config.js';
 import type { SavedTraining } from './checkpoint.js';
 import { layerDecayGroups } from './groups.js';
 import { adoptValues, initialValues } from './initial.js';
@@ -135,6 +136,14 @@ async function initialised(
   const wanted = [...trained, ...fixed].filter(({ name }) => !teacher?.decoder.has(name));
   await using checkpoint = await openWeights(init);
   const adopted = await adoptValues(checkpoint, wanted, values);
+  // A file that tells no settings was given some that may be others than its model's.
+  if (checkpoint.metadata.has(CONFIG_KEY)) {
+    const differing = differingSettings(checkpoint.config, recipe.model).filter(
+      (name) => !teacher || !/^(prompt|decoder)\./.test(name),
+    );
+    if (differing.length > 0)
+      onNote?.(`${checkpoint.name} is of a model with other settings: ${differing.join(', ')}`);
+  }
   if (adopted.fresh.length > 0) onNote?.(`begins anew: ${someNames(adopted.fresh)}`);
   if (adopted.widened.length > 0) onNote?.(`widened: ${someNames(adopted.widened)}`);
   return adopted.values;

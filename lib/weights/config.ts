@@ -246,6 +246,24 @@ export const configFromMetadata = (
   return validateConfig(json, at);
 };
 
+/** `encoder.depth` and the like, to their values as JSON. */
+export const settingsOf = (config: ModelConfig): Map<string, string> =>
+  new Map(
+    Object.entries(config).flatMap(([part, value]) =>
+      typeof value === 'object'
+        ? Object.entries(value).map(([key, setting]) => [`${part}.${key}`, JSON.stringify(setting)] as const)
+        : [[part, JSON.stringify(value)] as const],
+    ),
+  );
+
+/** Names of the settings in which two models differ. */
+export const differingSettings = (one: ModelConfig, other: ModelConfig): string[] => {
+  const [settings, others] = [settingsOf(one), settingsOf(other)];
+  return [...new Set([...settings.keys(), ...others.keys()])].filter(
+    (key) => settings.get(key) !== others.get(key),
+  );
+};
+
 /** Blocks take turns: plain windows for even indices, shifted ones for odd. */
 export const alternatingAttention = (depth: number): AttentionKind[] =>
   Array.from({ length: depth }, (_, i) => (i % 2 === 0 ? 'plain' : 'shifted'));

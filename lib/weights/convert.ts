@@ -1,7 +1,13 @@
 import { HrsamError } from '../errors.js';
 import { checkCallback, optionsOf } from '../options.js';
 import { type ModelCheckpoint, openWeights, type TensorEntry } from './checkpoint.js';
-import { configToMetadata, type ImageConfig, type ModelConfig } from './config.js';
+import {
+  configToMetadata,
+  differingSettings,
+  type ImageConfig,
+  type ModelConfig,
+  settingsOf,
+} from './config.js';
 import { fromFloat32 } from './dtypes.js';
 import { expectedTensors } from './expected.js';
 import { isReducible, toInternalName } from './names.js';
@@ -50,28 +56,18 @@ const targetType = (entry: TensorEntry, dtype: ConvertOptions['dtype']): 'F32' |
   return dtype === 'f32' || entry.dtype === 'F64' ? 'F32' : (entry.dtype as 'F32' | 'BF16' | 'F16');
 };
 
-/** `encoder.depth` and the like, to their values as JSON. */
-const settingsOf = (config: ModelConfig): Map<string, string> =>
-  new Map(
-    Object.entries(config).flatMap(([part, value]) =>
-      typeof value === 'object'
-        ? Object.entries(value).map(([key, setting]) => [`${part}.${key}`, JSON.stringify(setting)] as const)
-        : [[part, JSON.stringify(value)] as const],
-    ),
-  );
-
 /** @throws HrsamError ERR_WEIGHTS unless both have the same settings, and so tensors of the same shapes */
 function checkSameModel(one: ModelCheckpoint, other: ModelCheckpoint): void {
-  const [settings, others] = [settingsOf(one.config), settingsOf(other.config)];
-  const differing = [...new Set([...settings.keys(), ...others.keys()])].filter(
-    (key) => settings.get(key) !== others.get(key),
-  );
+  const differing = differingSettings(one.config, other.config);
   if (differing.length === 0) return;
-  const values = (of: Map<string, string>) => differing.map((key) => `${key} ${of.get(key) ?? 'not set'}`);
+  const values = ({ config }: ModelCheckpoint) => {
+    const settings = settingsOf(config);
+    return differing.map((key) => `${key} ${settings.get(key) ?? 'not set'}`);
+  };
   throw new HrsamError('ERR_WEIGHTS', 'no mean of models with different settings', {
     where: other.name,
-    expected: values(settings),
-    actual: values(others),
+    expected: values(one),
+    actual: values(other),
   });
 }
 

@@ -195,12 +195,30 @@ describe('beginTraining', () => {
       recipe({ model: grown }),
       options('grown', { init, signal: AbortSignal.abort(), onNote: (note) => notes.push(note) }),
     );
-    expect(notes).toHaveLength(1);
-    expect(notes[0]).toMatch(/^begins anew: backbone\.blocks\.2\.norm1\.weight, /);
+    expect(notes).toEqual([
+      `${init} is of a model with other settings: encoder.depth, encoder.stageEnds, encoder.attention`,
+      expect.stringMatching(/^begins anew: backbone\.blocks\.2\.norm1\.weight, /),
+    ]);
     await using before = await SafetensorsFile.open(init);
     await using after = await SafetensorsFile.open(at('grown', 'model.safetensors'));
     const name = 'backbone.blocks.1.attn.qkv.weight';
     expect(await after.read(name)).toEqual(await before.read(name));
+  });
+
+  it('says in which settings given weights are another model’s, where their file tells', async () => {
+    const notes: string[] = [];
+    const begun = async (name: string, init: string, model: object) => {
+      const onNote = (note: string) => notes.push(note);
+      const given = options(name, { init, signal: AbortSignal.abort(), onNote });
+      await beginTraining(device, recipe({ model }), given);
+      return notes.splice(0);
+    };
+    const init = at('whole', 'model.safetensors');
+    const bgr = { ...tinyModel, image_normalisation: { channel_order: 'bgr' } };
+    expect(await begun('same', init, tinyModel)).toEqual([]);
+    expect(await begun('bgr', init, bgr)).toEqual([
+      `${init} is of a model with other settings: image.channelOrder`,
+    ]);
   });
 
   it.each([8, 32])('trains models of patches of %s pixels', async (patch_size) => {
