@@ -111,9 +111,10 @@ export class RunFolder {
     const saved = await readCheckpoint(this.checkpoint);
     await this.#removePartial();
     for (const path of [this.#log, this.#validation]) {
-      const lines = await readLines<{ step: number }>(path);
-      const kept = lines.filter(({ step }) => step <= saved.step);
-      if (lines.length > 0) await writeWhole(path, kept.map((line) => `${JSON.stringify(line)}\n`).join(''));
+      const text = await readText(path);
+      const kept = parseLines<{ step: number }>(text).filter(({ step }) => step <= saved.step);
+      const whole = kept.map((line) => `${JSON.stringify(line)}\n`).join('');
+      if (whole !== text) await writeWhole(path, whole);
     }
     return saved;
   }
@@ -129,12 +130,12 @@ export class RunFolder {
     await appendLine(this.#log, line);
   }
 
-  log(): Promise<LogLine[]> {
-    return readLines(this.#log);
+  async log(): Promise<LogLine[]> {
+    return parseLines(await readText(this.#log));
   }
 
-  validations(): Promise<ValidationLine[]> {
-    return readLines(this.#validation);
+  async validations(): Promise<ValidationLine[]> {
+    return parseLines(await readText(this.#validation));
   }
 
   /** Keeps what the model that was saved last is worth, and the model where none was better. @returns whether none was */
@@ -176,9 +177,10 @@ async function appendLine(path: string, line: object): Promise<void> {
   });
 }
 
+const readText = (path: string): Promise<string> => readFile(path, 'utf8').catch(() => '');
+
 /** All lines; one that a process was killed in is left out. */
-async function readLines<T>(path: string): Promise<T[]> {
-  const text = await readFile(path, 'utf8').catch(() => '');
+function parseLines<T>(text: string): T[] {
   return text.split('\n').flatMap((line) => {
     try {
       return line === '' ? [] : [JSON.parse(line) as T];

@@ -221,6 +221,8 @@ async function follow(
     saved = logged = performance.now();
   };
   const judge = async (validate: NonNullable<TrainingOptions['validate']>) => {
+    // Going on where no step was taken since.
+    if ((await folder.validations()).some(({ step }) => step === trainer.taken)) return;
     try {
       const found = await validate(folder.model, signal);
       const best = await folder.judged(trainer.taken, found);

@@ -365,8 +365,19 @@ describe('resumeTraining', () => {
 
   it('does nothing more once all steps are taken', async () => {
     cpSync(at('whole'), at('done'), { recursive: true });
-    await resumeTraining(device, options('done'));
+    const validate = vi.fn(async () => ({ iou: 0.5, miou: 0.5 }));
+    for (const _ of [1, 2]) await resumeTraining(device, options('done', { validate }));
     expect(sameFile('checkpoint.safetensors', 'done', 'whole')).toBe(true);
+    expect(sameFile('log.jsonl', 'done', 'whole')).toBe(true);
+    expect(validate).toHaveBeenCalledTimes(1);
+    expect(readFileSync(at('done', 'validation.jsonl'), 'utf8').trim().split('\n')).toHaveLength(1);
+  });
+
+  it('clears away a log that ends in its first line', async () => {
+    await beginTraining(device, recipe(), options('torn', { signal: AbortSignal.abort() }));
+    writeFileSync(at('torn', 'log.jsonl'), '{"step":1,"lo');
+    await resumeTraining(device, options('torn'));
+    expect(readLog('torn').map(({ step }) => step)).toEqual([6]);
   });
 
   it('refuses what is no checkpoint', async () => {
