@@ -62,9 +62,6 @@ export async function openSamples(
       where: 'recipe',
       expected: names.join(', ') || 'no set without data',
     });
-  const unnamed = names.filter((name) => sets && !Object.hasOwn(sets, name));
-  if (unnamed.length > 0)
-    onNote?.(`not used, since the recipe's sets do not name them: ${unnamed.join(', ')}`);
   const opened: WeightedSource[] = [];
   const lines: string[] = [];
   for (const folder of folders) {
@@ -81,6 +78,9 @@ export async function openSamples(
       expected: `more than 0 for one of ${names.join(', ')}`,
       actual: JSON.stringify(sets),
     });
+  const unnamed = names.filter((name) => sets && !Object.hasOwn(sets, name));
+  if (unnamed.length > 0)
+    onNote?.(`not used, since the recipe's sets do not name them: ${unnamed.join(', ')}`);
   const all = opened.reduce((sum, { weight }) => sum + weight, 0);
   const scene = new SceneSource({ sides: scenes.sides });
   const single =

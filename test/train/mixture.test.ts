@@ -288,7 +288,9 @@ describe('Mixture', () => {
     });
     const mosaics = new MosaicSource(sources, { tiles: [2, 2] });
     const tiled = new Mixture([{ source: mosaics, weight: 1 }], { seed: 1, size: 64 });
-    expect((await errorOf(() => tiled.sample(0))).message).toMatch(/mosaics: pictures without .* 256 x 256/);
+    expect((await errorOf(() => tiled.sample(0))).message).toMatch(
+      /mosaics of red, green.*: pictures without .* 256 x 256/,
+    );
   });
 
   it('draws each source as often as its weight says, and never one of weight 0', async () => {

@@ -27,13 +27,16 @@ const ATTEMPTS = 8;
  * sharp at sizes that no picture of the sources has.
  */
 export class MosaicSource implements SampleSource {
-  readonly name = 'mosaics';
   readonly unusable = `pictures without a part of ${TILE} x ${TILE} pixels that shows an object`;
 
   constructor(
     readonly sources: readonly WeightedSource[],
     readonly options: MosaicSourceOptions,
   ) {}
+
+  get name(): string {
+    return `mosaics of ${this.sources.map(({ source }) => source.name).join(', ')}`;
+  }
 
   async draw(draws: Rng, others = 0): Promise<LabelledObject | undefined> {
     const [fewest, most] = this.options.tiles;
