@@ -1,7 +1,7 @@
 import { appendFile, lstat, readdir, readFile, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { HrsamError } from '../errors.js';
-import { isPartial, makeFolder, writeWhole } from '../files.js';
+import { cannotWrite, isPartial, makeFolder, writeWhole } from '../files.js';
 import { configToMetadata } from '../weights/config.js';
 import { toOfficialName } from '../weights/names.js';
 import { writeSafetensors } from '../weights/safetensors_writer.js';
@@ -172,8 +172,8 @@ export class RunFolder {
 
 /** @throws HrsamError ERR_FILE */
 async function appendLine(path: string, line: object): Promise<void> {
-  await appendFile(path, `${JSON.stringify(line)}\n`).catch((cause: NodeJS.ErrnoException) => {
-    throw new HrsamError('ERR_FILE', `cannot be written (${cause.code})`, { where: path, cause });
+  await appendFile(path, `${JSON.stringify(line)}\n`).catch((cause) => {
+    throw cannotWrite(path, cause);
   });
 }
 
