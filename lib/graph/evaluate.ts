@@ -17,7 +17,10 @@ type None = Record<never, Tensor>;
 
 /** Options of `evaluate` and `program`. */
 export interface EvaluateOptions<Constants extends Tensors = Tensors> {
-  /** Tensors that are known when compiling: weights are packed once. They come to `build` like the inputs. */
+  /**
+   * Tensors that are known when compiling. They come to `build` like the inputs, under names of their own. They must not
+   * be written to while the program is used: some are packed once, others read in each run.
+   */
   constants?: Constants;
   /** Ends the work with ERR_ABORTED while it is queued or between two layers. */
   signal?: AbortSignal;
@@ -68,6 +71,12 @@ export async function program<
   for (const [where, tensors] of Object.entries({ inputs, constants }))
     if (Object.values(tensors ?? [null]).some((tensor) => typeof tensor !== 'object' || tensor === null))
       throw new HrsamError('ERR_ARGUMENT', where, { expected: 'tensors by name' });
+  const twice = Object.keys(constants).find((name) => Object.hasOwn(inputs, name));
+  if (twice !== undefined)
+    throw new HrsamError('ERR_ARGUMENT', 'constants', {
+      expected: 'other names than those of inputs',
+      actual: twice,
+    });
   for (const [name, { shape, dtype }] of Object.entries(inputs))
     values[name] = graph.input(name, shape, dtype);
   for (const [name, { shape, dtype }] of Object.entries(constants))

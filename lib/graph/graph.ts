@@ -181,6 +181,12 @@ export class Graph {
   /** The same elements under another shape; one size may be −1. */
   reshape(value: Value, shape: Shape): Value {
     this.checkOwn(value, 'reshape');
+    if (!Array.isArray(shape))
+      throw new HrsamError('ERR_ARGUMENT', 'shape', {
+        where: this.layer || 'reshape',
+        expected: 'a list of sizes',
+        actual: shape,
+      });
     const known = shape.reduce((product, size) => (size === -1 ? product : product * size), 1);
     const full = shape.map((size) => (size === -1 ? elementCount(value.shape) / known : size));
     if (elementCount(full) !== elementCount(value.shape) || full.some((size) => !Number.isInteger(size))) {
@@ -209,7 +215,8 @@ export class Graph {
   rows(value: Value, start: number, end: number): Value {
     this.checkOwn(value, 'rows');
     const [first = 0, ...rest] = value.shape;
-    if (!(start >= 0 && start < end && end <= first)) {
+    const whole = Number.isInteger(start) && Number.isInteger(end);
+    if (!(whole && start >= 0 && start < end && end <= first)) {
       throw new HrsamError('ERR_SHAPE', `rows ${start} … ${end}`, { where: this.layer, actual: value.shape });
     }
     return this.view(value, [end - start, ...rest], start * elementCount(rest));

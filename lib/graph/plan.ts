@@ -49,7 +49,10 @@ function lastUses(nodes: readonly Node[]): Map<Value, number> {
   return lastUse;
 }
 
-/** The operand whose memory the node's result may take over: it dies here, is as large, and nobody else reads it. */
+/**
+ * The operand whose memory the node's result may take over: it dies here, has the same type and is as large, and nobody
+ * else reads it.
+ */
 function takenOver(
   node: Node,
   at: number,
@@ -63,7 +66,8 @@ function takenOver(
     ([name, other]) => name !== node.op.inPlace && root(other).value === owner.value,
   );
   const bytes = bytesOf(operand);
-  const fits = bytes === bytesOf(owner.value) && bytes === bytesOf(node.result);
+  const fits =
+    operand.dtype === node.result.dtype && bytes === bytesOf(owner.value) && bytes === bytesOf(node.result);
   return fits && !shared && inArena(owner.value) && lastUse.get(owner.value) === at ? owner.value : undefined;
 }
 

@@ -162,11 +162,12 @@ export class Network {
     options: MaskThresholdOptions & { cut: readonly [number, number] },
     signal?: AbortSignal,
   ): Promise<Tensor> {
-    const { input, crop, original, threshold, cut } = options;
+    const { cut, ...rest } = options;
+    const { input, crop, original, threshold } = rest;
     const key = [logits.shape, first, last, input, crop, original, threshold, cut].join(' ');
     const program = await this.#program(`threshold ${key}`, (graph) => {
       const chosen = slice(graph, graph.input('logits', logits.shape), 1, first, last);
-      const masks = maskThreshold(graph, chosen, options);
+      const masks = maskThreshold(graph, chosen, rest);
       graph.output('masks', slice(graph, slice(graph, masks, 2, 0, cut[0]), 3, 0, cut[1]));
     });
     return (await program.run({ logits }, { signal })).masks!;

@@ -3,6 +3,8 @@
 // A task owns some rows of the result and computes pixel by pixel, some vectors of channels at a
 // time, their sums in registers: x is then read in long runs, which the processor's prefetch
 // follows (groups of pixels read each weight less often, but took twice the time on large grids).
+#include <stdio.h>
+
 #include "../plan/forward_checks.h"
 #include "simd.h"
 #include "tasks.h"
@@ -35,10 +37,12 @@ class DepthwiseConv : public Op {
         flip_(node.flag("flip")) {
     const Value& weight = node.value("weight");
     if (weight.data == nullptr) return;
+    char layout[96];
+    snprintf(layout, sizeof(layout), "depthwise_conv %d %lld %lld", flip_,
+             static_cast<long long>(channels_), static_cast<long long>(kernel_));
     void* data = nullptr;
     bool fresh = false;
-    shared_ = compiler.share(weight, flip_ ? "depthwise_conv flipped" : "depthwise_conv",
-                             packed_bytes(), &data, &fresh);
+    shared_ = compiler.share(weight, layout, packed_bytes(), &data, &fresh);
     packed_ = static_cast<float*>(data);
     if (fresh)
       pack(static_cast<const float*>(weight.data), channels_, kernel_ * kernel_, flip_, packed_);

@@ -26,8 +26,13 @@ class RelativeRows {
     float part;
   };
   Rows of(int64_t pair) const {
-    const float i = static_cast<float>(pair / k_size_), j = static_cast<float>(pair % k_size_);
-    const int64_t index = static_cast<int64_t>((i * q_step_ - j * k_step_) + shift_);
+    // Products are rounded before they are subtracted: in double they are exact, and no compiler
+    // can make one operation of both.
+    const auto product = [](int64_t at, float step) {
+      return static_cast<float>(static_cast<double>(at) * static_cast<double>(step));
+    };
+    const float i = product(pair / k_size_, q_step_), j = product(pair % k_size_, k_step_);
+    const int64_t index = static_cast<int64_t>((i - j) + shift_);
     if (rows_ == length_) return {index, index, 0};
     // A row of the table resized linearly to all distances there are.
     const float scale = static_cast<float>(length_) / static_cast<float>(rows_);

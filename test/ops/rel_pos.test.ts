@@ -25,6 +25,9 @@ describe('rel_pos', async () => {
     [11, 10],
     [20, 12],
     [7, 3],
+    // Pairs where a product and its difference in one operation fall on the other side of a whole number.
+    [33, 39],
+    [77, 91],
   ])('queries and keys of other numbers: %i by %i', async (queries, keys) => {
     const rows = 2 * Math.max(queries, keys) - 1;
     const table = host(

@@ -1,3 +1,4 @@
+import { optionsOf } from '../../options.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, Node, OpDefinition, Operands, Value } from '../graph.js';
 import { attentionGradient } from './attention_gradient.js';
@@ -103,6 +104,17 @@ export interface AttentionOptions {
   keyGrid?: Grid;
 }
 
+const checkOptions = optionsOf<AttentionOptions>({
+  heads: true,
+  lengths: true,
+  grids: true,
+  rope: true,
+  relH: true,
+  relW: true,
+  queryGrid: true,
+  keyGrid: true,
+});
+
 /**
  * Flash attention: q (B, Lq, C), k and v (B or 1, Lk, C) → (B, Lq, C); or packed, q alone being qkv (B, L, 3C).
  * Online softmax; the logits are never stored.
@@ -113,6 +125,7 @@ export function attention(
   keys: { k: Value; v: Value } | undefined,
   options: AttentionOptions,
 ): Value {
+  checkOptions(options, 'attention');
   const { heads, lengths, grids = [], rope, relH, relW, queryGrid = [], keyGrid = [] } = options;
   return graph.add(
     attentionOp,

@@ -1,3 +1,4 @@
+import { optionsOf } from '../../options.js';
 import { type DType, elementCount } from '../../runtime/dtype.js';
 import type { Graph, Node, OpDefinition, Value } from '../graph.js';
 import { cycleScanGradient } from './cycle_scan_gradient.js';
@@ -50,12 +51,24 @@ export interface CycleScanOptions {
   dtype?: DType;
 }
 
+const checkOptions = optionsOf<CycleScanOptions>({
+  dtBias: true,
+  d: true,
+  gamma: true,
+  segments: true,
+  softplus: true,
+  literal: true,
+  fast: true,
+  dtype: true,
+});
+
 /**
  * The cycle scan's selective state-space model: u (B, L, C), ssm (B, L, C + 2N) = (Δ, B, C) per token → (B, L, C).
  * h = exp(Δ·A)·h + Δ·B·u, y = ⟨C, h⟩ + D·u with A = −exp(a_log), read R times without resetting h; the result is
  * Σ_r γ_r·y^(r). HRSAM (arXiv 2407.02109), Mamba (2312.00752). The state is f32 in every mode.
  */
 export function cycleScan(graph: Graph, u: Value, ssm: Value, aLog: Value, options: CycleScanOptions): Value {
+  checkOptions(options, 'cycle_scan');
   const { dtBias, d, gamma, segments, softplus = true, literal = false, fast = false, dtype } = options;
   const operands = { u, ssm, a_log: aLog, dt_bias: dtBias, d, gamma };
   return graph.add(cycleScanOp, operands, { segments, softplus, literal, fast }, dtype);

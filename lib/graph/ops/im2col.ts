@@ -1,3 +1,4 @@
+import { optionsOf } from '../../options.js';
 import type { DType } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
 import { cast } from './cast.js';
@@ -38,8 +39,17 @@ export interface PatchOptions {
   dtype?: DType;
 }
 
+const checkOptions = optionsOf<PatchOptions>({
+  kernel: true,
+  stride: true,
+  padding: true,
+  channelsLast: true,
+  dtype: true,
+});
+
 /** The patches that a convolution sees, one row each: → (B, ho, wo, kernel²·C), zero padding. */
 export function im2col(graph: Graph, x: Value, options: PatchOptions): Value {
+  checkOptions(options, 'im2col');
   const { kernel, stride, padding = 0, channelsLast = true, dtype = x?.dtype } = options;
   // Patches overlap or are copied as they are: converting before is never more work.
   return graph.add(

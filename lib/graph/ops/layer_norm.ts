@@ -1,3 +1,4 @@
+import { optionsOf } from '../../options.js';
 import type { DType } from '../../runtime/dtype.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
@@ -50,6 +51,8 @@ export interface LayerNormOptions {
   dtype?: DType;
 }
 
+const checkOptions = optionsOf<LayerNormOptions>({ eps: true, activation: true, gate: true, dtype: true });
+
 /** LayerNorm over the last axis (channels): act((x − mean) / √(var + eps) · weight + bias) · gate. */
 export function layerNorm(
   graph: Graph,
@@ -58,6 +61,7 @@ export function layerNorm(
   bias: Value,
   options: LayerNormOptions = {},
 ): Value {
+  checkOptions(options, 'layer_norm');
   const { eps = 1e-5, activation = 'none', gate, dtype } = options;
   if (graph.differentiable && (activation !== 'none' || gate)) {
     const normed = layerNorm(graph, x, weight, bias, { eps, dtype });

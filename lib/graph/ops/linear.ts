@@ -1,3 +1,4 @@
+import { optionsOf } from '../../options.js';
 import type { DType } from '../../runtime/dtype.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
@@ -67,8 +68,18 @@ export interface LinearOptions {
   op?: OpDefinition;
 }
 
+const checkOptions = optionsOf<LinearOptions>({
+  bias: true,
+  activation: true,
+  residual: true,
+  transposed: true,
+  dtype: true,
+  op: true,
+});
+
 /** x (…, K) · weight (N, K)ᵀ → (…, N): residual + act(x·Wᵀ + bias). Computed in x's type, accumulated in f32. */
 export function linear(graph: Graph, x: Value, weight: Value, options: LinearOptions = {}): Value {
+  checkOptions(options, 'linear');
   const { bias, residual, activation = 'none', transposed = false, dtype, op = linearOp } = options;
   if (graph.differentiable && activation !== 'none') {
     const activated = activate(graph, linear(graph, x, weight, { bias, transposed, dtype }), activation);

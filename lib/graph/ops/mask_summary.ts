@@ -1,3 +1,4 @@
+import { optionsOf } from '../../options.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
 
@@ -27,11 +28,14 @@ export interface MaskSummaryOptions {
   offset?: number;
 }
 
+const checkOptions = optionsOf<MaskSummaryOptions>({ size: true, threshold: true, offset: true });
+
 /**
  * Logits (B, M, h, w) f32 → (B, M, 6): the areas above threshold + offset and above threshold − offset, and the mask's
  * edges x0, y0, x1, y1, zeros for an empty one; f32, exact up to 4096². The areas' quotient is SAM's stability score (arXiv 2304.02643).
  */
 export function maskSummary(graph: Graph, logits: Value, options: MaskSummaryOptions): Value {
+  checkOptions(options, 'mask_summary');
   const { size, threshold = 0, offset = 1 } = options;
   return graph.add(maskSummaryOp, { logits }, { size, threshold, offset });
 }

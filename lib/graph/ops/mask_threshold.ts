@@ -1,3 +1,4 @@
+import { optionsOf } from '../../options.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
 
@@ -30,8 +31,16 @@ export interface MaskThresholdOptions {
   threshold: number;
 }
 
+const checkOptions = optionsOf<MaskThresholdOptions>({
+  input: true,
+  crop: true,
+  original: true,
+  threshold: true,
+});
+
 /** Low-resolution logits (B, M, h, w) → 0/1 masks u8 (B, M, H, W) at the picture's size; no full-size logits are stored. */
 export function maskThreshold(graph: Graph, logits: Value, options: MaskThresholdOptions): Value {
+  checkOptions(options, 'mask_threshold');
   const { input, crop, original, threshold } = options;
   return graph.add(maskThresholdOp, { logits }, { input, crop, original, threshold });
 }

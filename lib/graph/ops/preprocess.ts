@@ -1,3 +1,4 @@
+import { optionsOf } from '../../options.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
 
@@ -34,8 +35,18 @@ export interface PreprocessOptions {
   swap: boolean;
 }
 
+const checkOptions = optionsOf<PreprocessOptions>({
+  size: true,
+  padded: true,
+  mean: true,
+  std: true,
+  antialias: true,
+  swap: true,
+});
+
 /** A picture, u8 (H, W, channels) → the encoder's input (1, 3, h, w): resized, normalised, padded. */
 export function preprocess(graph: Graph, pixels: Value, options: PreprocessOptions): Value {
+  checkOptions(options, 'preprocess');
   const { size, padded, mean, std, antialias, swap } = options;
   return graph.add(preprocessOp, { pixels }, { size, padded, mean, std, antialias, swap });
 }

@@ -1,3 +1,4 @@
+import { optionsOf } from '../../options.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
 import { promptPointsGradient } from './prompt_points_gradient.js';
@@ -37,6 +38,8 @@ export interface PointTables {
   notAPoint: Value;
 }
 
+const checkTables = optionsOf<PointTables>({ gaussian: true, embeddings: true, notAPoint: true });
+
 /** Sparse prompts: points (B, n, 2) in pixels of an input of `size` (h, w), labels (B, n) → (B, n, E). SAM, arXiv 2304.02643. */
 export function promptPoints(
   graph: Graph,
@@ -45,6 +48,7 @@ export function promptPoints(
   tables: PointTables,
   size: readonly [number, number],
 ): Value {
+  checkTables(tables, 'prompt_points');
   const { gaussian, embeddings, notAPoint } = tables;
   return graph.add(
     promptPointsOp,

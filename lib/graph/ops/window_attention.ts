@@ -1,4 +1,5 @@
 import { HrsamError } from '../../errors.js';
+import { optionsOf } from '../../options.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, Node, OpDefinition, Value } from '../graph.js';
 import { windowAttentionGradient } from './window_attention_gradient.js';
@@ -102,11 +103,24 @@ export interface WindowAttentionOptions {
   relW?: Value;
 }
 
+const checkOptions = optionsOf<WindowAttentionOptions>({
+  heads: true,
+  window: true,
+  grids: true,
+  before: true,
+  cyclicShift: true,
+  rope: true,
+  pad: true,
+  relH: true,
+  relW: true,
+});
+
 /**
  * Attention inside windows, qkv (B, L, 3C) → (B, L, C). Partition, shift, padding and their inverses are an index map
  * inside the kernel. HRSAM (arXiv 2407.02109), section on window attention; Swin (2103.14030); SAM (2304.02643).
  */
 export function windowAttention(graph: Graph, qkv: Value, options: WindowAttentionOptions): Value {
+  checkOptions(options, 'window_attention');
   const { heads, window, grids, before = 0, cyclicShift = 0, rope, pad, relH, relW } = options;
   return graph.add(
     windowAttentionOp,
@@ -115,7 +129,7 @@ export function windowAttention(graph: Graph, qkv: Value, options: WindowAttenti
       heads,
       window,
       before,
-      cyclic: cyclicShift > 0,
+      cyclic: cyclicShift !== 0,
       shift: cyclicShift,
       rope_theta: rope?.theta ?? 0,
       rope_scale: rope?.scale ?? 0,

@@ -135,6 +135,7 @@ int buffer_write(hrsam_buffer* buffer, uint64_t offset, const void* source, uint
   return guarded(error, [&] {
     check_range(buffer, offset, bytes);
     if (bytes != 0) std::memcpy(static_cast<char*>(buffer->data()) + offset, source, bytes);
+    buffer->device->forget_packed(buffer->data(), buffer->bytes);
     return 0;
   });
 }

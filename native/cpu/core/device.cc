@@ -63,6 +63,11 @@ void hrsam_device::drop_arenas(uint64_t below) {
   });
 }
 
+void hrsam_device::forget_packed(const void* begin, uint64_t bytes) {
+  std::lock_guard<std::mutex> lock(mutex);
+  hrsam::plan::forget_packed(shared, begin, bytes);
+}
+
 void hrsam_device::trim() {
   std::lock_guard<std::mutex> lock(mutex);
   drop_arenas(UINT64_MAX);

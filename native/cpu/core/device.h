@@ -3,13 +3,11 @@
 
 #include <atomic>
 #include <cstdint>
-#include <map>
 #include <mutex>
-#include <string>
-#include <tuple>
 #include <vector>
 
 #include "../../plan/failure.h"
+#include "../../plan/packed.h"
 #include "op.h"
 #include "registry.h"
 
@@ -31,7 +29,7 @@ class Ledger {
 // Packed weights of one constant in one layout, counted by the ops that hold it.
 struct hrsam::cpu::Compiler::Shared {
   hrsam_device* device = nullptr;
-  std::tuple<const void*, std::string, size_t> key;
+  plan::PackedKey key;
   Block block;
   int holders = 0;
 };
@@ -43,7 +41,9 @@ struct hrsam_device {
   hrsam::cpu::Ledger ledger;
 
   std::mutex mutex;  // guards the two below
-  std::map<std::tuple<const void*, std::string, size_t>, hrsam::cpu::Compiler::Shared*> shared;
+  hrsam::plan::PackedMap<hrsam::cpu::Compiler::Shared*> shared;
+  // Of memory that is written to.
+  void forget_packed(const void* begin, uint64_t bytes);
   std::vector<hrsam::cpu::Block> arenas;  // kept for the next run
 
   hrsam::cpu::Block take_arena(uint64_t bytes);

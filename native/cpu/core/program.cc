@@ -61,6 +61,8 @@ class ProgramBuilder {
       fold(step, from);
       return;
     }
+    // Nothing to compute, however large its sides are.
+    if (program_->values[static_cast<size_t>(from.result)].elements() == 0) return;
     program_->steps.push_back(std::move(step));
     if (program_->profile) program_->profile.add_step(from.op, from.layer);
   }
@@ -72,7 +74,7 @@ class ProgramBuilder {
     for (const int32_t i : step.operands)
       operands.push_back(program_->constants[static_cast<size_t>(i)]);
     const DenormalsAreZero denormals;
-    step.op->run(Run{device_->pool, operands.data(), block.as<void>()});
+    if (block.bytes() > 0) step.op->run(Run{device_->pool, operands.data(), block.as<void>()});
     device_->ledger.add(device_->ledger.packed, block.bytes());
     program_->folded.push_back(std::move(block));
   }
@@ -111,7 +113,8 @@ void Compiler::release(Shared* shared) {
   std::lock_guard<std::mutex> lock(device->mutex);
   if (--shared->holders > 0) return;
   device->ledger.remove(device->ledger.packed, shared->block.bytes());
-  device->shared.erase(shared->key);
+  const auto found = device->shared.find(shared->key);
+  if (found != device->shared.end() && found->second == shared) device->shared.erase(found);
   delete shared;
 }
 
@@ -129,6 +132,8 @@ hrsam_run* start_run(hrsam_program* program, hrsam_buffer* const* inputs,
     if (outputs[i]->bytes < program->output_bytes[i])
       fail("ERR_INTERNAL", "output %zu: %" PRIu64 " bytes needed, got %" PRIu64, i,
            program->output_bytes[i], outputs[i]->bytes);
+  for (size_t i = 0; i < program->output_bytes.size(); ++i)
+    program->device->forget_packed(outputs[i]->data(), outputs[i]->bytes);
   auto run = std::make_unique<hrsam_run>();
   run->program = program;
   if (program->arena_bytes > 0) run->arena = program->device->take_arena(program->arena_bytes);

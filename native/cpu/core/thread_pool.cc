@@ -168,6 +168,7 @@ void Pool::parallel(int64_t count, Task task, void* context) {
 }
 
 void Pool::reserve(size_t bytes_per_thread) {
+  if (bytes_per_thread == 0) bytes_per_thread = 1;  // scratch() is asked for all the same
   if (bytes_per_thread <= impl_->scratch_bytes) return;
   std::vector<Block> larger;
   for (int i = 0; i < threads(); ++i) larger.emplace_back(bytes_per_thread);

@@ -119,6 +119,7 @@ int buffer_write(hrsam_buffer* buffer, uint64_t offset, const void* source, uint
   return guarded(error, [&] {
     check_range(buffer, offset, bytes);
     buffer->device->transfers.upload(buffer->data() + offset, source, bytes);
+    buffer->device->forget_packed(buffer->data(), buffer->bytes);
     return 0;
   });
 }

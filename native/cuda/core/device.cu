@@ -208,6 +208,11 @@ gpu::Properties usable(int number) {
 
 }  // namespace
 
+void hrsam_device::forget_packed(const void* begin, uint64_t bytes) {
+  std::lock_guard<std::mutex> lock(mutex);
+  hrsam::plan::forget_packed(shared, begin, bytes);
+}
+
 hrsam_device::hrsam_device(int number) : hrsam_device(number, usable(number)) {}
 
 hrsam_device::hrsam_device(int number, const gpu::Properties& found)

@@ -4,15 +4,13 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
-#include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "../../plan/packed.h"
 #include "op.h"
 #include "runtime.h"
 
@@ -105,8 +103,9 @@ struct hrsam_device {
   int idle_stream() const { return busy[0] ? 1 : 0; }
 
   std::mutex mutex;  // guards what follows
-  std::map<std::tuple<const void*, std::string, size_t>, std::weak_ptr<hrsam::cuda::DeviceBlock>>
-      shared;
+  hrsam::plan::PackedMap<std::weak_ptr<hrsam::cuda::DeviceBlock>> shared;
+  // Of memory that is written to.
+  void forget_packed(const void* begin, uint64_t bytes);
 };
 
 namespace hrsam::cuda {

@@ -71,9 +71,9 @@ class ProgramBuilder {
       fail("ERR_INTERNAL", "%s: the CUDA backend has no op '%s'", from.layer, from.op);
     with_room(device_,
               [&] { step.op.reset(compile(Node(&from, program_->values.data()), compiler_)); });
-    if (program_->is_folded(from.result))
-      fold(step, from);
-    else
+    if (program_->is_folded(from.result)) fold(step, from);
+    // Nothing to compute, however large its sides are.
+    else if (program_->values[static_cast<size_t>(from.result)].elements() > 0)
       program_->steps.push_back(std::move(step));
   }
 
@@ -86,7 +86,8 @@ class ProgramBuilder {
       workspace = DeviceBlock(device_, MemoryKind::cached, step.op->workspace);
     const Settled settled(compiler_.stream());  // the op and its workspace go
     with_room(device_, [&] {
-      run_step(*program_, step, program_->constants, workspace.as<void>(), compiler_.stream());
+      if (value.elements() > 0)
+        run_step(*program_, step, program_->constants, workspace.as<void>(), compiler_.stream());
     });
     gpu::wait(compiler_.stream());
     program_->folded.push_back(std::move(block));
@@ -230,6 +231,7 @@ hrsam_run* start_run(hrsam_program* program, hrsam_buffer* const* inputs,
   };
   const auto in = begins(program->input_bytes.size(), inputs);
   const auto out = begins(program->output_bytes.size(), outputs);
+  for (size_t i = 0; i < out.size(); ++i) device->forget_packed(out[i], outputs[i]->bytes);
   if (!program->restless) {
     place_values(*run, in, out);
     const auto& recordings = program->recordings;
