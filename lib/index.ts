@@ -6,7 +6,7 @@ export * as ops from './graph/ops.js';
 export { type DecodeLimits, decodeImage, type ImageSource } from './image/decode.js';
 export { type OverlayOptions, type Rgb, renderOverlay } from './image/overlay.js';
 export { embeddingToRgb } from './image/pca.js';
-export type { Pixels } from './image/pixels.js';
+export type { GivenPixels, Pixels } from './image/pixels.js';
 export type { PngOptions } from './image/png.js';
 export type { Polygon, PolygonOptions } from './image/polygons.js';
 export type { Size } from './image/resize.js';

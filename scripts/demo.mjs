@@ -2,8 +2,8 @@
 //
 //   npm run demo                                   the model included
 //   npm run demo -- -w weights.safetensors         another one
-//   npm run demo -- -i photo.jpg -p 640,480 -p 700,500,0 [--size 2048] [-d cpu] [--dtype bf16]
-import { mkdirSync, statSync, writeFileSync } from 'node:fs';
+//   npm run demo -- -i photo.jpg -p 640,480 -p 700,500,0 [--size 2048] [-d cpu] [--dtype bf16] [--config config.json]
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -88,7 +88,8 @@ async function demo() {
   console.log(`weights:    ${options.weights ?? 'the model included'}`);
   if (untrained) console.log('            UNTRAINED: random numbers, so the mask is meaningless.');
   console.log();
-  const { device, dtype, config } = options;
+  const { device, dtype } = options;
+  const config = options.config && JSON.parse(readFileSync(options.config, 'utf8'));
   const model = await timed('load weights', () => HRSAM.load(options.weights, { device, dtype, config }));
   const pixels = await timed('read picture', () => decodeImage(picture));
   const points = clicks.map(([x, y]) => [x, y]);

@@ -1,4 +1,4 @@
-// Packs sets of pictures with masks for a journey: pictures no longer than --side as WebP, masks as PNG of one bit, the
+// Packs sets of pictures with masks, as those the included model learned from: pictures no longer than --side as WebP, masks as PNG of one bit, the
 // same index.json but for the names. What comes out is a folder to train from.
 //
 //   node scripts/pack-pictures.mjs <folder of sets> <out> [--side 432] [--quality 60]

@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
-import { isAbsolute, join } from 'node:path';
 import { z } from 'zod';
-import { readJson } from '../data/files.js';
+import { pathInside, readJson } from '../data/files.js';
 import { HrsamError } from '../errors.js';
 import { describeIssues } from '../issues.js';
 import { elementCount } from '../runtime/dtype.js';
@@ -98,10 +97,10 @@ export interface MaskBatch {
   data: Float32Array;
 }
 
-/** Where a list's file lies: beside the list, else in the current folder. */
+/** Where a list's file lies: in the list's folder, else in the current one; nowhere else. */
 function maskFile(file: string, folder: string): string {
-  const beside = join(folder, file);
-  return isAbsolute(file) || !existsSync(beside) ? file : beside;
+  const beside = pathInside(folder, file, 'mask_logits.file');
+  return existsSync(beside) ? beside : pathInside('.', file, 'mask_logits.file');
 }
 
 /** The files that masks are read from. @param folder the list's */

@@ -4,11 +4,11 @@ import { HrsamError } from '../errors.js';
 import { readRegular } from '../files.js';
 import { optionsOf } from '../options.js';
 import { decodeBmp, isBmp } from './bmp.js';
-import { checkPixels, type Pixels } from './pixels.js';
+import { checkPixels, type GivenPixels, type Pixels } from './pixels.js';
 import { loadSharp } from './sharp.js';
 
 /** A file's path or `file:` URL, an encoded picture (JPEG, PNG, WebP, TIFF, GIF, AVIF, BMP), or pixels. */
-export type ImageSource = string | URL | Uint8Array | Pixels;
+export type ImageSource = string | URL | Uint8Array | GivenPixels;
 
 /** What `decodeImage` accepts, and how it reads it. */
 export interface DecodeLimits {

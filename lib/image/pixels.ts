@@ -14,6 +14,7 @@ export interface Pixels {
 
 /** The same as it is given: canvases hold theirs clamped. */
 export interface GivenPixels extends Omit<Pixels, 'data'> {
+  /** height · width · channels bytes, as `Pixels` has them. */
   readonly data: Uint8Array | Uint8ClampedArray;
 }
 

@@ -161,6 +161,11 @@ describe('decode refuses', () => {
       [{ ...point, mask_logits: { file: 'none.safetensors', tensor: 'm' } }],
       'none.safetensors: does not exist',
     ],
+    ...['../none.safetensors', '/none.safetensors'].map((file): [string, object[], string] => [
+      `a mask elsewhere: ${file}`,
+      [{ ...point, mask_logits: { file, tensor: 'm' } }],
+      `a path out of the folder; expected one inside; got ${file}`,
+    ]),
     [
       'a mask of odd sides',
       [{ ...point, mask_logits: { name: 'm', shape: [1, 1, 30, 32], offset: 0, scale: 1 } }],

@@ -35,14 +35,18 @@ describe('doctor', () => {
     expect(found.cuda.ok ? found.cuda.devices.length : found.cuda.reason.length).toBeGreaterThan(0);
   });
 
-  test('with HRSAM_CPU_ISA: the forced instruction set; an unknown one fails the self-test', async () => {
+  test('with HRSAM_CPU_ISA: the forced instruction set; an unknown one fails the self-test, as does an unknown profile', async () => {
     const scalar = await hrsam(['doctor'], { env: { HRSAM_CPU_ISA: 'scalar' } });
     expect(scalar.code).toBe(0);
     expect(scalar.stdout).toContain('using scalar; available:');
     expect(scalar.stdout).toContain('HRSAM_CPU_ISA=scalar is set');
     const unknown = await hrsam(['doctor'], { env: { HRSAM_CPU_ISA: 'mmx' } });
     expect(unknown.code).toBe(1);
-    expect(unknown.stdout).toMatch(/self-test {2}failed: .*HRSAM_CPU_ISA=mmx: unknown instruction set/);
+    expect(unknown.stdout).toMatch(
+      /self-test {2}failed: .*HRSAM_CPU_ISA=mmx: unknown instruction set; expected one of.* scalar/,
+    );
+    const profile = await hrsam(['doctor'], { env: { HRSAM_PROFILE: 'op' } });
+    expect(profile.stdout).toMatch(/self-test {2}failed: .*HRSAM_PROFILE=op: expected ops or nodes/);
   });
 });
 

@@ -77,7 +77,7 @@ describe.each(['hrsam-tiny', 'hrsam++-tiny', 'sam-tiny'])('encode, %s', (preset)
       .png()
       .toBuffer();
     await sharp(bytes).toFile(file('picture.png'));
-    const clamped = { ...pixels, data: Uint8ClampedArray.from(data) as unknown as Uint8Array };
+    const clamped = { ...pixels, data: Uint8ClampedArray.from(data) };
     const answers = [];
     for (const source of [file('picture.png'), bytes, pixels, clamped]) {
       using image = await model.encode(source);

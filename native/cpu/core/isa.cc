@@ -1,5 +1,6 @@
 #include <cstdlib>
 #include <cstring>
+#include <string>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -81,7 +82,10 @@ const Isa& active_isa() {
       return isa;
     }
   }
-  fail("ERR_DEVICE", "HRSAM_CPU_ISA=%s: unknown instruction set", wanted);
+  std::string known;
+  for (const Isa& isa : kIsas) known += std::string(" ") + isa.name;
+  fail("ERR_DEVICE", "HRSAM_CPU_ISA=%s: unknown instruction set; expected one of%s", wanted,
+       known.c_str());
 }
 
 }  // namespace hrsam::cpu

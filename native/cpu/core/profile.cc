@@ -1,5 +1,7 @@
 #include "profile.h"
 
+#include "../../plan/failure.h"
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -24,8 +26,11 @@ double milliseconds(Profile::Clock::duration time) {
 
 Profile::Profile() {
   const char* wanted = std::getenv("HRSAM_PROFILE");
-  by_op_ = wanted != nullptr && std::strcmp(wanted, "ops") == 0;
-  by_node_ = wanted != nullptr && std::strcmp(wanted, "nodes") == 0;
+  if (wanted == nullptr || *wanted == 0) return;
+  by_op_ = std::strcmp(wanted, "ops") == 0;
+  by_node_ = std::strcmp(wanted, "nodes") == 0;
+  if (!by_op_ && !by_node_)
+    plan::fail("ERR_ARGUMENT", "HRSAM_PROFILE=%s: expected ops or nodes", wanted);
 }
 
 void Profile::add_step(const char* op, const char* layer) {

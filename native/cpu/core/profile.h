@@ -24,7 +24,7 @@ class Profile {
   void print() const;
 
  private:
-  bool by_op_, by_node_;
+  bool by_op_ = false, by_node_ = false;
   int64_t runs_ = 0;
   std::vector<std::string> names_;  // by step
   std::vector<Clock::duration> times_;
