@@ -5,7 +5,7 @@ import { configFromAuthors, trainingKeywords } from '../weights/authors.js';
 import type { ModelConfig } from '../weights/config.js';
 import { presetConfig } from '../weights/presets.js';
 import { OPTIMIZERS } from './optimizer.js';
-import { augmentation } from './samples/augment.js';
+import { augmentation, MOST_PASTED, MOST_STRETCHED } from './samples/augment.js';
 
 const share = z.number().min(0).max(1);
 const positive = z.number().positive();
@@ -15,26 +15,47 @@ const range = (bound: z.ZodNumber) =>
   z.tuple([bound, bound]).refine(([least, most]) => least <= most, { error: 'the smaller one first' });
 
 const augmentSchema = z.strictObject({
-  crop: share.default(augmentation.crop),
-  cropKeep: share.default(augmentation.cropKeep),
-  cropArea: range(share).default([...augmentation.cropArea]),
-  flip: share.default(augmentation.flip),
-  turn: share.default(augmentation.turn),
-  stretch: share.default(augmentation.stretch),
-  colour: share.default(augmentation.colour),
+  crop: share
+    .default(augmentation.crop)
+    .describe('Probability of a random part instead of the whole picture'),
+  cropKeep: share
+    .default(augmentation.cropKeep)
+    .describe('Share of the object that is inside such a part, at least'),
+  cropArea: range(share)
+    .default([...augmentation.cropArea])
+    .describe('Share of such a part that is the object, at least and at most'),
+  flip: share.default(augmentation.flip).describe('Probability of mirroring, left and right'),
+  turn: share
+    .default(augmentation.turn)
+    .describe('Probability of a turn by up to 20 degrees, of what is pasted too'),
+  stretch: share
+    .default(augmentation.stretch)
+    .describe(
+      `Probability of a picture made up to ${MOST_STRETCHED} times wider or narrower, of what is pasted too`,
+    ),
+  colour: share.default(augmentation.colour).describe('Probability of other colours: jitter says how far'),
   jitter: z
     .strictObject({
-      brightness: share,
-      contrast: share,
-      saturation: share,
-      hue: share,
-      tint: share.default(augmentation.jitter.tint),
+      brightness: share.describe('Factor of all colours: 1 ± so much'),
+      contrast: share.describe('Factor of the distance from middle grey: 1 ± so much'),
+      saturation: share.describe('Factor of the distance from grey of the same lightness: 1 ± so much'),
+      hue: share.describe('Turn of the hues either way: tangent of half the largest angle'),
+      tint: share
+        .default(augmentation.jitter.tint)
+        .describe('Factors of red, green and blue, each on its own: 1 ± so much'),
     })
-    .default(augmentation.jitter),
-  grey: share.default(augmentation.grey),
-  blur: share.default(augmentation.blur),
-  noise: share.default(augmentation.noise),
-  paste: share.default(augmentation.paste),
+    .default(augmentation.jitter)
+    .describe('How far colours change, at most'),
+  grey: share.default(augmentation.grey).describe('Probability of a picture without colour'),
+  blur: share.default(augmentation.blur).describe('Probability of a blur by a pixel'),
+  noise: share
+    .default(augmentation.noise)
+    .describe('Probability of grain in single pixels, of random strength'),
+  paste: share
+    .default(augmentation.paste)
+    .describe(
+      `Probability of an object of another picture laid over this one, and then of another over both, up to ${MOST_PASTED}`,
+    ),
 });
 
 const side = z.number().int().min(32).max(8192).multipleOf(16);
@@ -109,18 +130,22 @@ const data = {
       'How often sets are drawn from, by the name of their folder: those that are not named, never; default: by the root of their number of objects',
     ),
   scenes: z
-    .strictObject({ share, sides: range(z.number().int().min(16).max(8192)).default([256, 512]) })
+    .strictObject({
+      share: share.describe('How often, relative to all sets together'),
+      sides: range(z.number().int().min(16).max(8192))
+        .default([256, 512])
+        .describe('Longest sides in pixels, from and to'),
+    })
     .prefault({ share: 0.2 })
-    .describe('Synthetic scenes: how often relative to all sets together, and their longest sides in pixels'),
+    .describe('Synthetic scenes'),
   mosaic: z
-    .strictObject({ share, tiles: range(count.max(16)).default([2, 4]) })
+    .strictObject({
+      share: share.describe('Of all samples'),
+      tiles: range(count.max(16)).default([2, 4]).describe('Tiles along each side, from and to'),
+    })
     .prefault({ share: 0 })
-    .describe(
-      "Mosaics of the sets' pictures, of those of 256 pixels or more: their share of all samples, and tiles along each side",
-    ),
-  augment: augmentSchema
-    .prefault({})
-    .describe('How samples are varied; what is a single number is how likely'),
+    .describe("Mosaics of parts of the sets' pictures, 256 x 256 pixels each; smaller pictures are in none"),
+  augment: augmentSchema.prefault({}).describe('How samples are varied'),
 };
 
 const finetuneSchema = z.strictObject({
@@ -156,11 +181,16 @@ const finetuneSchema = z.strictObject({
     .refine(({ steps, most }) => steps <= most, { error: 'no more than most', path: ['steps'] })
     .describe('What the simulated user does'),
   focal: z
-    .strictObject({ alpha: share.default(0.5), gamma: z.number().min(0).default(2) })
+    .strictObject({
+      alpha: share.default(0.5).describe("Weight of the object's pixels; the others' is 1 - alpha"),
+      gamma: z
+        .number()
+        .min(0)
+        .default(2)
+        .describe('Pixels count by their error to this power; 0: cross-entropy, halved by alpha 0.5'),
+    })
     .prefault({})
-    .describe(
-      'The normalised focal loss, which the dice loss is added to; gamma 0 makes it half the cross-entropy',
-    ),
+    .describe('The normalised focal loss, which the dice loss is added to'),
 });
 
 const distillSchema = z.strictObject({

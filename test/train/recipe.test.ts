@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { readRecipe } from '../../lib/train/recipe.js';
+import { describeRecipe, readRecipe } from '../../lib/train/recipe.js';
 import { root } from '../support/child.js';
 import { errorOf } from '../support/errors.js';
 import { tinyFinetuning } from '../support/recipes.js';
@@ -124,6 +124,20 @@ describe('readRecipe', () => {
     expect(readRecipe({ ...tinyFinetuning, model: 'sam-tiny', size: 224 }).size).toBe(224);
     const model = { image_encoder: { use_abs_pos: false } };
     expect(readRecipe({ ...tinyFinetuning, model, multiScale: { 96: 0.5 } }).size).toBe(64);
+  });
+
+  it('says what each field means', () => {
+    const bare: string[] = [];
+    const visit = (schema: object, path: string): void => {
+      for (const [key, value] of Object.entries(schema)) {
+        if (typeof value !== 'object' || value === null) continue;
+        const fields = key === 'properties' ? Object.entries<{ description?: string }>(value) : [];
+        for (const [name, field] of fields) if (!field.description) bare.push(`${path}.${name}`);
+        visit(value, key === 'properties' ? path : `${path}.${key}`);
+      }
+    };
+    visit(describeRecipe(), '');
+    expect(bare).toEqual([]);
   });
 
   it('reads the one in the README', () => {

@@ -5,26 +5,19 @@ import { type ColourJitter, jitter, UNCHANGED } from './colour.js';
 import { type Crop, type CropRules, randomCrop, wholePicture } from './crop.js';
 import type { LabelledObject } from './source.js';
 
-/** Probabilities and strengths; see `augmentation` for what is usual. */
+/** Probabilities and strengths; the recipe's schema says what each is, `augmentation` what is usual. */
 export interface Augmentation {
-  /** Of a random part instead of the whole picture. */
   crop: number;
   cropKeep: number;
   cropArea: readonly [number, number];
-  /** Of mirroring, left and right. */
   flip: number;
-  /** Of a turn by up to 20 degrees, of what is pasted too. */
   turn: number;
-  /** Of a picture made wider or narrower by up to `MOST_STRETCHED`, of what is pasted too. */
   stretch: number;
-  /** Of other colours, and how far they go. */
   colour: number;
   jitter: ColourJitter;
-  /** Of a picture without colour. */
   grey: number;
   blur: number;
   noise: number;
-  /** Of an object of another picture laid over this one, and then of another over both, up to `MOST_PASTED`. */
   paste: number;
 }
 
@@ -51,7 +44,7 @@ export const MOST_PASTED = 3;
 /** Tangent of half of 20 degrees. */
 const MOST_TURNED = 0.1763;
 
-const MOST_STRETCHED = 1.4;
+export const MOST_STRETCHED = 1.4;
 
 /** How one object becomes a sample of side `size`, with what is pasted over it, one after the other. */
 export function plan(

@@ -3,7 +3,7 @@ import type { Rng } from '../../rng.js';
 /** Three rows (r, g, b, constant) in 1/1024, as native code applies them. */
 export type ColourMatrix = number[];
 
-/** How far colours are changed: brightness, contrast and saturation by up to that share, hue by tan of half the angle, tint: each of red, green and blue on its own. */
+/** How far colours are changed, at most: see the recipe's schema. */
 export interface ColourJitter {
   brightness: number;
   contrast: number;
