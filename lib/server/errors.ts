@@ -37,7 +37,7 @@ export function answerErrors(app: FastifyInstance): void {
 
 /** What is answered; that of an error which is not the client's is said here, too. */
 export function failure(error: unknown, { routeOptions }: FastifyRequest) {
-  const { status, code, message } = describe(error, routeOptions.config.takes);
+  const { status, code, message } = describe(error, routeOptions);
   if (status === 500) process.stderr.write(`hrsam: ${code}: ${String(error)}\n`);
   return { status, body: errorBody(code, message) };
 }
@@ -70,15 +70,21 @@ const REFUSED: Record<string, readonly [number, string]> = {
 
 const errorBody = (code: string, message: string) => ({ error: { code, message } });
 
-function describe(error: unknown, takes?: string): { status: number; code: string; message: string } {
+type Route = Pick<FastifyRequest['routeOptions'], 'bodyLimit' | 'config'>;
+
+function describe(error: unknown, route?: Route): { status: number; code: string; message: string } {
   if (error instanceof HrsamError) {
     const status = STATUS[error.code] ?? 500;
     return { status, code: error.code, message: error.message };
   }
   // Fastify's own: a body too large, of an unknown kind or no JSON.
   const { statusCode = 500, message = '' } = error as { statusCode?: number; message?: string };
-  const expected = statusCode === 415 && takes ? `; expected ${takes}` : '';
+  const expected = { 413: `at most ${route?.bodyLimit} bytes`, 415: route?.config.takes }[statusCode];
   if (statusCode >= 400 && statusCode < 500)
-    return { status: statusCode, code: 'ERR_ARGUMENT', message: message + expected };
+    return {
+      status: statusCode,
+      code: 'ERR_ARGUMENT',
+      message: expected && route ? `${message}; expected ${expected}` : message,
+    };
   return { status: 500, code: 'ERR_INTERNAL', message: 'the request failed' };
 }

@@ -48,7 +48,14 @@ describe('what is wrong', () => {
     expect(await refused(app.inject({ method: 'POST', url: '/images', body: {} }))).toMatchObject({
       statusCode: 422,
     });
-    expect(await refused(send(serve({ pictureBytes: 100 })))).toMatchObject({ statusCode: 413 });
+    expect(await refused(send(serve({ pictureBytes: 100 })))).toMatchObject({
+      statusCode: 413,
+      message: expect.stringContaining('expected at most 100 bytes'),
+    });
+    expect(await refused(ask(await sent(app), { mask: 'x'.repeat(2 ** 20) }))).toMatchObject({
+      statusCode: 413,
+      message: expect.stringContaining('expected at most 1048576 bytes'),
+    });
     expect(await refused(send(serve({ maxPixels: HEIGHT * WIDTH - 1 })))).toMatchObject({
       statusCode: 422,
       message: expect.stringContaining(`at most ${HEIGHT * WIDTH - 1} pixels`),
