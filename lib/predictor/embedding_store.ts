@@ -75,6 +75,11 @@ export class EmbeddingStore {
   /** A store to be read. @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_CONFIG when it is none */
   static async open(folder: string): Promise<EmbeddingStore> {
     const path = decoderPath(folder);
+    if (!(await exists(path)))
+      throw new HrsamError('ERR_FILE', 'is no folder of embeddings: there is no decoder.safetensors in it', {
+        where: folder,
+        expected: 'one that hrsam embed <folder> filled',
+      });
     await using file = await openCheckpoint(path);
     if (file.config) return new EmbeddingStore(folder, file.config, readOrigin(file, path), async () => {});
     throw new HrsamError('ERR_CONFIG', 'no configuration', { where: path });

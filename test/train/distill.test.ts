@@ -142,7 +142,7 @@ describe('a distillation', () => {
   it.each<[string, object, Partial<TrainingOptions>, string, string]>([
     ['no teacher', {}, { teacher: undefined }, 'ERR_ARGUMENT', 'one for each folder of pictures'],
     ['fewer teachers than sets', {}, { data: [at('discs'), at('discs')] }, 'ERR_ARGUMENT', '1 for 2'],
-    ['no embeddings', {}, { teacher: [at('discs')] }, 'ERR_FILE', 'decoder.safetensors'],
+    ['no embeddings', {}, { teacher: [at('discs')] }, 'ERR_FILE', 'one that hrsam embed <folder> filled'],
     ['another size than the teacher’s', { size: 128 }, {}, 'ERR_CONFIG', 'size; expected 64; got 128'],
     [
       'another width than the teacher’s',
