@@ -21,11 +21,16 @@ export interface LoadOptions {
   /** `cpu`, `cuda`, `cuda:N` or `auto` (CUDA if there is any, else the CPU). Default `auto`. */
   device?: string | Device;
   /**
-   * What linears and attention compute in. Default `f32`. bf16 is about twice as fast where the processor has it. fp8 is bf16
-   * with e4m3 products in the encoder's large linear layers, on Hopper GPUs alone, and less accurate.
+   * What linears and attention compute in. Default `f32`. bf16 is about twice as fast on a processor with AVX-512's bf16
+   * products, three times with AMX, and a little slower without either. fp8 is bf16 with e4m3 products in the encoder's
+   * large linear layers, on Hopper GPUs alone, and less accurate.
    */
   dtype?: Precision;
-  /** The model's settings where the weights do not carry them, as an object in the authors' keywords or in ours. */
+  /**
+   * The model's settings where the weights do not carry them, as an object in the authors' keywords, like
+   * `{ backbone: { embed_dim: 192, depth: 8, downsample_sizes: [256] } }`, or in ours. Of the authors', what is left out is
+   * as in the published base model.
+   */
   config?: unknown;
   /** CPU threads of the device, and so of every model on it, until they are set again. Default: as they are, at first all. */
   threads?: number;

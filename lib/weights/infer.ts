@@ -75,7 +75,8 @@ const inferDecoder = (look: Lookup): DecoderConfig | undefined => {
 
 const needsConfig = (fields: readonly string[], where: string): never =>
   fail(
-    `the tensors do not tell ${fields.join(', ')}: pass a configuration (--config) with the authors' keywords`,
+    `the tensors do not tell ${fields.join(', ')}: pass a configuration (config, --config) in the authors' ` +
+      'keywords, these among them; what it leaves out is as in the published base model',
     where,
   );
 
@@ -88,9 +89,13 @@ const inferSam = (look: Lookup): unknown => {
   ];
   const depth = look.count(`${encoder}.blocks.`, '.norm1.weight');
   if (depth === 0 || !look.has(`${encoder}.blocks.0.attn.rel_pos_h`)) {
-    return needsConfig(['window_size', 'global_attn_indexes', 'num_heads'], look.where);
+    const fields = ['window_size', 'global_attn_indexes', 'num_heads'];
+    return needsConfig(
+      fields.map((field) => `${encoder}.${field}`),
+      look.where,
+    );
   }
-  const decoder = inferDecoder(look) ?? needsConfig(["the decoder's num_heads"], look.where);
+  const decoder = inferDecoder(look) ?? needsConfig(['mask_decoder.transformer.num_heads'], look.where);
   const tables = Array.from({ length: depth }, (_, i) =>
     look.shape(`${encoder}.blocks.${i}.attn.rel_pos_h`, 2),
   );
@@ -144,9 +149,9 @@ const inferHrsam = (look: Lookup): unknown => {
   // What the tensors do not show is known for the published size only.
   const published = embedDim === 768 && depth === 12 && stages === 4 && fused <= 2 * embedDim;
   if (!published || !decoder) {
-    const more = plusPlus ? ['downsample_sizes'] : [];
+    const fields = ['num_heads', 'window_size', 'out_indices', ...(plusPlus ? ['downsample_sizes'] : [])];
     return needsConfig(
-      ['num_heads', 'window_size', 'out_indices', ...more, "the decoder's num_heads"],
+      [...fields.map((field) => `backbone.${field}`), 'decode_head.attn_cfg.num_heads'],
       look.where,
     );
   }
