@@ -17,13 +17,16 @@ export interface BenchOptions extends Omit<ModelOptions, 'dtype'> {
 }
 
 const HELP = `
-Without --dtype f32 and bf16 are measured; fp8 is for encoders, its share that of bf16's peak. The peak is measured in the same run, before and after every timing, as multiply-adds that wait for nothing; share is a
-run's rate by the peak around it, in the group memory by the GB/s of a sum of two large tensors. GFLOP/s count only what the result needs, of a training step three times the forward
-pass. On a GPU an op is run many times in one program, on inputs that take turns so that its cache does not help; an encoder is timed from the call to
-the promise's end, like a user's. Above a model's own size pictures and clicks are measured without and with coarse to fine, where the
-model is made for it, as the one included is. Each group of ops, each encoder and each trained model runs in a process of its own; its peak memory is
-that process's, weights included: resident or, on a GPU, there. The JSON tells the commit (of the clone, or in HRSAM_COMMIT), and in run and
-note what HRSAM_BENCH_RUN and HRSAM_BENCH_NOTE hold. With -o, a run of several commands (--only …) makes one document.
+Without --dtype f32 and bf16 are measured; fp8 is for encoders, its share that of bf16's peak. The peak is measured in
+the same run, before and after every timing, as multiply-adds that wait for nothing; share is a run's rate by the peak
+around it, in the group memory by the GB/s of a sum of two large tensors. GFLOP/s count only what the result needs, of a
+training step three times the forward pass. On a GPU an op is run many times in one program, on inputs that take turns
+so that its cache does not help; an encoder is timed from the call to the promise's end, like a user's. Above a model's
+own size pictures and clicks are measured without and with coarse to fine, where the model is made for it, as the one
+included is. Each group of ops, each encoder and each trained model runs in a process of its own; its peak memory is
+that process's, weights included: resident or, on a GPU, there. The JSON tells the commit (of the clone, or in
+HRSAM_COMMIT), and in run and note what HRSAM_BENCH_RUN and HRSAM_BENCH_NOTE hold. With -o, a run of several commands
+(--only …) makes one document.
 
 Examples:
   $ hrsam bench

@@ -76,7 +76,7 @@ async function decode(path: string, options: DecodeOptions): Promise<void> {
   } else {
     for (const { name, masks } of rows) print(`${name}/masks (${masks.join(', ')})`);
     print(
-      `${options.output}  ${rows.length} prompts in ${formatMs(watch.ms.decode!)} on ${model.device.name}`,
+      `${options.output}  ${rows.length} ${rows.length === 1 ? 'prompt' : 'prompts'} in ${formatMs(watch.ms.decode!)} on ${model.device.name}`,
     );
   }
 }

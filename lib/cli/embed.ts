@@ -17,9 +17,12 @@ interface EmbedOptions extends EmbedFolderOptions {
 const HELP = `
 A .safetensors input holds the tensor image (b, 3, H, W), F32, already normalised, H and W multiples of the patch (16);
 it is used as is. The output holds embedding (b, c, h, w), F32; for a picture also its sizes, so that prompts in its
-pixels can be answered later, and coarse, its embedding at the model's own size, where answers are made there first. Of a folder, every picture that its index.json lists (or those of folders in it; without
-any, all files) gets a file in the folder -o; what is there already is left as it is, so that a run can be interrupted.
-Several devices (--device cuda:0,cuda:1) share them. hrsam train distill --teacher learns from it.
+pixels can be answered later, and coarse, its embedding at the model's own size, where answers are made there first.
+
+Of a folder, every picture that its index.json lists (or those of folders in it; without any, all files) gets a file
+<picture>.safetensors in the folder -o; decoder.safetensors beside them has the model's prompt encoder and mask decoder,
+and tells the weights and the size. What is there already is left as it is, so that a run can be interrupted. Several
+devices (--device cuda:0,cuda:1) share them. hrsam train distill --teacher learns from it.
 
 Examples:
   $ hrsam embed photo.jpg -w hrsam-b.safetensors -o photo.safetensors --size 2048

@@ -45,13 +45,12 @@ all clicks and as a failure. mIoU and boundary IoU are told after 5 clicks. Entr
 left out. Several sizes are judged one after the other; the first one's figures are those at the top of the JSON, and
 \`runs\` has all.
 
-Layouts (auto: the first whose files are there): ${DATA_FORMATS.slice(0, 6).join(', ')},
-${DATA_FORMATS.slice(6).join(', ')}. For data of your own, folder: images/ and masks/ with the same
-names, name__1, name__2 … being objects of name; or index: index.json, a list of { "image": …, "mask": … } per object with
-paths relative to it. What is not black is the object.
-Of DAVIS all that moves is one object (of the 2017 lists and the unsupervised set each instance), DAVIS-585 begins without a mask,
-of COCO panoptic each segment, of BSDS500 what the
-first annotator drew and covers 1 %, of ADE20K without instances the region of each class.
+Of the layouts (--format), auto takes the first whose files are there. For data of your own, folder: images/ and masks/
+with the same names, name__1, name__2 … being objects of name; or index: index.json, a list of { "image": …, "mask": … }
+per object with paths relative to it. What is not black is the object.
+Of DAVIS all that moves is one object (of the 2017 lists and the unsupervised set each instance), DAVIS-585 begins
+without a mask, of COCO panoptic each segment, of BSDS500 what the first annotator drew and covers 1 %, of ADE20K
+without instances the region of each class.
 Without weights the model included is judged. Several devices (--device cuda:0,cuda:1) each hold them and share the
 pictures; --jobs changes no figure but the times.
 
@@ -93,7 +92,7 @@ export function evalCommand(): Command {
       'pictures at work at a time; above 1, times are a busy machine’s (default: 8 for each GPU, on the CPU 1)',
       wholeNumber(1),
     )
-    .option('--inner-k <k>', 'pixels deeper than the deepest one / k may be clicked', factor, 1)
+    .option('--inner-k <k>', 'click anywhere deeper than 1/k of the greatest depth of the error', factor, 1)
     .option('--seed <n>', 'draw among them (default: the first)', wholeNumber(0))
     .addOption(refineOption())
     .addOption(coarseOption())

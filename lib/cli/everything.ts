@@ -28,7 +28,8 @@ interface EverythingCommandOptions extends PictureOptions {
 
 const HELP = `
 Clicks on a grid of the picture, keeps of the masks those that the model is sure of (--min-score, --min-stability) and
-that no better one covers (--max-overlap), the best first. A model that is not sure of much finds more with lower bounds.
+that no better one covers (--max-overlap), the best first. A model that is not sure of much finds more with lower
+bounds.
 
 Examples:
   $ hrsam everything photo.jpg --overlay everything.png

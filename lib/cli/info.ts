@@ -13,9 +13,9 @@ interface InfoOptions extends Pick<ModelOptions, 'weights' | 'config'> {
 }
 
 const HELP = `
-Without a name, lists the presets. Operations are those of products and of all else that layers do, a multiply-add being two;
-tokens that pad SAM's windows are not computed and not counted. Bytes are what would pass memory if every operand and result
-did once.
+Without a name, lists the presets. Operations are those of products and of all else that layers do, a multiply-add being
+two; tokens that pad SAM's windows are not computed and not counted. Bytes are what would pass memory if every operand
+and result did once.
 
 Examples:
   $ hrsam info hrsam-b --flops 1024x1024

@@ -21,6 +21,10 @@ import { usageError } from './usage.js';
 /** Exit codes: 1 for what went wrong, 2 for a command line that makes no sense. */
 const EXIT = { failure: 1, usage: 2 } as const;
 
+const HELP = `
+Exit codes: 0 all went well, or train has saved, or serve closed, after a signal; 1 something failed; 2 the command line
+makes no sense; 128 + n interrupted by signal n.`;
+
 const oneLine = (text: string): string => text.trim().replace(/\s*\n\s*/g, ' ');
 
 function program(): Command {
@@ -29,7 +33,8 @@ function program(): Command {
     .description('Segment anything at full resolution: HRSAM, HRSAM++ and SAM.')
     .version(version)
     .showHelpAfterError(false)
-    .helpCommand('help [command]', 'show the help of a command');
+    .helpCommand('help [command]', 'show the help of a command')
+    .addHelpText('after', HELP);
   const commands = [
     segmentCommand(),
     everythingCommand(),

@@ -36,10 +36,7 @@ export const refineOption = (): Option =>
   ).argParser(wholeNumber(0));
 
 export const coarseOption = (): Option =>
-  new Option(
-    '--no-coarse',
-    'above the model’s own size: answer at full size alone, not at the model’s first, where the weights say so',
-  );
+  new Option('--no-coarse', 'answer at full size only, without the first pass at the model’s own size');
 
 /** A number from 0 to 1. */
 export function share(text: string): number {

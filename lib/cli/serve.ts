@@ -21,22 +21,26 @@ interface ServeCommandOptions extends ModelOptions {
 }
 
 const HELP = `
-POST   /images[?size=1024]      a picture's bytes (Content-Type: image/…) → { id, width, height, … }; &coarseToFine=false
-                                answers at full size alone, where the weights say otherwise
-POST   /images/<id>/masks       { points, labels, box, boxes, multimask, refinements, mask, polygons } → { masks }; mask:
-                                the id of one of the picture's last 16 answers, to be refined. refinements: times a first
-                                answer is, before it is given. With Accept: image/png the first mask as a picture
-POST   /images/<id>/everything  { pointsPerSide, minScore, minStability, maxOverlap, polygons } → { masks }, the
-                                best first, 1000 at most
+POST   /images[?size=1024]      a picture's bytes (Content-Type: image/…), 64 MB at most → { id, width, height, … };
+                                &coarseToFine=false answers at full size alone, where the weights say otherwise
+POST   /images/<id>/masks       { points, labels, box, boxes, multimask, refinements, mask, polygons } → { masks }.
+                                1024 points and 256 boxes at most. multimask: false, one mask (default); true, the three
+                                alternatives; "best", the one with the highest predicted IoU; "auto", the best
+                                alternative for one click or a box alone, one mask beyond. mask: the id of one of the
+                                picture's last 16 masks, to be refined. refinements: times a first answer is, before it
+                                is given. With Accept: image/png the first mask as a picture
+POST   /images/<id>/everything  { pointsPerSide, minScore, minStability, maxOverlap, polygons } → { masks }, the best
+                                first, 1000 at most; pointsPerSide up to 64. With Accept: application/x-ndjson lines:
+                                { done, total } as it goes on, then { masks }, or { error }
 DELETE /images/<id>             forgets the picture
-GET    /health                  the model and what is held; 503 while the server closes, and once no device is left: a GPU
-                                that has failed is left out ("lost"), only a restart brings it back
+GET    /health                  the model and what is held; 503 while the server closes, and once no device is left:
+                                a GPU that has failed is left out ("lost"), only a restart brings it back
 GET    /metrics                 requests, durations, memory, for Prometheus
 GET    /                        a page to click on pictures
 
-Masks have score, area, bbox, rle (COCO) and, on request, polygons. Several devices (--device cuda:0,cuda:1) each hold the
-weights and share the pictures. Whoever reaches the port may use it: it is open to this
-machine alone unless --host says otherwise. Ctrl-C ends it after the requests under way.
+Masks have score, area, bbox, rle (COCO) and, on request, polygons; errors are { error: { code, message } }. Several
+devices (--device cuda:0,cuda:1) each hold the weights and share the pictures. Whoever reaches the port may use it: it
+is open to this machine alone unless --host says otherwise. Ctrl-C ends it after the requests under way.
 
 Examples:
   $ hrsam serve

@@ -23,19 +23,20 @@ interface TrainOptions {
 
 const FINETUNE_HELP = `
 The recipe is JSON: model, size, batch and steps at least; hrsam train schema prints all there is, with ranges, defaults
-and meanings, and recipes/ in the package's folder has those of the model included. Each step, the model as it is answers
-simulated clicks, and some of those prompts are learned from. --data takes folders with an index.json (a list of
+and meanings, and recipes/ in the package's folder has those of the model included. Each step, the model as it is
+answers simulated clicks, and some of those prompts are learned from. --data takes folders with an index.json (a list of
 {image, mask}), or folders of such folders; without any, synthetic scenes are all there is.
 The folder --out then holds model.safetensors (the parameters' moving average), checkpoint.safetensors, log.jsonl (means
 since the line before: loss, learning rate, samples per second, IoU of the samples) and curves.png. Ctrl-C ends the step
 under way and saves; --resume goes on as if nothing had happened, with the same data, wherever they lie by then.
 
-With --validate, a data set in any layout that hrsam eval reads, each model that is saved is judged on it: mean IoU after
-a click and after five in validation.jsonl, with the curves, and the model that has the best after five in
+With --validate, a data set in any layout that hrsam eval reads, each model that is saved is judged on it: mean IoU
+after a click and after five in validation.jsonl, with the curves, and the model that has the best after five in
 best.safetensors. Training is the same to the byte without it.
 
-With several devices (auto takes one) each computes another of a step's micro-batches, of which "accumulate" in the recipe
-says how many there are. The result is that of one device to the byte, so --resume may be on more or fewer of them.
+With several devices (auto takes one) each computes another of a step's micro-batches, of which "accumulate" in the
+recipe says how many there are. The result is that of one device to the byte, so --resume may be on more or fewer of
+them.
 
 Example:
   $ hrsam train finetune --config recipe.json --data photos --validate held-out --out run

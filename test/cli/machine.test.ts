@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { hrsam, hrsamJson, root, writeTiny } from './support.js';
 
 const COMMANDS = ['segment', 'embed', 'decode', 'info', 'convert', 'doctor', 'bench'];
+const OTHERS = ['everything', 'serve', 'eval', 'train', 'train distill', 'train finetune', 'train schema'];
 
 describe('help', () => {
   test.each(COMMANDS)('of %s ends with an example', async (command) => {
@@ -14,6 +15,15 @@ describe('help', () => {
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(new RegExp(`^Usage: hrsam ${command} `));
     expect(stdout).toMatch(new RegExp(`Examples?:\n {2}\\$ hrsam ${command}`));
+  });
+
+  test.each([...COMMANDS, ...OTHERS, ''])('of %s has no line longer than 120', async (command) => {
+    const { stdout } = await hrsam([...command.split(' ').filter(Boolean), '--help']);
+    expect(stdout.split('\n').filter((line) => line.length > 120)).toEqual([]);
+  });
+
+  test('tells the exit codes', async () => {
+    expect((await hrsam(['--help'])).stdout).toMatch(/^Exit codes: 0 [^;]*; 1 [^;]*; 2 [^;]*; 128 \+ n /m);
   });
 
   test('names all commands; an unknown one is a usage error', async () => {
