@@ -28,8 +28,7 @@ export interface LoadOptions {
   dtype?: Precision;
   /**
    * The model's settings where the weights do not carry them, as an object in the authors' keywords, like
-   * `{ backbone: { embed_dim: 192, depth: 8, downsample_sizes: [256] } }`, or in ours. Of the authors', what is left out is
-   * as in the published base model.
+   * `{ backbone: { downsample_sizes: [256] } }`, or in ours. What those leave out is as in the published base model.
    */
   config?: unknown;
   /** CPU threads of the device, and so of every model on it, until they are set again. Default: as they are, at first all. */
