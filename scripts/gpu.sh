@@ -6,7 +6,7 @@
 #   doctor         where there is a Node: the model included, beside the CPU
 #   memcheck racecheck initcheck synccheck     compute-sanitizer's tools on them
 #   fixtures       where there is a Node: the tests of ops, models, gradients and training
-#   cycles         2,000 cycles of encoding and segmenting; the goal's 10,000 with HRSAM_LEAK_CYCLES=10000
+#   cycles         2,000 cycles of encoding and segmenting; 10,000 with HRSAM_LEAK_CYCLES=10000
 #   bench-ops bench-encoder bench-encoder-f32 bench-train bench-hopper     the figures, to bench/results/
 #   rivals         PyTorch's beside them, where python3 (or HRSAM_PYTHON) has it
 #
