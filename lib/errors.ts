@@ -96,7 +96,9 @@ export class HrsamError extends Error {
   constructor(code: ErrorCode, summary: string, details: ErrorDetails = {}) {
     const { where, expected, actual, cause } = details;
     const parts = [where ? `${where}: ${summary}` : summary];
-    if (expected !== undefined) parts.push(`expected ${show(expected)}`);
+    // A text is the package's own: whole.
+    if (expected !== undefined)
+      parts.push(`expected ${typeof expected === 'string' ? expected : show(expected)}`);
     if (actual !== undefined) parts.push(`got ${show(actual)}`);
     super(parts.join('; '), cause === undefined ? undefined : { cause });
     this.code = code;
