@@ -59,12 +59,15 @@ export class Tensor<T extends DType = DType> {
   /**
    * The elements. On the CPU the array is the memory itself (it stays valid after `dispose()`, which then frees it
    * once the array is gone); from a GPU it is a copy. bf16 comes as its 16-bit patterns.
-   * @throws HrsamError ERR_DISPOSED
+   * @throws HrsamError ERR_DISPOSED, after the array's buffer was transferred as well
    */
   async data(): Promise<DataOf<T>> {
     const buffer = this.buffer;
     this.#view ??= native(() => buffer.view());
     const bytes = this.#view ?? (await settled(this.device.handle, () => buffer.read()));
+    // Node 22 and later: by `transfer()`.
+    if ((bytes as { detached?: boolean }).detached)
+      throw new HrsamError('ERR_DISPOSED', 'its memory was transferred', { where: `[${this.shape}]` });
     return new ARRAYS[this.dtype](bytes, 0, this.size) as DataOf<T>;
   }
 

@@ -36,6 +36,13 @@ describe('tensors', () => {
     expect(other.disposed).toBe(false);
   });
 
+  it.runIf('transfer' in ArrayBuffer.prototype)('say so when their memory was transferred', async () => {
+    const tensor = Device.open('cpu').tensor([2], 'f32', new Float32Array(2));
+    ((await tensor.data()).buffer as unknown as { transfer(): void }).transfer();
+    await expect(tensor.data()).rejects.toMatchObject({ code: 'ERR_DISPOSED', where: '[2]' });
+    tensor.dispose();
+  });
+
   it('may be empty or a single number', async () => {
     using empty = cpu.tensor([0, 5], 'f32', new Float32Array(0));
     expect((await empty.data()).length).toBe(0);
