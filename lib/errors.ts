@@ -67,6 +67,14 @@ const show = (value: unknown, depth = 0): string => {
   }
 };
 
+/** A text, or a list of them, is the package's own. */
+function whole(expected: unknown): string {
+  if (typeof expected === 'string') return expected;
+  if (Array.isArray(expected) && expected.every((one) => typeof one === 'string'))
+    return `[${expected.join(', ')}]`;
+  return show(expected);
+}
+
 function words(value: unknown, depth: number): string {
   if (typeof value === 'function') return `function ${value.name}`;
   if (typeof value !== 'object' || value === null) return String(value);
@@ -96,9 +104,7 @@ export class HrsamError extends Error {
   constructor(code: ErrorCode, summary: string, details: ErrorDetails = {}) {
     const { where, expected, actual, cause } = details;
     const parts = [where ? `${where}: ${summary}` : summary];
-    // A text is the package's own: whole.
-    if (expected !== undefined)
-      parts.push(`expected ${typeof expected === 'string' ? expected : show(expected)}`);
+    if (expected !== undefined) parts.push(`expected ${whole(expected)}`);
     if (actual !== undefined) parts.push(`got ${show(actual)}`);
     super(parts.join('; '), cause === undefined ? undefined : { cause });
     this.code = code;

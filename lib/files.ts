@@ -5,6 +5,7 @@ import {
   lstat,
   mkdir,
   open,
+  readdir,
   readlink,
   realpath,
   rename,
@@ -53,8 +54,20 @@ export async function finish({ partial, path }: Target): Promise<void> {
 }
 
 /** What `targetOf` calls a file that is not complete. */
-export const isPartial = (name: string): boolean =>
-  /^\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.part$/.test(name);
+const PARTIAL = /^\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.part$/;
+
+/** So long nothing is written to a file that somebody still writes, in milliseconds. */
+const STALE = 60_000;
+
+/** Removes what processes that were killed had not written to its end, in a folder and below. */
+export async function removePartial(folder: string): Promise<void> {
+  for (const name of await readdir(folder, { recursive: true }).catch(() => [])) {
+    if (!PARTIAL.test(basename(name))) continue;
+    const path = join(folder, name);
+    const written = await stat(path).catch(() => undefined);
+    if (written && Date.now() - written.mtimeMs > STALE) await rm(path, { force: true });
+  }
+}
 
 /** Removes what was begun, where it can: what went wrong before is what is told. */
 export async function abandon({ partial, path }: Target): Promise<void> {

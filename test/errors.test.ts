@@ -62,6 +62,14 @@ describe('what came, in a message', () => {
     expect(got(value)).toBe(`x; got ${text}`);
   });
 
+  it('is whole where it is what was expected', () => {
+    const names = Array.from({ length: 40 }, (_, i) => `a setting that is called ${i}`);
+    const message = (expected: unknown) => new HrsamError('ERR_ARGUMENT', 'x', { expected }).message;
+    expect(message(names.join())).toBe(`x; expected ${names.join()}`);
+    expect(message(names)).toBe(`x; expected [${names.join(', ')}]`);
+    expect(message(Array(1000).fill(1)).length).toBeLessThan(320);
+  });
+
   it('is never long', () => {
     const long = 'a'.repeat(1e6);
     for (const value of [

@@ -35,13 +35,16 @@ function say(text, failed = false) {
 async function ask(path, options) {
   const response = await fetch(path, { ...options, signal: waiting?.signal });
   const inLines = response.headers.get('content-type')?.startsWith(LINES);
-  // Who answers in the server's stead may not answer in JSON.
-  const body = inLines
-    ? await lastLine(response.body, showProgress)
-    : await response.json().catch(() => ({}));
+  const body = inLines ? await lastLine(response.body, showProgress) : await readJson(response);
   if (!response.ok || body.error)
     throw Object.assign(new Error(body.error?.message ?? response.statusText), { code: body.error?.code });
   return body;
+}
+
+/** Who refuses in the server's stead may not do so in JSON. */
+async function readJson(response) {
+  if (response.ok) return response.json();
+  return response.json().catch(() => ({}));
 }
 
 /** Of an answer in lines, that with the result; those before it say how far the work is. */

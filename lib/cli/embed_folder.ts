@@ -1,10 +1,9 @@
-import { readdir, rm, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { workTogether } from '../all_of.js';
 import { exists } from '../data/files.js';
 import { type ListedPicture, listPictures } from '../data/pictures.js';
 import { HrsamError } from '../errors.js';
-import { isPartial } from '../files.js';
+import { removePartial } from '../files.js';
 import { EmbeddingStore } from '../predictor/embedding_store.js';
 import type { HRSAM } from '../predictor/hrsam.js';
 import { openModel } from '../predictor/load.js';
@@ -31,7 +30,7 @@ export async function embedFolder(input: string, options: EmbedFolderOptions): P
   const pictures = await listPictures(input, leaveOut);
   const goesOn = await exists(join(options.output, 'decoder.safetensors'));
   const store = await openStore(options);
-  if (goesOn) await removePartial(store);
+  if (goesOn) await removePartial(store.folder);
   const watch = new Stopwatch();
   using models = await watch.time('load', () => loadModels(options));
   const missing: ListedPicture[] = [];
@@ -57,19 +56,6 @@ export async function embedFolder(input: string, options: EmbedFolderOptions): P
   }
   if (embedded + complete === 0)
     throw new HrsamError('ERR_FILE', 'no picture could be embedded', { where: input });
-}
-
-/** So long nothing is written to a file that somebody still writes, in milliseconds. */
-const STALE = 60_000;
-
-/** What a process that was killed had not written to its end. */
-async function removePartial({ folder }: EmbeddingStore): Promise<void> {
-  for (const name of await readdir(folder, { recursive: true }).catch(() => [])) {
-    if (!isPartial(basename(name))) continue;
-    const path = join(folder, name);
-    const written = await stat(path).catch(() => undefined);
-    if (written && Date.now() - written.mtimeMs > STALE) await rm(path, { force: true });
-  }
 }
 
 async function openStore(options: EmbedFolderOptions): Promise<EmbeddingStore> {

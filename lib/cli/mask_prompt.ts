@@ -6,6 +6,7 @@ import { brightest, inside, white } from '../image/mask_picture.js';
 import type { Size } from '../image/resize.js';
 import type { MaskLogits } from '../predictor/prompts.js';
 import type { Device } from '../runtime/device.js';
+import type { Tensor } from '../runtime/tensor.js';
 
 /** Logit of a pixel that is wholly inside; outside it is the negative. The decoder's own logits rarely go further. */
 const CERTAIN = 10;
@@ -14,6 +15,8 @@ export interface MaskPlace {
   /** The picture and the whole input of the model, in its pixels. */
   resized: Size;
   input: Size;
+  /** (1, h, w, E): masks have four logits to a cell. */
+  embedding: Pick<Tensor, 'shape'>;
 }
 
 /** A picture's mask, 0 … 255 a pixel. */
@@ -49,13 +52,14 @@ export async function readMaskPicture(path: string, original: Size): Promise<Mas
 }
 
 /**
- * A black and white picture as a mask prompt: brought to a quarter of the model's input with antialiasing, so that an
+ * A black and white picture as a mask prompt: brought to the size of the model's masks with antialiasing, so that an
  * edge pixel's logit follows how much of it lies inside; black −10, white +10, and −10 beyond the picture.
  */
 export async function maskPrompt(mask: MaskPixels, place: MaskPlace, device: Device): Promise<MaskLogits> {
-  const { resized, input } = place;
-  const quarter = (side: number) => Math.max(1, Math.round(side / 4));
-  const [h, w] = [quarter(resized.height), quarter(resized.width)];
+  const { resized, input, embedding } = place;
+  const logits = { height: 4 * embedding.shape[1]!, width: 4 * embedding.shape[2]! };
+  const scaled = (side: number) => Math.max(1, Math.round((side * logits.height) / input.height));
+  const [h, w] = [scaled(resized.height), scaled(resized.width)];
   const grey = [127.5, 127.5, 127.5];
   using pixels = device.tensor([mask.height, mask.width, 1], 'u8', mask.data);
   const { small } = await evaluate({ pixels }, (graph, given) => ({
@@ -70,7 +74,6 @@ export async function maskPrompt(mask: MaskPixels, place: MaskPlace, device: Dev
   }));
   using channelsOfIt = small!;
   const values = (await channelsOfIt.data()) as Float32Array;
-  const logits = { height: quarter(input.height), width: quarter(input.width) };
   const padded = new Float32Array(logits.height * logits.width).fill(-CERTAIN);
   for (let y = 0; y < h; y++) padded.set(values.subarray(y * w, (y + 1) * w), y * logits.width);
   return { data: padded, ...logits };

@@ -1,5 +1,6 @@
 import { HrsamError } from '../errors.js';
 import type { Size } from '../image/resize.js';
+import { maskSide } from '../model/model.js';
 import type { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { Network } from './network.js';
@@ -17,7 +18,7 @@ export interface DecoderInput {
 
 /** What the decoder says about P prompts, M masks each. */
 export interface DecodedPrompts {
-  /** (P, M, H, W), at a quarter of the model's input. */
+  /** (P, M, 4h, 4w) for an embedding of h × w cells: a quarter of the input where these are of 16 pixels. */
   logits: Tensor;
   /** M each, prompt after prompt. */
   ious: Float32Array;
@@ -33,7 +34,7 @@ const MAX_PROMPTS = 64;
 /** How many prompts are decoded together: working memory grows with them. */
 export function promptsPerRun({ config }: Network, input: Size): number {
   const masks = 1 + config.decoder.multimaskOutputs;
-  const bytes = (masks * 4 * input.height * input.width) / 16;
+  const bytes = masks * 4 * maskSide(input.height, config) * maskSide(input.width, config);
   return Math.min(MAX_PROMPTS, Math.max(1, Math.floor(LOGITS_BYTES / bytes)));
 }
 

@@ -58,7 +58,7 @@ export class EncodedImage {
   /** @internal Made by `model.encode()`. */
   constructor(
     network: Network,
-    /** (1, h, w, E) f32; h and w are a sixteenth of `input`, E is 256 in published models. */
+    /** (1, h, w, E) f32; in published models h and w are a sixteenth of `input`, and E is 256. */
     readonly embedding: Tensor,
     sizes: PreprocessSizes,
     original: Size,

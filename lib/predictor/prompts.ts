@@ -33,7 +33,7 @@ const fail = (where: string, summary: string, expected: unknown, actual: unknown
 };
 
 /** Of one prompt: each point looks at all others, time grows with their square, seconds for these. */
-const LONGEST = 4096;
+const MOST_POINTS = 4096;
 
 /**
  * @returns a copy, so that what the caller does to the prompt later changes no answer; of a mask's logits, the same data
@@ -53,8 +53,8 @@ export function checkPrompt(prompt: Prompt, { height, width }: Size, where = 'pr
   const copy: { -readonly [field in keyof Prompt]: Prompt[field] } = {};
   if (points !== undefined) {
     if (!Array.isArray(points)) fail(`${where}.points`, 'points', 'a list of [x, y]', points);
-    if (points.length > LONGEST)
-      fail(`${where}.points`, 'too many', `${LONGEST} in one prompt at most`, points.length);
+    if (points.length > MOST_POINTS)
+      fail(`${where}.points`, 'too many', `${MOST_POINTS} in one prompt at most`, points.length);
     copy.points = Array.from(points, (point, i) => {
       if (!Array.isArray(point) || point.length !== 2)
         fail(`${where}.points[${i}]`, 'a point', '[x, y]', point);

@@ -50,6 +50,8 @@ export class Gate {
         const { socket } = request.raw;
         socket.setMaxListeners(0);
         socket.once('close', place.gone);
+        // One that waited behind another's answer has not the patience of that.
+        reply.raw.once('socket', (own) => own.setTimeout(0));
       },
       // Of one that ended before its handler began, too: its body was too large, or none.
       onResponse: async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {

@@ -18,8 +18,8 @@ export class HeldImage {
 
   /** Of the embedding, and of the answers it may come to hold. */
   get bytes(): number {
-    const { height, width } = this.image.input;
-    return this.image.bytes + KEPT_MASKS * 4 * (height / 4) * (width / 4);
+    const [, height, width] = this.image.embedding.shape as [number, number, number];
+    return this.image.bytes + KEPT_MASKS * 4 * (4 * height) * (4 * width);
   }
 
   /** Keeps an answer; the oldest one goes. @returns what to ask for it by */

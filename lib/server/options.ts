@@ -37,7 +37,10 @@ export const SERVER_DEFAULTS = {
 /** @throws HrsamError ERR_ARGUMENT for what no browser sends as the origin of a page */
 export function checkOrigin(origin: string | undefined): void {
   if (origin === undefined || origin === '*' || origin === 'null') return;
-  if (URL.canParse(origin) && new URL(origin).origin === origin) return;
+  const parsed = URL.canParse(origin) ? new URL(origin).origin : undefined;
+  // Of extensions and web views, whose schemes have no origin to URL.
+  const other = parsed === 'null' && /^[a-z][a-z\d+.-]*:\/\/[^/?#@\s]+$/.test(origin);
+  if (parsed === origin || other) return;
   const expected = 'https://example.org, without a path, or *';
   throw new HrsamError('ERR_ARGUMENT', 'allowed origin', { expected, actual: origin });
 }

@@ -10,7 +10,7 @@ import { slice } from '../graph/ops/slice.js';
 import { squaredError } from '../graph/ops/squared_error.js';
 import type { ComputeType } from '../model/layers.js';
 import type { Decoded } from '../model/mask_decoder.js';
-import { encoder, maskLogits } from '../model/model.js';
+import { encoder, maskLogits, maskSide } from '../model/model.js';
 import type { ModelConfig } from '../weights/config.js';
 import type { Loss } from './gradient_program.js';
 
@@ -24,9 +24,6 @@ export interface BatchShape {
 
 const imageInput = (graph: Graph, { batch, height, width }: BatchShape): Value =>
   graph.input('image', [batch, 3, height, width]);
-
-/** Of the masks that a model makes of an input with this side: four to a token. */
-export const maskSide = (side: number, { encoder }: ModelConfig): number => (4 * side) / encoder.patchSize;
 
 /** Distillation: the embedding of `image` against `target` (B, h, w, E), mean squared error. */
 export function distillationLoss(config: ModelConfig, shape: BatchShape, compute: ComputeType): Loss {

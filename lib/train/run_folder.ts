@@ -1,7 +1,7 @@
-import { appendFile, lstat, readdir, readFile, rm } from 'node:fs/promises';
+import { appendFile, lstat, readFile, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { HrsamError } from '../errors.js';
-import { cannotWrite, isPartial, makeFolder, writeWhole } from '../files.js';
+import { cannotWrite, makeFolder, removePartial, writeWhole } from '../files.js';
 import { configToMetadata } from '../weights/config.js';
 import { toOfficialName } from '../weights/names.js';
 import { writeSafetensors } from '../weights/safetensors_writer.js';
@@ -109,7 +109,7 @@ export class RunFolder {
    */
   async load(): Promise<SavedTraining> {
     const saved = await readCheckpoint(this.checkpoint);
-    await this.#removePartial();
+    await removePartial(this.path);
     for (const path of [this.#log, this.#validation]) {
       const text = await readText(path);
       const kept = parseLines<{ step: number }>(text).filter(({ step }) => step <= saved.step);
@@ -117,13 +117,6 @@ export class RunFolder {
       if (whole !== text) await writeWhole(path, whole);
     }
     return saved;
-  }
-
-  /** What a process that was killed had not written to its end. */
-  async #removePartial(): Promise<void> {
-    for (const name of await readdir(this.path)) {
-      if (isPartial(name)) await rm(join(this.path, name), { force: true });
-    }
   }
 
   async append(line: LogLine): Promise<void> {

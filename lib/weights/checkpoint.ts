@@ -98,10 +98,11 @@ const openSafetensors = async (source: ByteSource) => {
 
 type ReadStorage = (storage: ZipEntry) => Promise<Uint8Array>;
 
-/** Reads storages whole. The last one stays: many tensors may be views of one, and to unpack it for each takes for ever. */
+/** Reads storages whole. The last packed one stays: to unpack it for each tensor that is a view of it takes for ever. */
 const storageReader = (source: ByteSource): ReadStorage => {
   let last: { storage: ZipEntry; bytes: Promise<Uint8Array> } | undefined;
   return (storage) => {
+    if (storage.stored) return readZipEntry(source, storage);
     if (last?.storage !== storage) last = { storage, bytes: readZipEntry(source, storage) };
     return last.bytes;
   };

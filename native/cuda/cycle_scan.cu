@@ -22,19 +22,19 @@ constexpr int64_t kChunkTokens = 64;
 // The kernels of one number of states.
 template <int kStates, int kLanes>
 struct Scan {
-  static constexpr size_t kShared = ScanShared<kStates, kLanes>::kBytes;
+  using Shared = ScanShared<kStates, kLanes>;
   static dim3 grid(const ScanCall& call, int64_t batch) {
     return {static_cast<unsigned>(divide_up(call.channels, kScanThreads / kLanes)),
             static_cast<unsigned>(call.chunk_count), static_cast<unsigned>(batch)};
   }
   static void ends(cudaStream_t stream, const ScanCall& call, int64_t batch) {
-    launch({grid(call, batch), dim3(kScanThreads), kShared, stream},
+    launch({grid(call, batch), dim3(kScanThreads), Shared::bytes(1), stream},
            call.fast ? scan_ends_kernel<kStates, kLanes, true>
                      : scan_ends_kernel<kStates, kLanes, false>,
            call);
   }
   static void result(cudaStream_t stream, const ScanCall& call, int64_t batch) {
-    launch({grid(call, batch), dim3(kScanThreads), kShared, stream},
+    launch({grid(call, batch), dim3(kScanThreads), Shared::bytes(2), stream},
            call.fast ? scan_result_kernel<kStates, kLanes, true>
                      : scan_result_kernel<kStates, kLanes, false>,
            call);

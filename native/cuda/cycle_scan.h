@@ -15,7 +15,7 @@ namespace hrsam::cuda {
 constexpr int kScanThreads = 128;
 constexpr int kScanBlocks =
     3;  // of a multiprocessor: left to itself, ptxas saves registers and spills
-constexpr int kScanTokens = 32;  // whose B and C are in shared memory
+constexpr int kScanTokens = 32;  // whose Δ, u, B and C are in shared memory
 
 // A piece of a sequence, of one item's tokens.
 struct ScanChunk {
@@ -161,7 +161,8 @@ HRSAM_DEVICE void stage_states(const ScanCall& call, int64_t first, int count, i
 template <int kLanes>
 HRSAM_DEVICE void stage_inputs(const ScanCall& call, const ScanPlace<kLanes>& at, int64_t first,
                                int count, float2* inputs) {
-  constexpr int kAhead = 8, kChannels = kScanThreads / kLanes;
+  constexpr int kAhead = kScanTokens / kLanes < 8 ? kScanTokens / kLanes : 8;
+  constexpr int kChannels = kScanThreads / kLanes;
   const float bias = call.bias(at.channel);
   const auto stage = [&](int t, auto some) {
     float steps[some()], values[some()];
@@ -183,8 +184,10 @@ HRSAM_DEVICE void stage_inputs(const ScanCall& call, const ScanPlace<kLanes>& at
 template <int kStates, int kLanes>
 struct ScanShared {
   static constexpr int kPadded = kStates * kLanes, kChannels = kScanThreads / kLanes;
-  // B, C and pairs.
-  static constexpr size_t kBytes = sizeof(float) * kScanTokens * (2 * kPadded + 2 * kChannels);
+  // Pairs, B and, for the result, C.
+  static constexpr size_t bytes(int rows) {
+    return sizeof(float) * kScanTokens * (2 * kChannels + rows * kPadded);
+  }
   float2* inputs = static_cast<float2*>(shared_memory());  // [kScanTokens][kChannels]
   float* b = reinterpret_cast<float*>(inputs + kScanTokens * kChannels);  // [kScanTokens][kPadded]
   float* c = b + kScanTokens * kPadded;

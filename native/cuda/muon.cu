@@ -16,6 +16,7 @@ namespace hrsam::cuda {
 namespace {
 
 // Of a group: a single matrix may have more, and a grid no more rows of blocks.
+static_assert(kMuonBf16Side % kGemmDepth == 0, "gemm reads whole steps of k");
 constexpr int64_t kMostElements = 16 << 20, kMostMatrices = 65535;
 
 struct Member {

@@ -12,7 +12,8 @@
 namespace HRSAM_OPS {
 
 constexpr int kMuonSteps = 5;
-// Matrices whose sides are no multiples of it are f32 all the same: few, and small.
+// Matrices whose sides are no multiples of it, a product's steps of k, are f32 all the same: few,
+// and small.
 constexpr int64_t kMuonBf16Side = 32;
 constexpr float kMuonA = 3.4445f, kMuonB = -4.775f, kMuonC = 2.0315f;
 

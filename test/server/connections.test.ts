@@ -148,7 +148,7 @@ describe('answers that nobody takes', () => {
   it('count as requests until they are taken', async () => {
     await using server = await waiting(60_000);
     const { gate, socket } = server;
-    await vi.waitFor(() => expect(gate.working).toBe(1));
+    await vi.waitFor(() => expect(gate.working).toBe(1), 10_000);
     await setTimeout(100);
     expect(gate.working).toBe(1);
     let taken = 0;
@@ -157,18 +157,37 @@ describe('answers that nobody takes', () => {
     });
     socket.resume();
     await vi.waitFor(() => expect(taken).toBeGreaterThan(answer.length), 5000);
-    await vi.waitFor(() => expect(gate.working).toBe(0));
+    await vi.waitFor(() => expect(gate.working).toBe(0), 10_000);
     socket.destroy();
+  });
+
+  it('leave their patience to no other: the next answer of a connection may take longer', async () => {
+    const gate = new Gate(9, 1e9, 200);
+    const server = Fastify();
+    let count = 0;
+    server.post(
+      '/',
+      gate.computing(async () => setTimeout(count++ === 0 ? 0 : 900, `answer ${count}`)),
+    );
+    const socket = connectTo(await server.listen({ port: 0, host: '127.0.0.1' }));
+    socket.write(post('/', 'application/json', '{}') + post('/', 'application/json', '{}'));
+    let said = '';
+    socket.on('data', (bytes) => {
+      said += bytes;
+    });
+    await vi.waitFor(() => expect(said).toMatch(/answer 1.*answer 2/s), 10_000);
+    socket.destroy();
+    await server.close();
   });
 
   it('go with their client, and after a while without it', async () => {
     await using left = await waiting(60_000);
-    await vi.waitFor(() => expect(left.gate.working).toBe(1));
+    await vi.waitFor(() => expect(left.gate.working).toBe(1), 10_000);
     await setTimeout(50);
     left.socket.destroy();
-    await vi.waitFor(() => expect(left.gate.working).toBe(0));
+    await vi.waitFor(() => expect(left.gate.working).toBe(0), 10_000);
     await using idle = await waiting(300);
-    await vi.waitFor(() => expect(idle.gate.working).toBe(1));
+    await vi.waitFor(() => expect(idle.gate.working).toBe(1), 10_000);
     await vi.waitFor(() => expect(idle.gate.working).toBe(0), 5000);
     idle.socket.resume();
     await idle.closed;

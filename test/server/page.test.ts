@@ -137,6 +137,15 @@ describe.skipIf(!browserPath)('the page', { timeout: 60_000 }, () => {
     await status(/Bad Gateway/);
     expect(await page.locator('#size').inputValue()).toBe('512');
     expect(failures.splice(0)).toEqual([expect.stringMatching(/502/)]);
+    // An answer that is none changes nothing.
+    const before = await shown();
+    await page.route(/images\?size=2048/, (route) => route.fulfill({ status: 200, body: '<html>' }));
+    await page.locator('#size').selectOption('2048');
+    await status(/JSON/);
+    expect([await page.locator('#size').inputValue(), await shown()]).toEqual(['512', before]);
+    await page.unroute(/masks/);
+    await click(0.4, 0.4);
+    await status(/IoU .* predicted/);
   });
 
   it('says what is wrong', async () => {

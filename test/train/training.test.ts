@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -329,10 +330,15 @@ describe('resumeTraining', () => {
     appendFileSync(at('cut', 'log.jsonl'), `${JSON.stringify(line)}\n{"step":6,"lo`);
     const partial = `.${randomUUID()}.part`;
     writeFileSync(at('cut', partial), 'half');
+    const lately = `.${randomUUID()}.part`;
+    writeFileSync(at('cut', lately), 'of another process');
+    const before = new Date(Date.now() - 120_000);
+    utimesSync(at('cut', partial), before, before);
     writeFileSync(at('cut', 'my.part'), 'mine');
     await resumeTraining(device, options('cut'));
     expect(readLog('cut').map(({ step }) => step)).toEqual([4, 6]);
     expect(existsSync(at('cut', partial))).toBe(false);
+    expect(existsSync(at('cut', lately))).toBe(true);
     expect(existsSync(at('cut', 'my.part'))).toBe(true);
   });
 

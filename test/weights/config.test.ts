@@ -236,7 +236,7 @@ describe('inferConfig', () => {
     const error = errorOf(() => inferConfig(internalShapes(presetConfig('hrsam++-tiny')), 'tiny.pth'));
     expect(error.code).toBe('ERR_CONFIG');
     expect(error.message).toMatch(
-      /^tiny\.pth: .*num_heads, window_size, out_indices, downsample_sizes.*--config/,
+      /^tiny\.pth: .*backbone.num_heads, backbone.window_size, backbone.out_indices, backbone.downsample_sizes.*--config/,
     );
   });
 
@@ -244,7 +244,7 @@ describe('inferConfig', () => {
     const config = clone(presetConfig('sam-tiny'));
     if (config.family === 'sam') config.encoder.useRelPos = false;
     expect(errorOf(() => inferConfig(internalShapes(config))).message).toMatch(
-      /window_size, global_attn_indexes/,
+      /image_encoder.window_size, image_encoder.global_attn_indexes/,
     );
   });
 

@@ -132,10 +132,10 @@ hrsam_run* start_run(hrsam_program* program, hrsam_buffer* const* inputs,
     if (outputs[i]->bytes < program->output_bytes[i])
       fail("ERR_INTERNAL", "output %zu: %" PRIu64 " bytes needed, got %" PRIu64, i,
            program->output_bytes[i], outputs[i]->bytes);
-  for (size_t i = 0; i < program->output_bytes.size(); ++i)
-    program->device->forget_packed(outputs[i]->data(), outputs[i]->bytes);
   auto run = std::make_unique<hrsam_run>();
   run->program = program;
+  for (size_t i = 0; i < program->output_bytes.size(); ++i)
+    run->written.emplace_back(outputs[i]->data(), outputs[i]->bytes);
   if (program->arena_bytes > 0) run->arena = program->device->take_arena(program->arena_bytes);
   run->addresses = program->constants;
   for (size_t i = 0; i < program->placement.size(); ++i) {
@@ -175,5 +175,7 @@ hrsam_program::~hrsam_program() {
 }
 
 hrsam_run::~hrsam_run() {
+  // Now: what was packed while it ran, between two steps, may be of either content.
+  for (const auto& [begin, bytes] : written) program->device->forget_packed(begin, bytes);
   if (arena) program->device->keep_arena(std::move(arena));
 }

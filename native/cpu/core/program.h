@@ -25,8 +25,9 @@ struct hrsam_program : hrsam::plan::ProgramValues {
 struct hrsam_run {
   hrsam_program* program = nullptr;
   hrsam::cpu::Block arena;
-  std::vector<void*> addresses;  // by value
-  std::vector<void*> operands;   // of the current step
+  std::vector<void*> addresses;                           // by value
+  std::vector<void*> operands;                            // of the current step
+  std::vector<std::pair<const void*, uint64_t>> written;  // the outputs' memory
   size_t next = 0;
 
   ~hrsam_run();

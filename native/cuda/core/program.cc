@@ -231,7 +231,7 @@ hrsam_run* start_run(hrsam_program* program, hrsam_buffer* const* inputs,
   };
   const auto in = begins(program->input_bytes.size(), inputs);
   const auto out = begins(program->output_bytes.size(), outputs);
-  for (size_t i = 0; i < out.size(); ++i) device->forget_packed(out[i], outputs[i]->bytes);
+  for (size_t i = 0; i < out.size(); ++i) run->written.emplace_back(out[i], outputs[i]->bytes);
   if (!program->restless) {
     place_values(*run, in, out);
     const auto& recordings = program->recordings;
@@ -272,5 +272,7 @@ hrsam_run::~hrsam_run() {
   if (launched) {
     const hrsam::cuda::Settled settled(device->streams[stream]);  // before the arena goes
   }
+  // Now: what was packed beside it may be of either content.
+  for (const auto& [begin, bytes] : written) device->forget_packed(begin, bytes);
   device->busy[stream] = false;
 }

@@ -50,6 +50,7 @@ struct hrsam_run {
   };
   hrsam::cuda::DeviceBlock stage;
   std::vector<Copy> before, after;
+  std::vector<std::pair<const void*, uint64_t>> written;  // the outputs' memory
   size_t next = 0;
   bool launched = false;
 };
