@@ -133,7 +133,8 @@ describe('pictures that wait for the encoder', () => {
     expect(left).toMatchObject({ status: 'rejected', reason: { code: 'ERR_ABORTED' } });
     expect(stayed).toMatchObject({ status: 'fulfilled' });
     for (const end of await ends) if (end.status === 'fulfilled') end.value.dispose();
-    expect(model.device.memory().buffers).toBe(buffers);
+    // Less where the garbage collector has taken what other tests left.
+    expect(model.device.memory().buffers).toBeLessThanOrEqual(buffers);
   });
 });
 
