@@ -1,4 +1,5 @@
 // Clicks on a picture, answered by the server that this page came from.
+import { pixelsOf } from './run_lengths.js';
 
 const find = (id) => document.getElementById(id);
 const [canvas, stage, status, save] = ['canvas', 'stage', 'status', 'save'].map(find);
@@ -231,39 +232,6 @@ function drawCross(context, [x, y], line) {
     context.lineTo(x, y + arm);
     context.stroke();
   }
-}
-
-/** COCO's compressed run lengths: zeros first, in columns. */
-function runLengths(text) {
-  const counts = [];
-  for (let i = 0; i < text.length; ) {
-    let [count, shift, digit] = [0, 0, 0];
-    do {
-      digit = text.charCodeAt(i++) - 48;
-      count |= (digit & 31) << shift;
-      shift += 5;
-    } while (digit & 32);
-    if (digit & 16) count |= -1 << shift;
-    counts.push(counts.length > 2 ? count + counts.at(-2) : count);
-  }
-  return counts;
-}
-
-/** White where the mask is. */
-function pixelsOf({ size: [height, width], counts }) {
-  const image = new ImageData(width, height);
-  const pixels = new Uint32Array(image.data.buffer).fill(0xff000000);
-  let at = 0;
-  for (const [i, count] of runLengths(counts).entries()) {
-    let [x, y] = [Math.floor(at / height), at % height];
-    at += count;
-    for (let left = i % 2 === 0 ? 0 : count; left > 0; left--) {
-      pixels[y * width + x] = 0xffffffff;
-      if (++y < height) continue;
-      [x, y] = [x + 1, 0];
-    }
-  }
-  return image;
 }
 
 let maskUrl;

@@ -1,6 +1,4 @@
-import { join } from 'node:path';
 import { workTogether } from '../all_of.js';
-import { exists } from '../data/files.js';
 import { type ListedPicture, listPictures } from '../data/pictures.js';
 import { HrsamError } from '../errors.js';
 import { removePartial } from '../files.js';
@@ -28,7 +26,7 @@ export async function embedFolder(input: string, options: EmbedFolderOptions): P
     warn(`left out: ${error.message}`);
   };
   const pictures = await listPictures(input, leaveOut);
-  const goesOn = await exists(join(options.output, 'decoder.safetensors'));
+  const goesOn = await EmbeddingStore.isOne(options.output);
   const store = await openStore(options);
   if (goesOn) await removePartial(store.folder);
   const watch = new Stopwatch();

@@ -72,10 +72,15 @@ export class EmbeddingStore {
     });
   }
 
+  /** Whether a folder is one, filled or begun. */
+  static isOne(folder: string): Promise<boolean> {
+    return exists(decoderPath(folder));
+  }
+
   /** A store to be read. @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_CONFIG when it is none */
   static async open(folder: string): Promise<EmbeddingStore> {
     const path = decoderPath(folder);
-    if (!(await exists(path)))
+    if (!(await EmbeddingStore.isOne(folder)))
       throw new HrsamError('ERR_FILE', 'is no folder of embeddings: there is no decoder.safetensors in it', {
         where: folder,
         expected: 'one that hrsam embed <folder> filled',
@@ -110,7 +115,8 @@ export class EmbeddingStore {
     return [1, this.config.prompt.embedDim, side, side];
   }
 
-  #file(name: string): string {
+  /** Where a picture's embedding is, or will be. @throws HrsamError ERR_FILE for a name that has no place here */
+  file(name: string): string {
     const path = pathInside(this.folder, `${name}.safetensors`, this.folder);
     if (path === decoderPath(this.folder))
       throw new HrsamError('ERR_FILE', 'a picture of this name has no place beside the decoder', {
@@ -122,7 +128,7 @@ export class EmbeddingStore {
 
   /** Whether a picture's embedding is there and complete. */
   async has(name: string): Promise<boolean> {
-    const path = this.#file(name);
+    const path = this.file(name);
     if (!(await exists(path))) return false;
     try {
       await using file = await SafetensorsFile.open(path);
@@ -136,14 +142,14 @@ export class EmbeddingStore {
   /** @param name the picture's, a path below the store's folder. @throws HrsamError ERR_FILE */
   async add(name: string, { embedding, original, resized, input }: EncodedImage): Promise<void> {
     await this.#begin();
-    const path = this.#file(name);
+    const path = this.file(name);
     await makeFolder(dirname(path));
     await writeEmbedding(path, embedding, { original, resized, input });
   }
 
   /** A picture's embedding (1, h, w, E). @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_SHAPE */
   async read(name: string, device: Device): Promise<{ embedding: Tensor; sizes?: SavedEmbedding }> {
-    const path = this.#file(name);
+    const path = this.file(name);
     const found = await readEmbedding(path, device);
     const [one, channels, height, width] = this.shape;
     const expected = [one, height, width, channels];

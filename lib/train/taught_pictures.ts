@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { exists } from '../data/files.js';
 import { type ListedPicture, listPictures } from '../data/pictures.js';
 import { HrsamError } from '../errors.js';
@@ -70,7 +69,7 @@ export class TaughtPictures {
       let missing = 0;
       for (const picture of listed) {
         if (await store.has(picture.name)) taught.push({ ...picture, store });
-        else if (!(await exists(embeddingPath(store, picture)))) missing++;
+        else if (!(await exists(store.file(picture.name)))) missing++;
         else options.onCorrupt?.(notWhole(store, picture));
       }
       if (taught.length === 0)
@@ -160,11 +159,8 @@ export class TaughtPictures {
 
 const CORRUPT = ['ERR_FILE', 'ERR_IMAGE', 'ERR_WEIGHTS', 'ERR_SHAPE'];
 
-const embeddingPath = ({ folder }: EmbeddingStore, { name }: ListedPicture): string =>
-  join(folder, `${name}.safetensors`);
-
 const notWhole = (store: EmbeddingStore, picture: ListedPicture): HrsamError =>
   new HrsamError('ERR_WEIGHTS', 'is no whole embedding', {
-    where: embeddingPath(store, picture),
+    where: store.file(picture.name),
     expected: `[${store.shape}]: hrsam embed makes it anew`,
   });

@@ -273,6 +273,7 @@ describe('the page', () => {
   it.each([
     ['/', 'text/html'],
     ['/page.js', 'text/javascript'],
+    ['/run_lengths.js', 'text/javascript'],
     ['/page.css', 'text/css'],
   ])('has %s', async (url, type) => {
     const { statusCode, headers, body } = await app.inject(url);
