@@ -146,9 +146,7 @@ class Muon : public Op {
     const int64_t count = matrix.elements(), side = matrix.shorter();
     float* parameters = state + matrix.offset;
     const float* moments = parameters + size_;
-    const double norm = ::sqrt(squared_norm(moments, count));
-    if (!(norm > 0)) return;  // there is no direction
-    const float factor = static_cast<float>(1 / norm);
+    const auto factor = static_cast<float>(1 / (::sqrt(squared_norm(moments, count)) + kMuonEps));
     for (int64_t i = 0; i < count; ++i) put(w.x + i, moments[i] * factor);
     for (int k = 0; k < kMuonSteps; ++k) {
       auto [gram, square, next] = products(matrix, w);

@@ -39,14 +39,14 @@ struct Group {
 struct MomentNorm {
   Group group;
   const float* moments;
-  float* inverse;  // of each matrix; 0 where there is no direction
+  float* inverse;  // of each matrix
   HRSAM_DEVICE void add(int64_t i, double* sums) const {
     const int64_t size = group.elements();
     const double m = moments[group.members[i / size].offset + i % size];
     sums[0] += m * m;
   }
   HRSAM_DEVICE void finish(int64_t matrix, const double* sums) const {
-    inverse[matrix] = sums[0] > 0 ? static_cast<float>(1 / ::sqrt(sums[0])) : 0.0f;
+    inverse[matrix] = static_cast<float>(1 / (::sqrt(sums[0]) + kMuonEps));
   }
 };
 

@@ -1,6 +1,6 @@
 // Muon (https://kellerjordan.github.io/posts/muon): a matrix of parameters goes the way of its
 // first moments with all singular values made about 1, by five steps of Newton and Schulz:
-//   X ← X / ‖X‖,  then  A = X·Xᵀ,  X ← (a·I + b·A + c·A²)·X
+//   X ← X / (‖X‖ + ε),  then  A = X·Xᵀ,  X ← (a·I + b·A + c·A²)·X
 // As published, X, A and that factor may be bf16, and sums f32.
 #pragma once
 
@@ -15,6 +15,8 @@ constexpr int kMuonSteps = 5;
 // Matrices whose sides are no multiples of it, a product's steps of k, are f32 all the same: few,
 // and small.
 constexpr int64_t kMuonBf16Side = 32;
+// Beside the norm, as published: what no gradient reaches any more comes to rest.
+constexpr double kMuonEps = 1e-7;
 constexpr float kMuonA = 3.4445f, kMuonB = -4.775f, kMuonC = 2.0315f;
 
 // Steps about as long as those of AdamW (arXiv 2502.16982), so that both take one learning rate.
