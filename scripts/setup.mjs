@@ -1,7 +1,7 @@
 // Brings a clone to where its commands run: Node checked, packages installed, addon and dist/ built. Does only what is
 // missing or out of date, says one line per step on stderr, nothing when there was nothing to do. Needs no package itself.
 //
-//   node scripts/setup.mjs
+//   node scripts/setup.mjs [--tests]   with --tests also what only they load: CUDA's kernels, built for the CPU
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -15,9 +15,11 @@ import { installToolchain, missingTools, toolchainAdvice } from './setup/toolcha
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const BUILD = join(root, 'build');
 const ADDON = join(BUILD, 'Release/hrsam.node');
+const KERNELS_ON_CPU = join(BUILD, 'on_cpu/hrsam_cuda_on_cpu.so');
 const DIST = ['index.js', 'index.cjs', 'index.d.ts', 'cli.js', 'hrsam.cjs'].map((file) =>
   join(root, 'dist', file),
 );
+const JOBS = String(availableParallelism());
 const STAMPS = join(BUILD, 'setup.json');
 const LOCK = join(root, 'build-lock');
 
@@ -83,13 +85,14 @@ function forgetForeignBuild() {
     rmSync(BUILD, { recursive: true });
 }
 
-const addonHash = () =>
-  hashFiles(
-    root,
-    ['native', 'CMakeLists.txt', 'package-lock.json'],
-    (path) => !path.startsWith('native/test/') || path.startsWith('native/test/cuda/'),
-    [process.platform, process.arch, process.env.CXX ?? ''],
-  );
+const nativeHash = (isSource) =>
+  hashFiles(root, ['native', 'CMakeLists.txt', 'package-lock.json'], isSource, [
+    process.platform,
+    process.arch,
+    process.env.CXX ?? '',
+  ]);
+const addonHash = () => nativeHash((path) => !path.startsWith('native/test/'));
+const kernelsHash = () => nativeHash((path) => !/^native\/(test\/[^/]*$|cpu|image|binding)/.test(path));
 
 const distHash = () => hashFiles(root, ['lib', 'tsdown.config.ts', 'tsconfig.json', 'package.json']);
 
@@ -105,9 +108,18 @@ const addon = {
     const hash = addonHash();
     installTools();
     forgetForeignBuild();
-    const jobs = String(availableParallelism());
-    packageStep('native addon (minutes)', 'cmake-js/bin/cmake-js', ['build', '--parallel', jobs]);
+    packageStep('native addon (minutes)', 'cmake-js/bin/cmake-js', ['build', '--parallel', JOBS]);
     writeStamp('addon', hash);
+  },
+};
+
+const kernelsOnCpu = {
+  isDone: () => existsSync(KERNELS_ON_CPU) && readStamps().kernels === kernelsHash(),
+  run() {
+    const hash = kernelsHash();
+    const args = ['--build', BUILD, '--target', 'hrsam_cuda_on_cpu', '--parallel', JOBS];
+    step("CUDA's kernels, for the CPU (a minute)", 'cmake', args);
+    writeStamp('kernels', hash);
   },
 };
 
@@ -130,13 +142,14 @@ function bring(...parts) {
   });
 }
 
-/** Everything: packages, addon, dist/. */
-export function setup() {
+/** Everything: packages, addon, dist/; `extra` parts, too. */
+export function setup(...extra) {
   checkNode();
-  bring(packages, addon, dist);
+  bring(packages, addon, ...extra, dist);
 }
 
 /** Only dist/, for tests that run what users get. */
 export const setupDist = () => bring(dist);
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) setup();
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  setup(...(process.argv.includes('--tests') ? [kernelsOnCpu] : []));

@@ -15,7 +15,7 @@ const env = { ...process.env, HRSAM_TEST_DEVICE: 'cuda' };
 if (!process.argv.includes('--gpu')) {
   env.HRSAM_CUDA_LIBRARY ??= join(root, 'build/on_cpu/hrsam_cuda_on_cpu.so');
   if (!existsSync(env.HRSAM_CUDA_LIBRARY)) {
-    console.error(`${env.HRSAM_CUDA_LIBRARY} is not there: npm run setup builds it`);
+    console.error(`${env.HRSAM_CUDA_LIBRARY} is not there: npm run setup -- --tests builds it`);
     process.exit(1);
   }
 }

@@ -10,7 +10,7 @@ std::string program_error(const Plan& plan) {
   hrsam_program* program = nullptr;
   hrsam_error error{};
   const hrsam_plan view = plan.view();
-  if (backend().program_create(device(), &view, &program, &error) == 0) {
+  if (backend().program_create(device, &view, &program, &error) == 0) {
     backend().program_destroy(program);
     return "";
   }
@@ -177,13 +177,13 @@ TEST(a_run_finds_its_inputs_and_outputs_wherever_they_are) {
 
 TEST(what_was_folded_goes_with_a_plan_that_fails) {
   hrsam_memory_info before{}, after{};
-  backend().device_memory(device(), &before);
+  backend().device_memory(device, &before);
   Sum sum;
   const int folded = sum.plan.value(HRSAM_F32, {4}, HRSAM_FOLDED, 0);
   sum.plan.node("add", {{"a", 1}, {"b", 1}}, {}, folded);
   sum.plan.node("no_such_op", {{"a", folded}}, {}, 2);
   CHECK_EQ(program_error(sum.plan), "ERR_INTERNAL");
-  backend().device_memory(device(), &after);
+  backend().device_memory(device, &after);
   CHECK_EQ(after.packed_bytes, before.packed_bytes);
 }
 
@@ -192,7 +192,7 @@ TEST(sizes_beyond_all_memory) {
   hrsam_buffer* buffer = nullptr;
   hrsam_error error{};
   for (const uint64_t bytes : {uint64_t{1} << 50, uint64_t{1} << 63, ~uint64_t{0}}) {
-    CHECK(backend().buffer_create(device(), bytes, &buffer, &error) != 0);
+    CHECK(backend().buffer_create(device, bytes, &buffer, &error) != 0);
     CHECK_EQ(std::string(error.code), "ERR_OUT_OF_MEMORY");
   }
   {
@@ -241,19 +241,19 @@ TEST(arenas_of_programs_that_take_turns_are_kept) {
     sum.plan.arena_bytes = arena_bytes;
     execute(sum.plan.view(), inputs, outputs);
     hrsam_memory_info info{};
-    backend().device_memory(device(), &info);
+    backend().device_memory(device, &info);
     return info.cached_bytes;
   };
   constexpr uint64_t mb = uint64_t{1} << 20;
-  backend().device_trim(device());
+  backend().device_trim(device);
   CHECK_EQ(cached_after(600 * mb), 600 * mb);
   CHECK_EQ(cached_after(90 * mb), 690 * mb);  // too far from the first to share it
   CHECK_EQ(cached_after(10 * mb), 700 * mb);
   for (const uint64_t size : {600, 90, 10, 500, 80}) CHECK_EQ(cached_after(size * mb), 700 * mb);
   CHECK_EQ(cached_after(700 * mb), 700 * mb);  // grown: the smaller ones go
-  backend().device_trim(device());
+  backend().device_trim(device);
   hrsam_memory_info info{};
-  backend().device_memory(device(), &info);
+  backend().device_memory(device, &info);
   CHECK_EQ(info.cached_bytes, uint64_t{0});
 }
 
@@ -296,7 +296,7 @@ TEST(devices_and_threads_that_do_not_exist) {
   CHECK(info.memory_bytes > 0 && info.name[0] != 0);
   CHECK_EQ(info.threads > 0, std::string(backend().name) == "cpu");
   for (const int threads : {0, -3, 1 << 20})
-    CHECK(backend().device_set_threads(device(), threads, &error) != 0);
+    CHECK(backend().device_set_threads(device, threads, &error) != 0);
 }
 
 TEST(destroying_in_any_order) {
@@ -311,7 +311,7 @@ TEST(destroying_in_any_order) {
   BACKEND(buffer_write, sum.constant.handle(), 0, numbers.data(), 16);
   hrsam_program* program = nullptr;
   const hrsam_plan view = sum.plan.view();
-  BACKEND(program_create, device(), &view, &program);
+  BACKEND(program_create, device, &view, &program);
   hrsam_buffer* inputs[] = {input->handle()};
   hrsam_buffer* outputs[] = {output->handle()};
   hrsam_run *finished = nullptr, *abandoned = nullptr;
@@ -333,12 +333,12 @@ TEST(destroying_in_any_order) {
 
 TEST(memory_is_accounted_for) {
   hrsam_memory_info before{}, with{}, after{};
-  backend().device_memory(device(), &before);
+  backend().device_memory(device, &before);
   {
     Buffer buffer(1 << 20);
-    backend().device_memory(device(), &with);
+    backend().device_memory(device, &with);
   }
-  backend().device_memory(device(), &after);
+  backend().device_memory(device, &after);
   CHECK_EQ(with.buffer_bytes, before.buffer_bytes + (1 << 20));
   CHECK_EQ(after.buffer_bytes, before.buffer_bytes);
   CHECK_LE(with.buffer_bytes, after.peak_bytes);

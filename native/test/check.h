@@ -40,12 +40,13 @@ std::string text(const Parts&... parts) {
   static void name()
 #define CHECK(condition) \
   ::hrsam::test::check(static_cast<bool>(condition), __FILE__, __LINE__, "not true: " #condition)
-#define CHECK_COMPARE(a, op, b)                                                      \
-  do {                                                                               \
-    const auto a_ = (a);                                                             \
-    const auto b_ = (b);                                                             \
-    ::hrsam::test::check(a_ op b_, __FILE__, __LINE__,                               \
-                         ::hrsam::test::text(#a " " #op " " #b ": ", a_, ", ", b_)); \
+#define CHECK_COMPARE(a, op, b)                                                        \
+  do {                                                                                 \
+    const auto a_ = (a);                                                               \
+    const auto b_ = (b);                                                               \
+    if (!(a_ op b_))                                                                   \
+      ::hrsam::test::check(false, __FILE__, __LINE__,                                  \
+                           ::hrsam::test::text(#a " " #op " " #b ": ", a_, ", ", b_)); \
   } while (0)
 #define CHECK_EQ(a, b) CHECK_COMPARE(a, ==, b)
 #define CHECK_LE(a, b) CHECK_COMPARE(a, <=, b)

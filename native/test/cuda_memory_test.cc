@@ -1,5 +1,6 @@
 // A GPU's memory where it is short: the budget of HRSAM_CUDA_MEMORY_MIB, and what goes on within
 // it. CUDA alone.
+#include <cstring>
 #include <memory>
 
 #include "harness.h"
@@ -21,11 +22,11 @@ class Budget {
     const bool open = backend().device_open(0, &opened, &error) == 0;
     unsetenv("HRSAM_CUDA_MEMORY_MIB");
     if (!open) throw BackendError(error);
-    std::swap(device(), opened);
+    std::swap(device, opened);
     before_ = opened;
   }
   ~Budget() {
-    std::swap(device(), before_);
+    std::swap(device, before_);
     backend().device_close(before_);
   }
   Budget(const Budget&) = delete;
@@ -37,7 +38,7 @@ class Budget {
 
 hrsam_memory_info memory() {
   hrsam_memory_info info{};
-  backend().device_memory(device(), &info);
+  backend().device_memory(device, &info);
   return info;
 }
 

@@ -1,4 +1,8 @@
 // linear and matmul, and through them the packed matrix product, against loops in double precision.
+#include <cstring>
+#include <iostream>
+#include <random>
+
 #include "activation.h"
 #include "harness.h"
 

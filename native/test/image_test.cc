@@ -1,5 +1,6 @@
 // Pictures in, masks out: preprocess, mask_threshold, bilinear_resize and the encoding of masks.
 #include <numeric>
+#include <random>
 
 #include "../image/mask_encode.h"
 #include "harness.h"

@@ -2,6 +2,7 @@
 // all numbers of e4m3. Only Hopper has it; everyone else says so.
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 
 #include "activation.h"
 #include "harness.h"

@@ -1,5 +1,7 @@
 // Masks summarised on a device against the host's own summary. Backends whose memory is the host's
 // have no such function.
+#include <random>
+
 #include "../image/mask_encode.h"
 #include "harness.h"
 

@@ -2,6 +2,10 @@
 // attributes, operands dropped. It must work or say what is wrong, without touching memory that is
 // not its own: operands are exactly as large as they claim, so AddressSanitizer sees what an op
 // fails to check.
+#include <cstdlib>
+#include <cstring>
+#include <random>
+
 #include "harness.h"
 
 using namespace hrsam::test;

@@ -1,4 +1,6 @@
 // The vector wrapper's functions in every instruction set, through ops that show them bare.
+#include <cstring>
+
 #include "harness.h"
 
 using namespace hrsam::test;

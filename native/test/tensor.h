@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <random>
 #include <stdexcept>
 #include <vector>
 
@@ -43,19 +42,7 @@ struct Tensor {
   std::vector<uint8_t> bytes;
 
   // The elements as floats, whatever the type.
-  std::vector<float> floats() const {
-    std::vector<float> values(bytes.size() / dtype_bytes_of(dtype));
-    for (size_t i = 0; i < values.size(); ++i) {
-      const uint8_t* at = bytes.data() + i * dtype_bytes_of(dtype);
-      uint16_t half = 0;
-      int32_t integer = 0;
-      if (dtype == HRSAM_F32) std::memcpy(&values[i], at, 4);
-      if (dtype == HRSAM_BF16) std::memcpy(&half, at, 2), values[i] = from_bf16(half);
-      if (dtype == HRSAM_I32) std::memcpy(&integer, at, 4), values[i] = static_cast<float>(integer);
-      if (dtype == HRSAM_U8) values[i] = *at;
-    }
-    return values;
-  }
+  std::vector<float> floats() const;
 };
 
 // Values converted to dtype (bf16 rounded to nearest even).
@@ -78,15 +65,6 @@ Tensor tensor(const Dims& dims, const std::vector<T>& values, int dtype = HRSAM_
 }
 
 // Normally distributed with standard deviation `scale`; i32 and u8: integers from 0 to 255.
-inline Tensor random_tensor(const Dims& dims, uint32_t seed, int dtype = HRSAM_F32,
-                            double scale = 1) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<double> normal(0, scale);
-  std::vector<double> values(static_cast<size_t>(elements_of(dims)));
-  for (double& value : values)
-    value = dtype == HRSAM_F32 || dtype == HRSAM_BF16 ? normal(generator)
-                                                      : static_cast<double>(generator() % 256);
-  return tensor(dims, values, dtype);
-}
+Tensor random_tensor(const Dims& dims, uint32_t seed, int dtype = HRSAM_F32, double scale = 1);
 
 }  // namespace hrsam::test
