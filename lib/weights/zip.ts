@@ -1,5 +1,5 @@
 import { promisify } from 'node:util';
-import { inflateRaw } from 'node:zlib';
+import { crc32, inflateRaw } from 'node:zlib';
 import { HrsamError } from '../errors.js';
 import type { ByteSource } from './source.js';
 
@@ -220,32 +220,6 @@ export const readZip = async (source: ByteSource): Promise<Map<string, ZipEntry>
   }
   checkExtents(located, directory, source);
   return new Map(located.map(({ start: _, ...entry }) => [entry.name, entry]));
-};
-
-/** Table k advances a byte past k more zero bytes, so that four bytes take one step. */
-const CRC_TABLES = Array.from({ length: 4 }, () => new Uint32Array(256));
-for (let byte = 0; byte < 256; byte++) {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-  CRC_TABLES[0]![byte] = crc;
-}
-for (let k = 1; k < 4; k++) {
-  for (let byte = 0; byte < 256; byte++) {
-    const previous = CRC_TABLES[k - 1]![byte]!;
-    CRC_TABLES[k]![byte] = (previous >>> 8) ^ CRC_TABLES[0]![previous & 0xff]!;
-  }
-}
-
-export const crc32 = (bytes: Uint8Array): number => {
-  const [t0, t1, t2, t3] = CRC_TABLES as [Uint32Array, Uint32Array, Uint32Array, Uint32Array];
-  let crc = 0xffffffff;
-  let i = 0;
-  for (const whole = bytes.length - 3; i < whole; i += 4) {
-    crc ^= bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24);
-    crc = t3[crc & 0xff]! ^ t2[(crc >>> 8) & 0xff]! ^ t1[(crc >>> 16) & 0xff]! ^ t0[crc >>> 24]!;
-  }
-  for (; i < bytes.length; i++) crc = t0[(crc ^ bytes[i]!) & 0xff]! ^ (crc >>> 8);
-  return ~crc >>> 0;
 };
 
 const inflate = promisify<Uint8Array, { maxOutputLength: number }, Buffer>(inflateRaw);

@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { crc32 } from 'node:zlib';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { readLabels } from '../../lib/data/read_labels.js';
@@ -8,7 +9,6 @@ import { binaryMask, regions } from '../../lib/eval/data/label_map.js';
 import { readMat } from '../../lib/eval/data/mat.js';
 import { polygonMask } from '../../lib/eval/data/polygon.js';
 import { compressRle, encodeRle, rleArea } from '../../lib/image/rle.js';
-import { crc32 } from '../../lib/weights/zip.js';
 import { codeOf, errorOf } from '../support/errors.js';
 import { rows, sample } from './support.js';
 

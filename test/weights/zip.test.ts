@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { openSource } from '../../lib/weights/source.js';
-import { crc32, readZip, readZipEntry } from '../../lib/weights/zip.js';
+import { readZip, readZipEntry } from '../../lib/weights/zip.js';
 import { rejection } from './support/expect.js';
 import { writeZip, type ZipInput, type ZipOptions } from './support/zip_writer.js';
 
@@ -18,17 +18,6 @@ const read = async (inputs: readonly ZipInput[], options?: ZipOptions) => {
 
 const a = { name: 'x/a', data: text('hello') };
 const b = { name: 'x/b', data: text('b'.repeat(500)), deflate: true };
-
-describe('crc32', () => {
-  it.each([
-    ['', 0],
-    ['a', 0xe8b7be43],
-    ['123456789', 0xcbf43926],
-    ['The quick brown fox jumps over the lazy dog', 0x414fa339],
-  ])('of %j', (value, sum) => {
-    expect(crc32(text(value))).toBe(sum);
-  });
-});
 
 describe('readZip', () => {
   it.each<[string, ZipOptions]>([

@@ -1,5 +1,4 @@
-import { deflateRawSync } from 'node:zlib';
-import { crc32 } from '../../../lib/weights/zip.js';
+import { crc32, deflateRawSync } from 'node:zlib';
 
 export interface ZipInput {
   name: string;
