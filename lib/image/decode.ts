@@ -32,8 +32,8 @@ const checkOptions = optionsOf<DecodeLimits>({
 function checkLimits(limits: DecodeLimits): void {
   checkOptions(limits, 'decodeImage');
   const { asStored, ...numbers } = limits;
-  const fail = (where: string, expected: string, actual: unknown) => {
-    throw new HrsamError('ERR_ARGUMENT', 'decodeImage', { where, expected, actual });
+  const fail = (name: string, expected: string, actual: unknown) => {
+    throw new HrsamError('ERR_ARGUMENT', name, { where: 'decodeImage', expected, actual });
   };
   for (const [name, limit] of Object.entries(numbers)) {
     const good = limit === undefined || limit === Infinity || (Number.isInteger(limit) && limit >= 1);

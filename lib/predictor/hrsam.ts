@@ -303,9 +303,7 @@ export class HRSAM {
 
   async #input(pixels: Pixels, sizes: PreprocessSizes, signal?: AbortSignal): Promise<Tensor> {
     const { height, width, channels, data } = pixels;
-    const bytes =
-      data.constructor === Uint8Array ? data : new Uint8Array(data.buffer, data.byteOffset, data.length);
-    using raw = this.device.tensor([height, width, channels], 'u8', bytes);
+    using raw = this.device.tensor([height, width, channels], 'u8', data);
     return await this.network.preprocess(raw, sizes, signal);
   }
 }

@@ -145,7 +145,7 @@ export class TaughtPictures {
       resized: [resized.height, resized.width],
       input: [size, size],
     });
-    using pixels = this.device.tensor([height, width, channels], 'u8', new Uint8Array(data));
+    using pixels = this.device.tensor([height, width, channels], 'u8', data);
     const seen = await evaluate({ pixels }, (graph, values) => ({
       image: preprocess(graph, values.pixels!, options),
     }));

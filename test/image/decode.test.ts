@@ -234,7 +234,7 @@ describe('limits', () => {
   ])('are numbers: %s %s', async (name, limit) => {
     const limits = { [name]: limit } as DecodeLimits;
     await expect(decodeImage(await picture().png().toBuffer(), limits)).rejects.toThrow(
-      hrsamError('ERR_ARGUMENT', name),
+      hrsamError('ERR_ARGUMENT', `decodeImage: ${name}`),
     );
   });
 
