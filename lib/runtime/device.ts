@@ -9,7 +9,7 @@ import {
   native,
   settled,
 } from './addon.js';
-import { byteCount, DTYPES, type DType, type Shape } from './dtype.js';
+import { byteCount, DTYPES, type DType, elementCount, type Shape } from './dtype.js';
 import type { Plan } from './plan.js';
 import { Program } from './program.js';
 import { Tensor, type TensorData } from './tensor.js';
@@ -189,7 +189,7 @@ export class Device {
         actual: isTensor ? `${masks.dtype} [${masks.shape}]` : 'no tensor',
       });
     }
-    const count = masks.shape.slice(0, -2).reduce((product, size) => product * size, 1);
+    const count = elementCount(masks.shape.slice(0, -2));
     return settled(this.handle, () => this.handle.encodeMasks(masks.buffer, count, height, width));
   }
 }

@@ -3,15 +3,13 @@ import { elementCount } from '../runtime/dtype.js';
 import type { Checkpoint, TensorEntry } from '../weights/checkpoint.js';
 import { ROPE_THETA } from '../weights/config.js';
 import { TABLE } from '../weights/names.js';
-import { type FillRule, fillTensor } from '../weights/random.js';
+import { type FillRule, fanIn, fillTensor } from '../weights/random.js';
 import type { Values } from './parameters.js';
 
 /** Uniform with this standard deviation. */
 const spread = (deviation: number): FillRule => ({ offset: 0, scale: Math.sqrt(3) * deviation });
 
 const constant = (offset: number): FillRule => ({ offset, scale: 0 });
-
-const fanIn = (shape: readonly number[]): number => elementCount(shape.slice(1));
 
 type Rule = (shape: readonly number[]) => FillRule;
 

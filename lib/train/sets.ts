@@ -2,7 +2,7 @@ import { basename, resolve } from 'node:path';
 import { indexedFolders } from '../data/pictures.js';
 import { HrsamError } from '../errors.js';
 import type { FinetuneRecipe } from './recipe.js';
-import { FolderSource } from './samples/folder_source.js';
+import { FolderSource, MAX_SIDE } from './samples/folder_source.js';
 import { Mixture, type Sample } from './samples/mixture.js';
 import { MosaicSource } from './samples/mosaic_source.js';
 import { SceneSource } from './samples/scene_source.js';
@@ -54,7 +54,7 @@ export async function openSamples(
 ): Promise<Samples> {
   const folders = (await Promise.all(roots.map(setFolders))).flat();
   const { sets, scenes, mosaic, size, multiScale, seed, augment } = recipe;
-  const largest = Math.max(size, ...Object.keys(multiScale).map(Number));
+  const maxSide = Math.max(MAX_SIDE, size, ...Object.keys(multiScale).map(Number));
   const names = folders.map(setName);
   const unknown = Object.keys(sets ?? {}).filter((name) => !names.includes(name));
   if (unknown.length > 0)
@@ -67,7 +67,7 @@ export async function openSamples(
   for (const folder of folders) {
     const share = sets ? (sets[setName(folder)] ?? 0) : 1;
     if (share === 0) continue;
-    const options = { maxSide: Math.max(1024, largest), cacheBytes: cacheBytes / folders.length, onCorrupt };
+    const options = { maxSide, cacheBytes: cacheBytes / folders.length, onCorrupt };
     const source = await FolderSource.open(folder, options);
     opened.push({ source, weight: sets ? share : Math.sqrt(source.size) });
     lines.push(setLine(folder, source.size, 'objects'));

@@ -1,4 +1,5 @@
 import { HrsamError } from '../errors.js';
+import { elementCount } from '../runtime/dtype.js';
 import { elementBytes, type FileDType } from './dtypes.js';
 import { Global, Inert, MAX_PICKLE_BYTES, PersistentId, type Pickled, readPickle, Tuple } from './pickle.js';
 import type { ByteSource } from './source.js';
@@ -186,7 +187,7 @@ const checkView = (
   elements: number,
   where: string,
 ): void => {
-  const count = shape.reduce((product, size) => product * size, 1);
+  const count = elementCount(shape);
   const last = shape.includes(0) ? -1 : shape.reduce((sum, size, i) => sum + (size - 1) * strides[i]!, start);
   if (!Number.isSafeInteger(count) || !Number.isSafeInteger(last) || last >= elements || start > elements) {
     bad(

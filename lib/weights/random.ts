@@ -1,3 +1,4 @@
+import { elementCount } from '../runtime/dtype.js';
 import { ROPE_THETA } from './config.js';
 import { TABLE } from './names.js';
 
@@ -67,8 +68,8 @@ export const fillTensor = (
   return out;
 };
 
-const fanIn = (shape: readonly number[]): number =>
-  shape.slice(1).reduce((product, size) => product * size, 1);
+/** What each output of a linear or a convolution sums up. */
+export const fanIn = (shape: readonly number[]): number => elementCount(shape.slice(1));
 
 /** Uniform weights that keep the variance of their input. */
 const linearScale = (inputs: number): number => Math.sqrt(3 / inputs);
@@ -110,7 +111,7 @@ export const initialRule = (name: string, shape: readonly number[]): FillRule =>
  * @param seed 0 gives the values that the reference cases were computed with
  */
 export const initialTensor = (name: string, shape: readonly number[], seed = 0): Float32Array => {
-  const out = new Float32Array(shape.reduce((product, size) => product * size, 1));
+  const out = new Float32Array(elementCount(shape));
   if (name.endsWith('rope.freqs')) return out.map((_, k) => ROPE_THETA ** (-k / out.length));
   return fillTensor(seed === 0 ? name : `${name}#${seed}`, initialRule(name, shape), out);
 };

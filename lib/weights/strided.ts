@@ -1,3 +1,4 @@
+import { elementCount } from '../runtime/dtype.js';
 import { elementBytes, type FileDType } from './dtypes.js';
 
 /** A view of a storage; offset and strides in elements. */
@@ -31,8 +32,7 @@ export const touchedRange = ({ shape, strides, storageOffset }: StridedTensor): 
  */
 export const gather = ({ dtype, shape, strides }: StridedTensor, touched: Uint8Array): Uint8Array => {
   const size = elementBytes(dtype);
-  const count = shape.reduce((product, length) => product * length, 1);
-  const out = new Uint8Array(count * size);
+  const out = new Uint8Array(elementCount(shape) * size);
   const index = new Array<number>(shape.length).fill(0);
   let from = 0;
   for (let to = 0; to < out.length; to += size) {

@@ -2,6 +2,7 @@ import { promisify } from 'node:util';
 import { inflate } from 'node:zlib';
 import { HrsamError } from '../../errors.js';
 import { readRegular } from '../../files.js';
+import { elementCount } from '../../runtime/dtype.js';
 
 /** A value of a MATLAB file: numbers in column order, a cell array, or a struct's fields. */
 export type MatValue =
@@ -101,7 +102,7 @@ function matrix(bytes: Uint8Array, depth: number): { name: string; value: MatVal
   const flags = numbers(next())[0] ?? 0;
   const dims = numbers(next());
   const name = Buffer.from(next().data).toString('latin1');
-  const count = dims.reduce((product, size) => product * size, 1);
+  const count = elementCount(dims);
   if (!(count >= 0 && count <= MAX_BYTES)) throw new Error(`an array of ${dims.join(' x ')}`);
   const child = (): MatValue => matrix(next().data, depth + 1).value;
   const kind = flags & 0xff;

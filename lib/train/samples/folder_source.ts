@@ -17,7 +17,8 @@ export interface FolderSourceOptions {
   onCorrupt?: (error: HrsamError) => void;
 }
 
-const MAX_SIDE = 1024;
+/** Of pictures, where nothing else is asked for. */
+export const MAX_SIDE = 1024;
 
 /** The objects of a set's folder: `index.json` lists {image, mask}, paths relative to the folder. */
 export class FolderSource implements SampleSource {
