@@ -3,6 +3,7 @@ import { elementCount } from '../runtime/dtype.js';
 import { openWeights } from '../weights/checkpoint.js';
 import type { ModelConfig } from '../weights/config.js';
 import { expectedTensors, MODEL_PARTS, type ModelPart } from '../weights/expected.js';
+import { isTrained } from '../weights/names.js';
 import { isPreset, presetConfig } from '../weights/presets.js';
 
 export interface ModelInfo {
@@ -20,10 +21,9 @@ export interface ModelInfo {
 
 const variantOf = (config: ModelConfig): string => (config.family === 'sam' ? 'sam' : config.variant);
 
-/** Parameters as trained: what the model computes by itself and the fixed matrix of the position codes do not count. */
 const countParameters = (config: ModelConfig, part: ModelPart): number =>
   expectedTensors(config, [part])
-    .filter(({ name, optional }) => !optional && !name.endsWith('_gaussian_matrix'))
+    .filter(isTrained)
     .reduce((sum, { shape }) => sum + elementCount(shape), 0);
 
 /** What a preset or a weights file is; of a file, only header or pickle are read. @throws as `openWeights` */

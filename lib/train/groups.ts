@@ -1,6 +1,6 @@
 import type { ParameterGroup } from '../graph/ops/adamw.js';
 import { elementCount } from '../runtime/dtype.js';
-import { TABLE } from '../weights/names.js';
+import { isReducible } from '../weights/names.js';
 
 export interface Parameter {
   /** The model's name. */
@@ -42,5 +42,5 @@ export function uniformGroups(parameters: readonly Parameter[], weightDecay: num
 }
 
 /** Weights of linear layers: what Muon is made for. */
-export const isLayerMatrix = ({ name, shape }: Parameter): boolean =>
-  shape.length === 2 && name.endsWith('.weight') && !TABLE.test(name);
+export const isLayerMatrix = (parameter: Parameter): boolean =>
+  parameter.shape.length === 2 && isReducible(parameter);

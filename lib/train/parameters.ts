@@ -3,12 +3,9 @@ import type { Device } from '../runtime/device.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { ModelConfig } from '../weights/config.js';
 import { expectedTensors, MODEL_PARTS, type ModelPart } from '../weights/expected.js';
-import { toInternalName } from '../weights/names.js';
+import { isTrained, toInternalName } from '../weights/names.js';
 import type { Parameter } from './groups.js';
 import type { Recipe } from './recipe.js';
-
-/** Computed or drawn once, then never changed: rotary frequencies, the matrix of the position code. */
-const FIXED = /\.rope\.freqs$|_gaussian_matrix$/;
 
 /** A model's tensors by the model's names: what training changes, and what it does not. */
 export function modelTensors(
@@ -20,8 +17,8 @@ export function modelTensors(
     shape,
   }));
   return {
-    trained: all.filter(({ name }) => !FIXED.test(name)),
-    fixed: all.filter(({ name }) => FIXED.test(name)),
+    trained: all.filter(isTrained),
+    fixed: all.filter((parameter) => !isTrained(parameter)),
   };
 }
 

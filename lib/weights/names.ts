@@ -38,6 +38,10 @@ export const TABLE = /_(?:embed|embeds\.\d+|embeddings\.\d+|tokens?)\.weight$/;
 export const isReducible = ({ name, shape }: { name: string; shape: readonly number[] }): boolean =>
   shape.length >= 2 && name.endsWith('.weight') && !TABLE.test(name);
 
+/** Not what is computed or drawn once and then never changed: rotary frequencies, the matrix of the position code. */
+export const isTrained = ({ name }: { name: string }): boolean =>
+  !/\.rope\.freqs$|_gaussian_matrix$/.test(name);
+
 /** The model's name for an official one of either family. */
 export const toInternalName = (official: string): string => {
   const entry = SAM_TO_HRSAM.find(([sam]) => official.startsWith(sam));
