@@ -13,6 +13,7 @@ import { interruption } from './interrupt.js';
 import type { describeModel } from './model.js';
 import { formatMs, numbered, print, printable, table } from './output.js';
 import { pictureFormat } from './picture_format.js';
+import { statusLine } from './progress.js';
 
 type Figures = Summary & {
   data: string;
@@ -55,7 +56,8 @@ export async function judge(
         };
   const { jobs = typeof subject === 'string' ? 1 : DEFAULT_JOBS[subject[0].device.kind] * subject.length } =
     options;
-  const report = progressLine(model ? `${method.name} at ${model.size}` : method.name);
+  const line = statusLine(10_000);
+  const label = model ? `${method.name} at ${model.size}` : method.name;
   const evaluation = await evaluateClicks(method, data, {
     clicks,
     box,
@@ -63,8 +65,11 @@ export async function judge(
     jobs,
     rule: { innerK, seed },
     signal: interruption(),
-    onProgress: report.update,
-  }).finally(report.end);
+    onProgress: ({ masks, failed, pictures, of }) =>
+      line.show(
+        () => `${label}: ${masks} masks, picture ${pictures} of ${of}${failed ? `, ${failed} failed` : ''}`,
+      ),
+  }).finally(line.end);
   const figures = {
     data: options.data,
     format: data.format,
@@ -78,31 +83,6 @@ export async function judge(
 
 const total = (sizes: readonly number[], flops: (size: number) => number): number =>
   sizes.reduce((sum, size) => sum + flops(size), 0);
-
-interface Done {
-  masks: number;
-  failed: number;
-  pictures: number;
-  of: number;
-}
-
-/** A line that is written over on a terminal, and now and then a line of its own elsewhere. */
-function progressLine(label: string) {
-  const onTerminal = process.stderr.isTTY;
-  const pause = onTerminal ? 200 : 10_000;
-  let last = performance.now();
-  return {
-    update({ masks, failed, pictures, of }: Done) {
-      if (performance.now() - last < pause) return;
-      last = performance.now();
-      const line = `${label}: ${masks} masks, picture ${pictures} of ${of}${failed ? `, ${failed} failed` : ''}`;
-      process.stderr.write(onTerminal ? `\r\x1b[K${line}` : `${line}\n`);
-    },
-    end() {
-      if (onTerminal) process.stderr.write('\r\x1b[K');
-    },
-  };
-}
 
 /**
  * Figures and predictions, of those of the runs that are done; predictions of several are numbered.

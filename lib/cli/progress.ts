@@ -41,17 +41,36 @@ export async function progressBar(label: string): Promise<Progress> {
   };
 }
 
+/**
+ * A line on stderr: written over on a terminal, and now and then a line of its own elsewhere.
+ * @param pause between two lines elsewhere, ms
+ * @param last when there was one; default: now, so that short work has none
+ */
+export function statusLine(pause: number, last: number = performance.now()) {
+  const onTerminal = process.stderr.isTTY;
+  return {
+    show(text: () => string): void {
+      if (performance.now() - last < (onTerminal ? 200 : pause)) return;
+      last = performance.now();
+      process.stderr.write(onTerminal ? `\r\x1b[K${text()}` : `${text()}\n`);
+    },
+    end(): void {
+      if (onTerminal) process.stderr.write('\r\x1b[K');
+    },
+  };
+}
+
 /** Runs work of unknown length, with the seconds so far on stderr if that is a terminal. */
 export async function withSpinner<T>(label: string, work: () => Promise<T>): Promise<T> {
   if (!process.stderr.isTTY) return work();
   const begin = performance.now();
-  const timer = setInterval(() => {
-    process.stderr.write(`\r${label} … ${((performance.now() - begin) / 1000).toFixed(1)} s`);
-  }, DELAY_MS);
+  const line = statusLine(0);
+  const seconds = () => `${label} … ${((performance.now() - begin) / 1000).toFixed(1)} s`;
+  const timer = setInterval(() => line.show(seconds), DELAY_MS);
   try {
     return await work();
   } finally {
     clearInterval(timer);
-    process.stderr.write('\r\x1b[K');
+    line.end();
   }
 }

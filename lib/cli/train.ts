@@ -5,6 +5,7 @@ import type { Report } from '../train/training.js';
 import { interruption } from './interrupt.js';
 import { wholeNumber } from './options.js';
 import { print, printJson, warn } from './output.js';
+import { statusLine } from './progress.js';
 import { usageError } from './usage.js';
 
 interface TrainOptions {
@@ -110,7 +111,8 @@ async function train(task: Recipe['task'], options: TrainOptions): Promise<void>
     validate === undefined
       ? undefined
       : await (await import('./validation.js')).openValidation(validate, options.validateObjects, devices[0]);
-  const show = reporter();
+  // The first step at once: it shows that all is well.
+  const line = statusLine(30_000, -Infinity);
   const common = {
     task,
     data,
@@ -119,7 +121,7 @@ async function train(task: Recipe['task'], options: TrainOptions): Promise<void>
     every,
     validate: judge,
     signal: interruption(),
-    onStep: show.step,
+    onStep: (report: Report) => line.show(() => describeStep(report)),
     onNote: warn,
   };
   try {
@@ -129,7 +131,7 @@ async function train(task: Recipe['task'], options: TrainOptions): Promise<void>
       await beginTraining(devices, recipe, { ...common, init });
     }
   } finally {
-    show.end();
+    line.end();
   }
   print(`${out}: ${interruption().aborted ? 'stopped; --resume goes on' : 'done'}`);
 }
@@ -143,28 +145,14 @@ export function duration(seconds: number): string {
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
-/** A line that is written over on a terminal, and one now and then elsewhere. */
-function reporter() {
-  const onTerminal = process.stderr.isTTY;
-  const pause = onTerminal ? 200 : 30_000;
-  // The first step at once: it shows that all is well.
-  let last = -Infinity;
-  return {
-    step({ step, of, left, loss, figures, speed }: Report) {
-      if (performance.now() - last < pause) return;
-      last = performance.now();
-      const shown = Object.entries(figures).map(([name, value]) => `${name} ${value.toFixed(3)}`);
-      const line = [
-        `step ${step} of ${of}`,
-        `loss ${loss.toFixed(4)}`,
-        ...shown,
-        `${speed.toFixed(1)} samples/s`,
-      ];
-      if (step < of) line.push(`${duration(left)} left`);
-      process.stderr.write(onTerminal ? `\r\x1b[K${line.join('  ')}` : `${line.join('  ')}\n`);
-    },
-    end() {
-      if (onTerminal) process.stderr.write('\r\x1b[K');
-    },
-  };
+function describeStep({ step, of, left, loss, figures, speed }: Report): string {
+  const shown = Object.entries(figures).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+  const parts = [
+    `step ${step} of ${of}`,
+    `loss ${loss.toFixed(4)}`,
+    ...shown,
+    `${speed.toFixed(1)} samples/s`,
+  ];
+  if (step < of) parts.push(`${duration(left)} left`);
+  return parts.join('  ');
 }
