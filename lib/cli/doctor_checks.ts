@@ -1,8 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
-import { join } from 'node:path';
-import { addon, type DeviceInfo, packageRoot } from '../runtime/addon.js';
+import { addon, type DeviceInfo, packageRoot, packageVersion } from '../runtime/addon.js';
 import { Device } from '../runtime/device.js';
 import { type DeviceTest, deviceTest, testCpu } from './self_test.js';
 
@@ -35,9 +33,8 @@ async function attempt<T extends object>(check: () => T | Promise<T>): Promise<F
 
 export async function examine(): Promise<Examination> {
   const root = packageRoot();
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   return {
-    version,
+    version: packageVersion(),
     root,
     node: process.version,
     platform: `${process.platform}-${process.arch}`,

@@ -1,8 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { HrsamError } from '../errors.js';
-import { packageRoot } from '../runtime/addon.js';
+import { packageVersion } from '../runtime/addon.js';
 import { benchCommand } from './bench.js';
 import { convertCommand } from './convert.js';
 import { decodeCommand } from './decode.js';
@@ -28,10 +26,9 @@ makes no sense; 128 + n interrupted by signal n.`;
 const oneLine = (text: string): string => text.trim().replace(/\s*\n\s*/g, ' ');
 
 function program(): Command {
-  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8'));
   const root = new Command('hrsam')
     .description('Segment anything at full resolution: HRSAM, HRSAM++ and SAM.')
-    .version(version)
+    .version(packageVersion())
     .showHelpAfterError(false)
     .helpCommand('help [command]', 'show the help of a command')
     .addHelpText('after', HELP);

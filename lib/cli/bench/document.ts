@@ -1,8 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync, realpathSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { join } from 'node:path';
-import { packageRoot } from '../../runtime/addon.js';
+import { packageRoot, packageVersion } from '../../runtime/addon.js';
 import { Device } from '../../runtime/device.js';
 import type { BenchRow } from './measure.js';
 
@@ -34,10 +33,9 @@ const model = (): string => cpus()[0]?.model ?? process.arch;
 /** The rows of a device with all that tells where and when they come from. */
 export function benchDocument(device: Device, rows: BenchRow[], threads?: number): BenchDocument {
   const { name, detail, memory } = device.info();
-  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8'));
   return {
     schema: 1,
-    by: `hrsam ${version}`,
+    by: `hrsam ${packageVersion()}`,
     // The backend need not know the model of the processor.
     device: { name: device.kind === 'cpu' ? model() : name, detail, memory },
     processor: processor(),
