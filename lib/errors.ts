@@ -88,6 +88,10 @@ function words(value: unknown, depth: number): string {
   return `${name === undefined || name === 'Object' ? '' : `${name} `}{${list(Object.keys(value), 8, String)}}`;
 }
 
+/** The first of these, and how many more there are. */
+export const firstOf = (items: readonly string[], most = 8, separator = ', '): string =>
+  items.slice(0, most).join(separator) + (items.length > most ? ` and ${items.length - most} more` : '');
+
 /** What the package throws on purpose: switch on `code`; `message` says all of the rest in a sentence. */
 export class HrsamError extends Error {
   /** Always this: it survives where `instanceof` does not, between two copies of the package. */

@@ -1,6 +1,5 @@
 import type { z } from 'zod';
-
-const MAX_ISSUES = 8;
+import { firstOf } from './errors.js';
 
 /**
  * Lines like `encoder.depth: …` for what a schema found wrong.
@@ -12,6 +11,5 @@ export const describeIssues = (error: z.ZodError, root?: string): string => {
     const what = message.endsWith('received undefined') ? 'is missing' : message;
     return `${at.length ? at.join('.') : 'it'}: ${what}`;
   });
-  const more = lines.length > MAX_ISSUES ? `; and ${lines.length - MAX_ISSUES} more` : '';
-  return lines.slice(0, MAX_ISSUES).join('; ') + more;
+  return firstOf(lines, 8, '; ');
 };

@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
 import { Command, Option } from 'commander';
+import { firstOf } from '../errors.js';
 import type { ConvertOptions } from '../weights/convert.js';
 import { readConfig } from './options.js';
 import { checkOutputs, formatBytes, print, printJson } from './output.js';
@@ -64,6 +65,5 @@ async function convertFile(input: string, output: string, options: ConvertComman
     return;
   }
   print(`${output}  ${tensors} tensors, ${formatBytes(size)}, ${stored.image.channelOrder}`);
-  if (dropped.length > 0)
-    print(`left out, not of the model: ${dropped.slice(0, 8).join(', ')} (${dropped.length})`);
+  if (dropped.length > 0) print(`left out, not of the model: ${firstOf(dropped)}`);
 }

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { HrsamError } from '../errors.js';
+import { firstOf, HrsamError } from '../errors.js';
 import type { ModelConfig } from '../weights/config.js';
 import { randomPreset } from '../weights/random_name.js';
 import { addWeightsOptions, heightAndWidth, type ModelOptions, readConfig, wholeNumber } from './options.js';
@@ -62,8 +62,7 @@ async function info(argument: string | undefined, options: InfoOptions): Promise
     print(`stored as ${stored.format}, ${stored.dtypes.join(', ')}, ${formatBytes(stored.bytes)}`);
     for (const [key, value] of Object.entries(metadata ?? {}))
       print(`metadata ${key}: ${value.slice(0, 100)}`);
-    if (unexpected?.length)
-      print(`not of the model: ${unexpected.slice(0, 8).join(', ')} (${unexpected.length})`);
+    if (unexpected?.length) print(`not of the model: ${firstOf(unexpected)}`);
   }
   const total = Object.values(parameters).reduce((sum, count) => sum + count, 0);
   const rows = Object.entries({ ...parameters, total }).map(([part, count]) => [part, grouped(count)]);

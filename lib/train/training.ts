@@ -1,4 +1,4 @@
-import { HrsamError } from '../errors.js';
+import { firstOf, HrsamError } from '../errors.js';
 import type { Device } from '../runtime/device.js';
 import { Owned } from '../runtime/owned.js';
 import { openWeights } from '../weights/checkpoint.js';
@@ -144,15 +144,10 @@ async function initialised(
     if (differing.length > 0)
       onNote?.(`${checkpoint.name} is of a model with other settings: ${differing.join(', ')}`);
   }
-  if (adopted.fresh.length > 0) onNote?.(`begins anew: ${someNames(adopted.fresh)}`);
-  if (adopted.widened.length > 0) onNote?.(`widened: ${someNames(adopted.widened)}`);
+  if (adopted.fresh.length > 0) onNote?.(`begins anew: ${firstOf(adopted.fresh, 4)}`);
+  if (adopted.widened.length > 0) onNote?.(`widened: ${firstOf(adopted.widened, 4)}`);
   return adopted.values;
 }
-
-const NAMES = 4;
-
-const someNames = (names: readonly string[]): string =>
-  names.slice(0, NAMES).join(', ') + (names.length > NAMES ? ` and ${names.length - NAMES} more` : '');
 
 async function train(
   devices: Devices,

@@ -1,4 +1,4 @@
-import { HrsamError } from '../errors.js';
+import { firstOf, HrsamError } from '../errors.js';
 import type { DecoderConfig, HrsamConfig, ModelConfig, PromptConfig, SamConfig } from './config.js';
 import { type FileDType, isWeightType } from './dtypes.js';
 import { toInternalName } from './names.js';
@@ -204,12 +204,6 @@ export interface CheckOptions {
   where?: string;
 }
 
-const MAX_LISTED = 8;
-
-const list = (names: readonly string[]): string =>
-  names.slice(0, MAX_LISTED).join(', ') +
-  (names.length > MAX_LISTED ? ` and ${names.length - MAX_LISTED} more` : '');
-
 /**
  * Compares tensors (by the model's names) with a configuration.
  * @returns the names of tensors that the configuration does not know
@@ -235,9 +229,9 @@ export const checkTensors = (
     } else if (tensor?.dtype && !isWeightType(tensor.dtype)) mistyped.push(`${name} is ${tensor.dtype}`);
   }
   const problems = [
-    ...(missing.length ? [`${missing.length} missing: ${list(missing)}`] : []),
-    ...(misshapen.length ? [`${misshapen.length} of another shape: ${list(misshapen)}`] : []),
-    ...(mistyped.length ? [`${mistyped.length} not F32, F16, BF16 or F64: ${list(mistyped)}`] : []),
+    ...(missing.length ? [`${missing.length} missing: ${firstOf(missing)}`] : []),
+    ...(misshapen.length ? [`${misshapen.length} of another shape: ${firstOf(misshapen)}`] : []),
+    ...(mistyped.length ? [`${mistyped.length} not F32, F16, BF16 or F64: ${firstOf(mistyped)}`] : []),
   ];
   if (problems.length) {
     throw new HrsamError('ERR_CONFIG', `the tensors do not fit the configuration: ${problems.join('; ')}`, {
