@@ -6,6 +6,7 @@ import type { HRSAM } from '../predictor/hrsam.js';
 import type { Network } from '../predictor/network.js';
 import { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
+import { COLOUR_CHANNELS } from '../weights/config.js';
 import { SafetensorsFile } from '../weights/safetensors.js';
 
 /** The tensor `image` (b, 3, H, W) of a file, on the model's device. @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_SHAPE */
@@ -13,19 +14,17 @@ export async function readImages(path: string, model: HRSAM): Promise<Tensor> {
   await using file = await SafetensorsFile.open(path);
   const stored = file.tensors.get('image');
   const { patchSize } = model.config.encoder;
-  const channels =
-    model.config.family === 'hrsam' ? model.config.encoder.inDim : model.config.encoder.inChans;
   const [batch, found, height, width] = stored?.shape ?? [];
   const fits =
     stored?.dtype === 'F32' &&
     stored.shape.length === 4 &&
     batch! > 0 &&
-    found === channels &&
+    found === COLOUR_CHANNELS &&
     [height!, width!].every((side) => side > 0 && side % patchSize === 0);
   if (!fits) {
     throw new HrsamError('ERR_SHAPE', 'no images', {
       where: path,
-      expected: `a tensor 'image' F32 (b, ${channels}, H, W), H and W multiples of ${patchSize}`,
+      expected: `a tensor 'image' F32 (b, ${COLOUR_CHANNELS}, H, W), H and W multiples of ${patchSize}`,
       actual: stored ? `${stored.dtype} [${stored.shape}]` : [...file.tensors.keys()],
     });
   }

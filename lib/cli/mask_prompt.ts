@@ -4,6 +4,7 @@ import { evaluate } from '../graph/evaluate.js';
 import { preprocess } from '../graph/ops/preprocess.js';
 import { brightest, inside, white } from '../image/mask_picture.js';
 import type { Size } from '../image/resize.js';
+import { LOGITS_PER_TOKEN } from '../model/model.js';
 import type { MaskLogits } from '../predictor/prompts.js';
 import type { Device } from '../runtime/device.js';
 import type { Tensor } from '../runtime/tensor.js';
@@ -15,7 +16,7 @@ export interface MaskPlace {
   /** The picture and the whole input of the model, in its pixels. */
   resized: Size;
   input: Size;
-  /** (1, h, w, E): masks have four logits to a cell. */
+  /** (1, h, w, E). */
   embedding: Pick<Tensor, 'shape'>;
 }
 
@@ -57,7 +58,8 @@ export async function readMaskPicture(path: string, original: Size): Promise<Mas
  */
 export async function maskPrompt(mask: MaskPixels, place: MaskPlace, device: Device): Promise<MaskLogits> {
   const { resized, input, embedding } = place;
-  const logits = { height: 4 * embedding.shape[1]!, width: 4 * embedding.shape[2]! };
+  const [, rows, columns] = embedding.shape as [number, number, number];
+  const logits = { height: LOGITS_PER_TOKEN * rows, width: LOGITS_PER_TOKEN * columns };
   const scaled = (side: number) => Math.max(1, Math.round((side * logits.height) / input.height));
   const [h, w] = [scaled(resized.height), scaled(resized.width)];
   const grey = [127.5, 127.5, 127.5];

@@ -8,8 +8,12 @@ import { type Decoded, maskDecoder } from './mask_decoder.js';
 import { type PromptValues, promptEncoder } from './prompt_encoder.js';
 import { samEncoder } from './sam_encoder.js';
 
-/** Of the masks that a model makes of an input with this side: four to a token. */
-export const maskSide = (side: number, { encoder }: ModelConfig): number => (4 * side) / encoder.patchSize;
+/** Along each side of a mask. */
+export const LOGITS_PER_TOKEN = 4;
+
+/** Of the masks that a model makes of an input with this side. */
+export const maskSide = (side: number, { encoder }: ModelConfig): number =>
+  (LOGITS_PER_TOKEN * side) / encoder.patchSize;
 
 /** The encoder of either family: image (B, 3, H, W), normalised → embedding (B, h, w, E) f32. */
 export function encoder(graph: Graph, image: Value, config: ModelConfig, compute: ComputeType): Value {

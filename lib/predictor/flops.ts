@@ -1,8 +1,8 @@
 import { HrsamError } from '../errors.js';
 import { costs, type LayerCost, totalFlops } from '../graph/cost.js';
 import { Graph } from '../graph/graph.js';
-import { encoder, maskLogits } from '../model/model.js';
-import type { ModelConfig } from '../weights/config.js';
+import { encoder, LOGITS_PER_TOKEN, maskLogits } from '../model/model.js';
+import { COLOUR_CHANNELS, type ModelConfig } from '../weights/config.js';
 import { TOKEN_BUCKET } from './prompt_tokens.js';
 
 export interface FlopsByLayer {
@@ -26,9 +26,8 @@ export function encoderGraph(
       actual: `${height}x${width}`,
     });
   }
-  const channels = config.family === 'hrsam' ? config.encoder.inDim : config.encoder.inChans;
   const graph = new Graph();
-  const image = graph.input('image', [batch, channels, height, width]);
+  const image = graph.input('image', [batch, COLOUR_CHANNELS, height, width]);
   graph.output('embedding', encoder(graph, image, config, dtype));
   return graph;
 }
@@ -51,7 +50,7 @@ export function clickFlops(config: ModelConfig, size: number): number {
     points: graph.input('points', [1, TOKEN_BUCKET, 2]),
     labels: graph.input('labels', [1, TOKEN_BUCKET]),
     lengths: graph.input('lengths', [1], 'i32'),
-    mask: graph.input('mask', [1, 4 * side, 4 * side]),
+    mask: graph.input('mask', [1, LOGITS_PER_TOKEN * side, LOGITS_PER_TOKEN * side]),
   };
   const { masks, ious } = maskLogits(graph, inputs, config);
   graph.output('masks', masks);

@@ -9,7 +9,7 @@ import { checkSignal } from '../runtime/addon.js';
 import { Device } from '../runtime/device.js';
 import { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
-import type { ModelConfig } from '../weights/config.js';
+import { COLOUR_CHANNELS, type ModelConfig } from '../weights/config.js';
 import { shippedWeights } from '../weights/shipped.js';
 import { readEmbedding, type SavedEmbedding, writeEmbedding } from './embedding_file.js';
 import { EncodedImage } from './image.js';
@@ -69,9 +69,6 @@ const checkEncodeOptions = optionsOf<EncodeOptions>({
   divisor: true,
   signal: true,
 });
-
-/** Of what models see. */
-const CHANNELS = 3;
 
 /** Pictures are padded to whole patches; a larger side than this is taken for a mistake. */
 const MAX_SIZE = 32768;
@@ -144,7 +141,7 @@ export class HRSAM {
     // A client that left while it waited costs no decoding.
     checkSignal(signal);
     const decoded = await Promise.all(Array.from(pictures, (picture) => decodeImage(picture)));
-    await this.network.checkRoom(decoded.length, [1, CHANNELS, size, size]);
+    await this.network.checkRoom(decoded.length, [1, COLOUR_CHANNELS, size, size]);
     if (coarse === undefined) return this.#encodeAt(size, decoded, { divisor, signal });
     using owned = new Owned();
     const smaller = await this.#encodeAt(coarse, decoded, { divisor, signal });

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { HrsamError } from '../errors.js';
+import { LOGITS_PER_TOKEN } from '../model/model.js';
 import type { EncodedImage } from '../predictor/image.js';
 import type { Mask } from '../predictor/mask.js';
 import type { MaskLogits } from '../predictor/prompts.js';
@@ -19,7 +20,7 @@ export class HeldImage {
   /** Of the embedding, and of the answers it may come to hold. */
   get bytes(): number {
     const [, height, width] = this.image.embedding.shape as [number, number, number];
-    return this.image.bytes + KEPT_MASKS * 4 * (4 * height) * (4 * width);
+    return this.image.bytes + KEPT_MASKS * 4 * LOGITS_PER_TOKEN ** 2 * height * width;
   }
 
   /** Keeps an answer; the oldest one goes. @returns what to ask for it by */

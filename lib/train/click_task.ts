@@ -10,7 +10,7 @@ import { Owned } from '../runtime/owned.js';
 import type { Program, Tensors } from '../runtime/program.js';
 import { ProgramCache } from '../runtime/programs.js';
 import type { Tensor } from '../runtime/tensor.js';
-import type { ModelConfig } from '../weights/config.js';
+import { COLOUR_CHANNELS, type ModelConfig } from '../weights/config.js';
 import { ClickPlayer, type PlayerOptions } from './click_player.js';
 import { concatenated } from './concatenated.js';
 import { type DropPathOptions, droppedBranches } from './dropped_branches.js';
@@ -123,7 +123,7 @@ export class ClickTask implements Task<Prepared> {
     let count = steps;
     while (count < clicks && draws.chance(goOn)) count++;
     using owned = new Owned();
-    const image = owned.add(device.tensor([batch, 3, size, size], 'f32', pixels));
+    const image = owned.add(device.tensor([batch, COLOUR_CHANNELS, size, size], 'f32', pixels));
     const dropped = droppedBranches(this.replica, this.config, this.options, index, owned);
     const encoded = await this.#encode(size, { image, ...dropped }, owned);
     const made = await this.#play(size, encoded.embedding!, players, count, draws);

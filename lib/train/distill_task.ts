@@ -2,7 +2,7 @@ import type { ConstantSource } from '../graph/compile.js';
 import type { ComputeType } from '../model/layers.js';
 import { Owned } from '../runtime/owned.js';
 import type { Program } from '../runtime/program.js';
-import type { ModelConfig } from '../weights/config.js';
+import { COLOUR_CHANNELS, type ModelConfig } from '../weights/config.js';
 import { concatenated } from './concatenated.js';
 import { type DropPathOptions, droppedBranches } from './dropped_branches.js';
 import { distillationLoss } from './losses.js';
@@ -52,7 +52,7 @@ export class DistillTask implements Task<TaughtPicture[]> {
     const f32 = (sides: number[], data: Float32Array) => owned.add(device.tensor(sides, 'f32', data));
     const inputs = {
       ...droppedBranches(this.replica, this.config, this.options, index, owned),
-      image: f32([batch, 3, size, size], concatenated(pictures.map(({ image }) => image))),
+      image: f32([batch, COLOUR_CHANNELS, size, size], concatenated(pictures.map(({ image }) => image))),
       target: f32(
         [batch, side, side, this.config.decoder.dim],
         concatenated(pictures.map(({ target }) => target)),

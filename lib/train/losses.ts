@@ -11,7 +11,7 @@ import { squaredError } from '../graph/ops/squared_error.js';
 import type { ComputeType } from '../model/layers.js';
 import type { Decoded } from '../model/mask_decoder.js';
 import { encoder, maskLogits, maskSide } from '../model/model.js';
-import type { ModelConfig } from '../weights/config.js';
+import { COLOUR_CHANNELS, type ModelConfig } from '../weights/config.js';
 import type { Loss } from './gradient_program.js';
 
 export interface BatchShape {
@@ -23,7 +23,7 @@ export interface BatchShape {
 }
 
 const imageInput = (graph: Graph, { batch, height, width }: BatchShape): Value =>
-  graph.input('image', [batch, 3, height, width]);
+  graph.input('image', [batch, COLOUR_CHANNELS, height, width]);
 
 /** Distillation: the embedding of `image` against `target` (B, h, w, E), mean squared error. */
 export function distillationLoss(config: ModelConfig, shape: BatchShape, compute: ComputeType): Loss {

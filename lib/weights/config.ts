@@ -21,7 +21,9 @@ export const ROPE_THETA = 10000;
 export const MAX_REFINEMENTS = 8;
 const ratio = z.number().positive().max(64);
 /** Pictures are RGB, or BGR. */
-const colours = z.literal(3);
+/** Of what models see. */
+export const COLOUR_CHANNELS = 3;
+const colours = z.literal(COLOUR_CHANNELS);
 
 const promptSchema = z.strictObject({
   embedDim: width.multipleOf(2),
