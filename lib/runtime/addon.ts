@@ -110,7 +110,7 @@ export interface Addon {
     width: number,
     height: number,
     objects: number,
-  ): Promise<{ rgb: Uint8Array; masks: Uint8Array[]; boxes: [number, number, number, number][] }>;
+  ): Promise<{ rgb: Uint8Array; masks: Uint8Array[]; boxes: MaskEncoding['bbox'][]; areas: number[] }>;
   makeSample(spec: NativeSampleSpec): Promise<{ rgb: Uint8Array; mask: Uint8Array; others: Uint8Array[] }>;
   /** Masks as COCO run lengths; `clicked` as y · width + x. */
   nextClick(

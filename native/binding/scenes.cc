@@ -38,22 +38,25 @@ Napi::Value to_js(Napi::Env env, const Generated& generated) {
   const std::vector<Seen>& seen = generated.seen;
   Napi::Array masks = Napi::Array::New(env, seen.size());
   Napi::Array boxes = Napi::Array::New(env, seen.size());
+  Napi::Array areas = Napi::Array::New(env, seen.size());
   for (uint32_t i = 0; i < seen.size(); ++i) {
     Napi::Array box = Napi::Array::New(env, 4);
     for (uint32_t k = 0; k < 4; ++k) box.Set(k, seen[i].summary.box[k]);
     masks.Set(i, to_bytes(env, seen[i].mask));
     boxes.Set(i, box);
+    areas.Set(i, static_cast<double>(seen[i].summary.area));
   }
   Napi::Object result = Napi::Object::New(env);
   result.Set("rgb", to_bytes(env, generated.scene.rgb));
   result.Set("masks", masks);
   result.Set("boxes", boxes);
+  result.Set("areas", areas);
   return result;
 }
 
 }  // namespace
 
-// generateScene(seed, width, height, objects) → Promise<{rgb, masks, boxes}>
+// generateScene(seed, width, height, objects) → Promise<{rgb, masks, boxes, areas}>
 Napi::Value generate_scene(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {

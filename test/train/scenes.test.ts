@@ -57,7 +57,7 @@ describe('generateScene', () => {
 
   it.each(seeds(24))('labels each pixel at most once, inside tight boxes (seed %i)', async (seed) => {
     const [width, height] = [113, 80];
-    const { pixels, masks, boxes } = await generateScene({ seed, width, height });
+    const { pixels, masks, boxes, areas } = await generateScene({ seed, width, height });
     expect(pixels).toMatchObject({ width, height, channels: 3 });
     expect(pixels.data.length).toBe(3 * width * height);
     expect(masks.length).toBeGreaterThan(0);
@@ -77,6 +77,7 @@ describe('generateScene', () => {
         box[3] = Math.max(box[3]!, y);
       });
       expect(boxes[k]).toEqual(box);
+      expect(areas[k]).toBe(mask.filter((value) => value !== 0).length);
     });
     expect(Math.max(...owners)).toBeLessThanOrEqual(1);
   });

@@ -1,6 +1,6 @@
 import type { Rng } from '../../rng.js';
 import { generateScene } from '../scenes/generate.js';
-import { type LabelledObject, measure, type SampleSource, someOf } from './source.js';
+import { type LabelledObject, type SampleSource, someOf } from './source.js';
 
 export interface SceneSourceOptions {
   /** Longest sides of the scenes, smallest and largest, in pixels. */
@@ -25,11 +25,10 @@ export class SceneSource implements SampleSource {
     const short = Math.max(16, Math.round(long * draws.uniform(0.65, 1)));
     const [width, height] = draws.chance(0.6) ? [long, short] : [short, long];
     const pick = draws.uniform();
-    const { pixels, masks } = await generateScene({ seed, width, height, objects });
-    const usable = masks.flatMap((mask) => {
-      const measured = measure(mask, width);
-      return measured && measured.area >= minArea * width * height ? [{ mask, ...measured }] : [];
-    });
+    const { pixels, masks, boxes, areas } = await generateScene({ seed, width, height, objects });
+    const usable = masks
+      .map((mask, i) => ({ mask, box: boxes[i]!, area: areas[i]! }))
+      .filter(({ area }) => area >= minArea * width * height);
     const chosen = usable[Math.floor(pick * usable.length)];
     if (!chosen) return undefined;
     const rest = usable.filter((object) => object !== chosen).map(({ mask }) => mask);

@@ -19,6 +19,8 @@ export interface Scene {
   masks: Uint8Array[];
   /** [x0, y0, x1, y1] of each mask, both corners inside. */
   boxes: [number, number, number, number][];
+  /** Pixels set of each mask; at least 1. */
+  areas: number[];
 }
 
 /**
@@ -38,6 +40,6 @@ export async function generateScene(options: SceneOptions): Promise<Scene> {
       actual: value,
     });
   }
-  const { rgb, masks, boxes } = await pooled(() => addon().generateScene(seed, width, height, objects));
-  return { pixels: { data: rgb, width, height, channels: 3 }, masks, boxes };
+  const { rgb, ...objectsSeen } = await pooled(() => addon().generateScene(seed, width, height, objects));
+  return { pixels: { data: rgb, width, height, channels: 3 }, ...objectsSeen };
 }
