@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { PICTURE_FORMATS } from '../data/files.js';
 import { makeFolder, writeWhole } from '../files.js';
 import type { Pixels } from '../image/pixels.js';
 import type { FoundMask } from '../predictor/everything.js';
@@ -41,7 +42,7 @@ const usual = (setting: keyof typeof EVERYTHING): string => `(default: ${EVERYTH
 export function everythingCommand(): Command {
   const command = new Command('everything')
     .description('find all objects of a picture, without prompts')
-    .argument('<picture>', 'JPEG, PNG, WebP, TIFF, GIF, AVIF or BMP')
+    .argument('<picture>', PICTURE_FORMATS)
     .option('--points <n>', `clicks in each direction of the grid ${usual('pointsPerSide')}`, wholeNumber(1))
     .option('--min-score <iou>', `least IoU that the model predicts ${usual('minScore')}`, share)
     .option(

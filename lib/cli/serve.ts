@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer as createListener } from 'node:net';
 import { Command } from 'commander';
 import { HrsamError } from '../errors.js';
-import { checkOrigin, SERVER_DEFAULTS } from '../server/options.js';
+import { checkOrigin, SERVER_DEFAULTS, SERVER_LIMITS } from '../server/options.js';
 import { interruption } from './interrupt.js';
 import { loadModels } from './model.js';
 import { addModelOptions, type ModelOptions, wholeNumber } from './options.js';
@@ -21,16 +21,16 @@ interface ServeCommandOptions extends ModelOptions {
 }
 
 const HELP = `
-POST   /images[?size=1024]      a picture's bytes (Content-Type: image/…), 64 MB at most → { id, width, height, … };
+POST   /images[?size=1024]      a picture's bytes (Content-Type: image/…), ${SERVER_DEFAULTS.pictureBytes / 1e6} MB at most → { id, width, height, … };
                                 &coarseToFine=false answers at full size alone, where the weights say otherwise
 POST   /images/<id>/masks       { points, labels, box, boxes, multimask, refinements, mask, polygons } → { masks }.
-                                1024 points and 256 boxes at most. multimask: false, one mask (default); true, the three
+                                ${SERVER_LIMITS.points} points and ${SERVER_LIMITS.boxes} boxes at most. multimask: false, one mask (default); true, the three
                                 alternatives; "best", the one with the highest predicted IoU; "auto", the best
                                 alternative for one click or a box alone, one mask beyond. mask: the id of one of the
-                                picture's last 16 masks, to be refined. refinements: times a first answer is, before it
+                                picture's last ${SERVER_LIMITS.masks} masks, to be refined. refinements: times a first answer is, before it
                                 is given. With Accept: image/png the first mask as a picture
 POST   /images/<id>/everything  { pointsPerSide, minScore, minStability, maxOverlap, polygons } → { masks }, the best
-                                first, 1000 at most; pointsPerSide up to 64. With Accept: application/x-ndjson lines:
+                                first, ${SERVER_LIMITS.found} at most; pointsPerSide up to ${SERVER_LIMITS.pointsPerSide}. With Accept: application/x-ndjson lines:
                                 { done, total } as it goes on, then { masks }, or { error }
 DELETE /images/<id>             forgets the picture
 GET    /health                  the model and what is held; 503 while the server closes, and once no device is left:

@@ -5,6 +5,8 @@ import { isAbsolute, join, relative, sep } from 'node:path';
 import { type ErrorCode, HrsamError } from '../errors.js';
 import { readRegular } from '../files.js';
 
+/** What pictures may be, and how their files' names end. */
+export const PICTURE_FORMATS = 'JPEG, PNG, WebP, TIFF, GIF, AVIF or BMP';
 export const PICTURES = /\.(jpe?g|png|webp|tiff?|gif|avif|bmp)$/i;
 export const MASKS = /\.(png|bmp|tiff?|webp)$/i;
 

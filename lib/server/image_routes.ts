@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import accepts from 'accepts';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fastq from 'fastq';
+import { PICTURE_FORMATS } from '../data/files.js';
 import { HrsamError } from '../errors.js';
 import { decodeImage } from '../image/decode.js';
 import { STEPS } from '../image/simplify.js';
@@ -12,9 +13,10 @@ import { maskJson } from '../predictor/mask_json.js';
 import { checkSignal } from '../runtime/addon.js';
 import { Batches } from './batches.js';
 import type { Gate, Handler } from './gate.js';
-import { type HeldImage, type HeldImages, KEPT_MASKS } from './images.js';
+import type { HeldImage, HeldImages } from './images.js';
 import { inLines, LINES } from './lines.js';
-import { encodeQuery, everythingBody, MOST_FOUND, segmentBody } from './requests.js';
+import { SERVER_LIMITS } from './options.js';
+import { encodeQuery, everythingBody, segmentBody } from './requests.js';
 
 export interface ImageService {
   models: readonly [HRSAM, ...HRSAM[]];
@@ -70,7 +72,7 @@ function encode({ models, batch, images, maxSize, maxPixels }: ImageService): Ha
     if (!Buffer.isBuffer(request.body)) {
       throw new HrsamError('ERR_IMAGE', 'no picture', {
         where: 'body',
-        expected: 'the bytes of a JPEG, PNG, WebP, TIFF, GIF, AVIF or BMP',
+        expected: `the bytes of a ${PICTURE_FORMATS}`,
       });
     }
     const begin = performance.now();
@@ -105,7 +107,7 @@ const segment = (images: HeldImages): Handler =>
     const told = [];
     for (const one of masks) told.push(await answer(one, polygons, signal));
     // Of more masks than are kept, the first.
-    const ids = masks.slice(0, KEPT_MASKS).map((one) => picture.keep(one));
+    const ids = masks.slice(0, SERVER_LIMITS.masks).map((one) => picture.keep(one));
     return { masks: told.map((one, i) => ({ id: ids[i], ...one })), ms };
   });
 
@@ -116,7 +118,7 @@ const everything = (images: HeldImages): Handler =>
       const begin = performance.now();
       const masks = await picture.image.eachFound(
         { ...bounds, signal, onProgress },
-        MOST_FOUND,
+        SERVER_LIMITS.found,
         async ({ mask, stability, point }) => ({
           ...(await answer(mask, polygons, signal)),
           stability,

@@ -4,9 +4,7 @@ import { LOGITS_PER_TOKEN } from '../model/model.js';
 import type { EncodedImage } from '../predictor/image.js';
 import type { Mask } from '../predictor/mask.js';
 import type { MaskLogits } from '../predictor/prompts.js';
-
-/** Answers of a picture that a later prompt may refine. */
-export const KEPT_MASKS = 16;
+import { SERVER_LIMITS } from './options.js';
 
 /** An encoded picture and the logits of its last answers. */
 export class HeldImage {
@@ -20,7 +18,7 @@ export class HeldImage {
   /** Of the embedding, and of the answers it may come to hold. */
   get bytes(): number {
     const [, height, width] = this.image.embedding.shape as [number, number, number];
-    return this.image.bytes + KEPT_MASKS * 4 * LOGITS_PER_TOKEN ** 2 * height * width;
+    return this.image.bytes + SERVER_LIMITS.masks * 4 * LOGITS_PER_TOKEN ** 2 * height * width;
   }
 
   /** Keeps an answer; the oldest one goes. @returns what to ask for it by */
@@ -28,7 +26,7 @@ export class HeldImage {
     const id = randomUUID();
     this.#logits.set(id, mask.logits);
     for (const oldest of this.#logits.keys()) {
-      if (this.#logits.size <= KEPT_MASKS) break;
+      if (this.#logits.size <= SERVER_LIMITS.masks) break;
       this.#logits.delete(oldest);
     }
     return id;

@@ -34,6 +34,20 @@ export const SERVER_DEFAULTS = {
   batch: { cpu: 1, cuda: 8 },
 };
 
+/** What one request may ask for, and what is kept for later ones. */
+export const SERVER_LIMITS = {
+  /** Of a request: each one's logits are kept until all are answered. */
+  boxes: 256,
+  /** Of a prompt: each looks at all others, so that time grows with their square. */
+  points: 1024,
+  /** A picture of 64 × 64 clicks takes as long as 4096 requests. */
+  pointsPerSide: 64,
+  /** Masks of everything: each may have thousands of corners. */
+  found: 1000,
+  /** Answers of a picture that a later prompt may refine. */
+  masks: 16,
+};
+
 /** @throws HrsamError ERR_ARGUMENT for what no browser sends as the origin of a page */
 export function checkOrigin(origin: string | undefined): void {
   if (origin === undefined || origin === '*' || origin === 'null') return;

@@ -1,25 +1,17 @@
 import { z } from 'zod';
 import { HrsamError } from '../errors.js';
 import { describeIssues } from '../issues.js';
+import { SERVER_LIMITS } from './options.js';
 
 const point = z.tuple([z.number(), z.number()]);
 const box = z.tuple([z.number(), z.number(), z.number(), z.number()]);
 
-/** Of a request: each one's logits are kept until all are answered. */
-const MOST_BOXES = 256;
-
-/** Of a prompt: each looks at all others, so that time grows with their square. */
-const MOST_POINTS = 1024;
-
-/** Masks of everything: each may have thousands of corners. */
-export const MOST_FOUND = 1000;
-
 /** What is asked about a picture; where things are is checked with the picture at hand. */
 const SEGMENT = z.strictObject({
-  points: z.array(point).max(MOST_POINTS).optional(),
-  labels: z.array(z.number()).max(MOST_POINTS).optional(),
+  points: z.array(point).max(SERVER_LIMITS.points).optional(),
+  labels: z.array(z.number()).max(SERVER_LIMITS.points).optional(),
   box: box.optional(),
-  boxes: z.array(box).max(MOST_BOXES).optional(),
+  boxes: z.array(box).max(SERVER_LIMITS.boxes).optional(),
   /** The id of an earlier answer, to be refined. */
   mask: z.string().optional(),
   refinements: z.number().optional(),
@@ -30,8 +22,7 @@ const SEGMENT = z.strictObject({
 export type SegmentBody = z.infer<typeof SEGMENT>;
 
 const EVERYTHING = z.strictObject({
-  // A picture of 64 × 64 clicks takes as long as 4096 requests.
-  pointsPerSide: z.number().max(64).optional(),
+  pointsPerSide: z.number().max(SERVER_LIMITS.pointsPerSide).optional(),
   minScore: z.number().optional(),
   minStability: z.number().optional(),
   maxOverlap: z.number().optional(),
