@@ -239,8 +239,9 @@ export class Graph {
     for (const [name, kind] of Object.entries(op.attributes ?? {})) {
       const { expected, fits } = KINDS[kind];
       const actual: unknown = attributes[name];
+      const where = this.layer ? `${layer} (${op.name})` : op.name;
       if (!fits(actual))
-        throw new HrsamError('ERR_ARGUMENT', `${op.name}, ${name}`, { where: layer, expected, actual });
+        throw new HrsamError('ERR_ARGUMENT', name, { where, expected, actual: actual ?? String(actual) });
     }
     this.#checkOperands(op, present, layer);
     const fail = (expected: string): never => {

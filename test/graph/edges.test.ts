@@ -131,6 +131,12 @@ describe('what cannot be', () => {
       (graph, v) => cycleScan(graph, v, v, v, null as never),
     ],
     [
+      'an attribute that is missing',
+      'ERR_ARGUMENT',
+      /^depth_to_space: block; expected a finite number; got undefined$/,
+      (graph, v) => depthToSpace(graph, v, undefined as never),
+    ],
+    [
       'a misspelt option',
       'ERR_ARGUMENT',
       /unknown option.*got epsilon/,

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { ACTIVATIONS, type Activation, activation } from '../../lib/graph/ops/activation.js';
+import { linear } from '../../lib/graph/ops/linear.js';
 import { expectClose, expectRounded, expectWithin } from '../support/compare.js';
+import { errorOf } from '../support/errors.js';
 import { ACTIVATION } from '../support/naive.js';
 import { generate, HostTensors, opCases, samNoise, samOps } from '../support/reference.js';
 import { host, roundedToBf16, runOne } from '../support/run.js';
@@ -54,6 +56,17 @@ describe('activation', () => {
     const x = generate({ name: 'x', shape: [length], scale: 3 });
     const y = await runOne({ x }, (graph, v) => activation(graph, v.x!, 'silu'));
     expectClose(y.data, x.data.map(ACTIVATION.silu), {});
+  });
+
+  it.each(['swish', 'toString', null])('refuses %s, and says what there is', async (name) => {
+    const [x, wrong] = [host([2, 2], [1, 2, 3, 4]), name as Activation];
+    const expected = `activation; expected none, gelu, silu, relu, sigmoid; got ${name}`;
+    const alone = await errorOf(() => runOne({ x }, (graph, v) => activation(graph, v.x!, wrong)));
+    expect(alone.message).toBe(`activation: ${expected}`);
+    const fused = await errorOf(() =>
+      runOne({ x }, (graph, v) => linear(graph, v.x!, v.x!, { activation: wrong })),
+    );
+    expect(fused.message).toBe(`linear: ${expected}`);
   });
 
   it('passes infinities and NaN on', async () => {

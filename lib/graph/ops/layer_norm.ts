@@ -2,7 +2,7 @@ import { optionsOf } from '../../options.js';
 import type { DType } from '../../runtime/dtype.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
-import { ACTIVATIONS, type Activation, activation as activate, activationFlops } from './activation.js';
+import { type Activation, activation as activate, activationFlops, activationNumber } from './activation.js';
 import { layerNormGradient } from './layer_norm_gradient.js';
 import { layerNormParametersGradient } from './layer_norm_parameters_gradient.js';
 import { mul } from './mul.js';
@@ -43,7 +43,7 @@ export const layerNormOp: OpDefinition = {
 export interface LayerNormOptions {
   /** Added to the variance, at least 0. Default 1e-5. */
   eps?: number;
-  /** Of what is normed. Default `none`. */
+  /** Applied to the normalised values, before the gate. Default `none`. */
   activation?: Activation;
   /** Multiplied to the result, element by element. */
   gate?: Value;
@@ -68,10 +68,6 @@ export function layerNorm(
     const activated = activation === 'none' ? normed : activate(graph, normed, activation);
     return gate ? mul(graph, activated, gate) : activated;
   }
-  return graph.add(
-    layerNormOp,
-    { x, weight, bias, gate },
-    { eps, activation: ACTIVATIONS[activation] },
-    dtype,
-  );
+  const attributes = { eps, activation: activationNumber(activation, 'layer_norm') };
+  return graph.add(layerNormOp, { x, weight, bias, gate }, attributes, dtype);
 }

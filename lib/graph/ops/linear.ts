@@ -2,7 +2,7 @@ import { optionsOf } from '../../options.js';
 import type { DType } from '../../runtime/dtype.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
-import { ACTIVATIONS, type Activation, activation as activate, activationFlops } from './activation.js';
+import { type Activation, activation as activate, activationFlops, activationNumber } from './activation.js';
 import { add } from './add.js';
 import { cast } from './cast.js';
 import { linearWeightGradient } from './linear_weight_gradient.js';
@@ -56,7 +56,7 @@ export const linearOp: OpDefinition = {
 export interface LinearOptions {
   /** (N). */
   bias?: Value;
-  /** Of the product and bias. Default `none`. */
+  /** Applied to x·Wᵀ + bias, before the residual. Default `none`. */
   activation?: Activation;
   /** Added after the activation; its rows repeat over the leading batch. */
   residual?: Value;
@@ -85,6 +85,6 @@ export function linear(graph: Graph, x: Value, weight: Value, options: LinearOpt
     const activated = activate(graph, linear(graph, x, weight, { bias, transposed, dtype }), activation);
     return residual ? add(graph, activated, residual) : activated;
   }
-  const attributes = { activation: ACTIVATIONS[activation], transposed };
+  const attributes = { activation: activationNumber(activation, 'linear'), transposed };
   return graph.add(op, { x, weight, bias, residual }, attributes, dtype);
 }
