@@ -6,14 +6,21 @@ import { HrsamError } from '../errors.js';
 import { DATA_FORMATS, type DataFormat } from '../eval/formats.js';
 import { realPath } from '../files.js';
 import { describeModel, loadModels } from './model.js';
-import { addDeviceOptions, coarseOption, type ModelOptions, refineOption, wholeNumber } from './options.js';
+import {
+  addModelOptions,
+  coarseOption,
+  type ModelOptions,
+  refineOption,
+  weightsOf,
+  wholeNumber,
+} from './options.js';
 import { checkOutputs, numbered, printJson } from './output.js';
 import { pictureFormat } from './picture_format.js';
 import { usageError } from './usage.js';
 
 const BASELINES = ['box', 'grabcut'] as const;
 
-export interface EvalOptions extends Omit<ModelOptions, 'weights'> {
+export interface EvalOptions extends ModelOptions {
   data: string;
   format: DataFormat | 'auto';
   split?: string;
@@ -51,8 +58,8 @@ per object with paths relative to it. What is not black is the object.
 Of DAVIS all that moves is one object (of the 2017 lists and the unsupervised set each instance), DAVIS-585 begins
 without a mask, of COCO panoptic each segment, of BSDS500 what the first annotator drew and covers 1 %, of ADE20K
 without instances the region of each class.
-Without weights the model included is judged. Several devices (--device cuda:0,cuda:1) each hold them and share the
-pictures; --jobs changes no figure but the times.
+Several devices (--device cuda:0,cuda:1) each hold the weights and share the pictures; --jobs changes no figure but the
+times.
 
 Examples:
   $ hrsam eval hrsam-b.safetensors --data DAVIS --size 1024,2048 --sheet sheet.png --curves curves.png
@@ -101,12 +108,13 @@ export function evalCommand(): Command {
     .option('-o, --output <json>', 'figures and every object’s IoUs and clicks')
     .option('--sheet <png>', 'the worst and the best objects as one picture (.png, .jpg or .webp)')
     .option('--curves <png>', 'IoU over the clicks, and how many objects reached 90 and 95 %')
-    .option('--predictions <json>', 'masks after the last click, in COCO’s result format')
-    .option('--config <json>', "the model's settings, where the weights do not tell them");
-  return addDeviceOptions(command, 'f32').addHelpText('after', HELP).action(evaluate);
+    .option('--predictions <json>', 'masks after the last click, in COCO’s result format');
+  return addModelOptions(command).addHelpText('after', HELP).action(evaluate);
 }
 
-async function evaluate(weights: string | undefined, options: EvalOptions): Promise<void> {
+async function evaluate(argument: string | undefined, given: EvalOptions): Promise<void> {
+  const weights = weightsOf(argument, given);
+  const options = { ...given, weights };
   const { baseline, size, refine, coarse, json, output, sheet, curves, predictions } = options;
   if (baseline && (weights || size || refine !== undefined || !coarse))
     usageError('a baseline takes no weights, --size, --refine or --no-coarse');
@@ -133,12 +141,12 @@ async function evaluate(weights: string | undefined, options: EvalOptions): Prom
   };
   if (baseline) await keep(await judge(data, options, baseline));
   else {
-    using models = await loadModels({ ...options, weights });
+    using models = await loadModels(options);
     const [model] = models.all;
     const wanted = (size ?? [model.config.image.size]).map((each) => model.checkSize(each));
     for (const each of wanted) {
       const described = {
-        ...describeModel(model, { ...options, weights }),
+        ...describeModel(model, options),
         device: models.device,
         size: each,
         refinements: refine ?? model.config.decoder.refinements ?? 0,

@@ -2,9 +2,15 @@ import { Command } from 'commander';
 import { firstOf, HrsamError } from '../errors.js';
 import type { ModelConfig } from '../weights/config.js';
 import { randomPreset } from '../weights/random_name.js';
-import { addWeightsOptions, heightAndWidth, type ModelOptions, readConfig, wholeNumber } from './options.js';
+import {
+  addWeightsOptions,
+  heightAndWidth,
+  type ModelOptions,
+  readConfig,
+  weightsOf,
+  wholeNumber,
+} from './options.js';
 import { formatBytes, print, printJson, table } from './output.js';
-import { usageError } from './usage.js';
 
 interface InfoOptions extends Pick<ModelOptions, 'weights' | 'config'> {
   flops?: [number, number];
@@ -34,9 +40,7 @@ export function infoCommand(): Command {
 }
 
 async function info(argument: string | undefined, options: InfoOptions): Promise<void> {
-  if (argument !== undefined && options.weights !== undefined)
-    usageError('give the weights once: as argument or with -w');
-  const weights = argument ?? options.weights;
+  const weights = weightsOf(argument, options);
   if (weights === undefined) return listPresets(options.json ?? false);
   const name = randomPreset(weights) ?? weights;
   const { describe } = await import('./info_model.js');

@@ -3,13 +3,17 @@ import type { Device } from '../runtime/device.js';
 import { Owned } from '../runtime/owned.js';
 import { randomPreset } from '../weights/random_name.js';
 import { type ModelOptions, readConfig } from './options.js';
+import { warn } from './output.js';
 import { progressBar } from './progress.js';
 
-/** The model that the common options name, its weights read with a progress bar. @param device one of several */
-export async function loadModel(
-  options: ModelOptions,
-  device: string | Device = options.device,
-): Promise<HRSAM> {
+/** The model that the common options name, its weights read with a progress bar. */
+export async function loadModel(options: ModelOptions): Promise<HRSAM> {
+  const model = await load(options, options.device);
+  warnUntrained(options);
+  return model;
+}
+
+async function load(options: ModelOptions, device: string | Device): Promise<HRSAM> {
   const { weights, dtype, threads } = options;
   const config = await readConfig(options);
   const { HRSAM } = await import('../predictor/hrsam.js');
@@ -32,17 +36,22 @@ export interface Models extends Disposable {
 export async function loadModels(options: ModelOptions): Promise<Models> {
   const { openDevices } = await import('./devices.js');
   using owned = new Owned();
-  const load = async (device: Device) => owned.add(await loadModel(options, device));
+  const add = async (device: Device) => owned.add(await load(options, device));
   const [first, ...others] = openDevices(options.device);
-  const all: Models['all'] = [await load(first)];
-  for (const device of others) all.push(await load(device));
+  const all: Models['all'] = [await add(first)];
+  for (const device of others) all.push(await add(device));
+  warnUntrained(options);
   const kept = owned.move();
   const device = all.map((model) => model.device.name).join();
   return { all, device, [Symbol.dispose]: () => kept[Symbol.dispose]() };
 }
 
-export const isUntrained = (weights?: string): boolean =>
+const isUntrained = (weights?: string): boolean =>
   weights !== undefined && randomPreset(weights) !== undefined;
+
+function warnUntrained({ weights }: ModelOptions): void {
+  if (isUntrained(weights)) warn(`${weights} is untrained: its masks mean nothing`);
+}
 
 /** What results say about the model that made them. */
 export const describeModel = (model: HRSAM, options: ModelOptions) => ({

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { readJson } from '../data/files.js';
 import { PRECISIONS, type Precision } from '../model/layers.js';
+import { usageError } from './usage.js';
 
 /** Options of every command that runs a model. */
 export interface ModelOptions {
@@ -97,6 +98,13 @@ export const addWeightsOptions = (command: Command, none = 'the model included')
       `.safetensors, .pth or .pt, or random:<preset> (untrained); default: ${none}`,
     )
     .option('--config <json>', "the model's settings, where the weights do not tell them");
+
+/** Of a command that takes them as its argument, too. */
+export function weightsOf(argument: string | undefined, { weights }: Pick<ModelOptions, 'weights'>) {
+  if (argument !== undefined && weights !== undefined)
+    usageError('give the weights once: as argument or with -w');
+  return argument ?? weights;
+}
 
 export const sizeOption = (): Option =>
   new Option('--size <pixels>', 'longest side a picture is brought to (default: the weights’)').argParser(

@@ -1,5 +1,6 @@
 import { extname } from 'node:path';
 import { Command } from 'commander';
+import { PICTURE_FORMATS, PICTURES } from '../data/files.js';
 import { writeWhole } from '../files.js';
 import type { Size } from '../image/resize.js';
 import type { HRSAM } from '../predictor/hrsam.js';
@@ -8,7 +9,7 @@ import type { Mask } from '../predictor/mask.js';
 import { maskJson } from '../predictor/mask_json.js';
 import type { Prompt } from '../predictor/prompts.js';
 import { interruption } from './interrupt.js';
-import { describeModel, isUntrained, loadModel, Stopwatch } from './model.js';
+import { describeModel, loadModel, Stopwatch } from './model.js';
 import {
   addMaskOptions,
   addModelOptions,
@@ -49,7 +50,7 @@ Examples:
 export function segmentCommand(): Command {
   const command = new Command('segment')
     .description('segment an object of a picture by points, boxes and masks')
-    .argument('<picture>', 'JPEG, PNG, WebP, TIFF, GIF, AVIF or BMP')
+    .argument('<picture>', PICTURE_FORMATS)
     .option(
       '-p, --point <x,y[,label]>',
       'a point of the object, or with label 0 of the background',
@@ -71,8 +72,8 @@ export function segmentCommand(): Command {
 
 /** A name that promises another format than the one that is written is a mistake. */
 function checkExtensions({ output, overlay }: SegmentCommandOptions): void {
-  const picture = /\.(jpe?g|webp|tiff?|gif|avif|bmp)$/i;
-  if (output && picture.test(output)) usageError(`masks are PNG files, not ${extname(output)}`);
+  if (output && PICTURES.test(output) && !/\.png$/i.test(output))
+    usageError(`masks are PNG files, not ${extname(output)}`);
   if (overlay) pictureFormat(overlay);
 }
 
@@ -121,7 +122,6 @@ async function segment(picture: string, options: SegmentCommandOptions): Promise
   const pixels = await watch.time('decode', () => decodeImage(picture));
   const asked = await prompts(options, pixels);
   using model = await watch.time('load', () => loadModel(options));
-  warnUntrained(options);
   using image = await watch.time('encode', () =>
     withSpinner('encoding', () => {
       const coarseToFine = options.coarse && !options.multimask ? undefined : false;
@@ -182,10 +182,6 @@ async function find(
   const asked = list.map((prompt) => ({ ...prompt, mask }));
   const found = await image.segment(asked, { multimask, refinements: refine, signal });
   return found.flatMap((masks, prompt) => masks.map((each) => ({ prompt, mask: each })));
-}
-
-function warnUntrained({ weights }: SegmentCommandOptions): void {
-  if (isUntrained(weights)) process.stderr.write(`hrsam: ${weights} is untrained: its masks mean nothing\n`);
 }
 
 /** Writes masks, where there are files for them, and overlay. */

@@ -97,7 +97,7 @@ test('decode answers a prompt with nothing in it, as SAM does', async () => {
     '-o',
     path('m.safetensors'),
   ]);
-  expect([result.stderr, result.code]).toEqual(['', 0]);
+  expect([result.stderr, result.code]).toEqual([expect.stringMatching(/^hrsam: .* mean nothing\n$/), 0]);
   expect(result.stdout).toMatch(/ 1 prompt in /);
   await using file = await SafetensorsFile.open(path('m.safetensors'));
   const shapes = [...file.tensors.values()].map(({ shape }) => shape);

@@ -128,7 +128,7 @@ describe('hrsam eval', () => {
 
   it('judges a model at several sizes, with what it costs', async () => {
     const figures = await hrsamJson(
-      ['eval', 'random:hrsam-tiny', '--data', files.folder].concat([
+      ['eval', '-w', 'random:hrsam-tiny', '--data', files.folder].concat([
         '--clicks',
         '2',
         '--size',
@@ -211,6 +211,7 @@ describe('hrsam eval', () => {
 
   it.each([
     ['weights and a baseline', ['x.safetensors', '--baseline', 'box'], 2, 'takes no'],
+    ['weights and weights', ['w', '-w', 'w'], 2, 'give the weights once'],
     ['a size with a baseline', ['--baseline', 'box', '--size', '64'], 2, 'takes no'],
     ['--no-coarse with a baseline', ['--baseline', 'box', '--no-coarse'], 2, 'takes no'],
     ['refinements of a baseline', ['--baseline', 'box', '--refine', '1'], 2, 'takes no'],
