@@ -1,4 +1,7 @@
-/** Every op, to be used inside a graph: `(graph, …values, options) → value`. */
+/**
+ * Every op, to be used inside a graph: `(graph, …values, options) → value`.
+ * @throws HrsamError ERR_SHAPE for values that do not fit, ERR_ARGUMENT for what is no value of the graph and for options
+ */
 export { type Activation, activation } from './ops/activation.js';
 export { add } from './ops/add.js';
 export { type AttentionOptions, attention } from './ops/attention.js';

@@ -5,7 +5,7 @@ import { loadSharp } from './sharp.js';
 
 /** Options of `Mask.toPng`. */
 export interface PngOptions {
-  /** Of a pixel: 8, or 1, which takes about ten times as long to write for half the size. Default 8. */
+  /** Bits per pixel. 1 halves the file and takes about ten times as long to write. Default 8. */
   bits?: 1 | 8;
 }
 

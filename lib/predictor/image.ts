@@ -34,7 +34,7 @@ export interface SegmentRequest extends Prompt, SegmentOptions {
   boxes?: readonly NonNullable<Prompt['box']>[];
 }
 
-/** What `segment` answers a prompt with: one mask at least. */
+/** The masks for one prompt; at least one. */
 export type Masks = [Mask, ...Mask[]];
 
 /** Of the masks of one run of the decoder, at most, in the picture's size. */

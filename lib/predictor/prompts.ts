@@ -22,9 +22,9 @@ const PROMPT_FIELDS: ReadonlySet<string> = new Set<keyof Prompt>(['points', 'lab
 export interface MaskLogits {
   /** height · width values, row-major. In a prompt they are read until it is answered. */
   data: Float32Array;
-  /** Of these logits: a quarter of the model's input. */
+  /** Rows of the logits: a quarter of the model's input. */
   height: number;
-  /** Of these logits: a quarter of the model's input. */
+  /** Columns of the logits: a quarter of the model's input. */
   width: number;
 }
 

@@ -86,7 +86,7 @@ export interface NativeDevice {
 
 /** A processor as it describes itself. */
 export interface DeviceInfo {
-  /** The model's. */
+  /** Name of the processor or GPU. */
   name: string;
   /** Instruction sets, driver: for people. */
   detail: string;

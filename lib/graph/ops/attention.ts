@@ -100,7 +100,7 @@ export interface AttentionOptions {
   relW?: Value;
   /** Unpacked with relative positions: the grid of queries. */
   queryGrid?: Grid;
-  /** Of keys: see `queryGrid`. */
+  /** The grid of keys, as `queryGrid`. */
   keyGrid?: Grid;
 }
 
