@@ -216,7 +216,7 @@ export const openWeights = async (
 
 /**
  * An **untrained** model: deterministic random values that keep every layer's output in a sensible range. Its masks mean nothing;
- * it serves benches, tests and the demo.
+ * it serves benches and tests.
  * @param preset name of a preset, or a configuration
  * @param seed 0 gives the values that the reference cases were computed with
  */

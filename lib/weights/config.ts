@@ -209,8 +209,6 @@ export type ModelConfig = HrsamConfig | SamConfig;
 /** Metadata key of safetensors files under which `configToMetadata` stores a configuration. */
 export const CONFIG_KEY = 'hrsam.config';
 
-// Recipes of trainings take it from here.
-
 /**
  * Checks a configuration of unknown origin.
  * @param where what errors name

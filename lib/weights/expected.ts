@@ -198,7 +198,7 @@ export const expectedTensors = (
 export interface CheckOptions {
   /** Which parts the tensors are for; all by default. */
   parts?: readonly ModelPart[];
-  /** What the file has in place of a tensor, by name (`Weights.skipped`), to explain why one is missing. */
+  /** What the file has in place of a tensor, by name (`Checkpoint.skipped`), to explain why one is missing. */
   skipped?: ReadonlyMap<string, string>;
   /** What errors name. */
   where?: string;

@@ -3,7 +3,7 @@ import { ROPE_THETA } from './config.js';
 import { TABLE } from './names.js';
 
 /**
- * Deterministic values for models without trained weights (benches, tests, the demo): a hash of the tensor's name and the
+ * Deterministic values for models without trained weights (benches and tests): a hash of the tensor's name and the
  * element's index, so that any tensor can be made alone and in any language.
  *
  *   u_i     = (splitmix64(fnv1a64(utf8(name)) + i · G) >> 40) / 2^24        G = 0x9E3779B97F4A7C15, mod 2^64

@@ -1,4 +1,4 @@
-// The module: device listing and the three classes.
+// The module: device listing, the device class, and work on Node's pool.
 #include <napi.h>
 
 #include <string>
