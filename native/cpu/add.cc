@@ -86,7 +86,7 @@ class Add : public Op {
 
   int a_, b_;
   DType types_[3];
-  Axis axes_[6];
+  Axis axes_[HRSAM_MAX_RANK];
   int count_ = 0;
 };
 

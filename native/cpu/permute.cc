@@ -77,7 +77,7 @@ class Permute : public Op {
  public:
   Permute(const Node& node, const Value& x, const int64_t* order)
       : x_(node.operand("x")), element_bytes_(dtype_bytes(x.dtype)) {
-    int64_t strides[6];
+    int64_t strides[HRSAM_MAX_RANK];
     int64_t stride = 1;
     for (int i = x.rank - 1; i >= 0; --i) {
       strides[i] = stride;
@@ -166,8 +166,8 @@ class Permute : public Op {
 
   int x_;
   int64_t element_bytes_, elements_;
-  Axis i_, j_{};    // j_ unused where runs are copied
-  Axis axes_[6]{};  // the others, the result's last first
+  Axis i_, j_{};                 // j_ unused where runs are copied
+  Axis axes_[HRSAM_MAX_RANK]{};  // the others, the result's last first
   int outer_count_ = 0;
   int64_t outer_ = 1;  // their product
 };
@@ -175,7 +175,7 @@ class Permute : public Op {
 }  // namespace
 
 Op* compile_permute(const Node& node, Compiler&) {
-  int64_t order[6];
+  int64_t order[HRSAM_MAX_RANK];
   read_permute(node, order);
   return new Permute(node, node.value("x"), order);
 }

@@ -10,8 +10,8 @@ namespace {
 
 struct AddAxes {
   int count = 0;  // from the last axis to the first
-  int64_t size[6];
-  int64_t b_stride[6];  // in elements; 0: b is repeated
+  int64_t size[HRSAM_MAX_RANK];
+  int64_t b_stride[HRSAM_MAX_RANK];  // in elements; 0: b is repeated
 
   void push(int64_t length, int64_t stride) {
     if (count > 0 && (b_stride[count - 1] == 0) == (stride == 0)) {

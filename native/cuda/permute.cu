@@ -61,10 +61,10 @@ void transpose(cudaStream_t stream, const void* x, void* y, const Planes& p) {
 }  // namespace
 
 Op* compile_permute(const Node& node, Compiler&) {
-  int64_t order[6];
+  int64_t order[HRSAM_MAX_RANK];
   read_permute(node, order);
   const Value& value = node.value("x");
-  int64_t strides[6], stride = 1;
+  int64_t strides[HRSAM_MAX_RANK], stride = 1;
   for (int i = value.rank - 1; i >= 0; --i) {
     strides[i] = stride;
     stride *= value.dims[i];

@@ -20,7 +20,7 @@ constexpr int64_t dtype_bytes(DType type) {
 struct Value {
   DType dtype = DType::f32;
   int rank = 0;
-  int64_t dims[6] = {};
+  int64_t dims[HRSAM_MAX_RANK] = {};
   // Constants (weights, folded values): known while compiling, valid as long as the program. Else
   // null.
   const void* data = nullptr;

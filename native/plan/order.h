@@ -5,11 +5,11 @@
 namespace HRSAM_OPS {
 
 // Which of x's axes each axis of permute's result is.
-inline void read_permute(const Node& node, int64_t (&order)[6]) {
+inline void read_permute(const Node& node, int64_t (&order)[HRSAM_MAX_RANK]) {
   const Value& x = node.value("x");
   const Value& result = node.result();
   integers(node, "order", x.rank, order);
-  bool seen[6] = {};
+  bool seen[HRSAM_MAX_RANK] = {};
   Value expected = x;
   for (int i = 0; i < x.rank; ++i) {
     if (order[i] >= x.rank || seen[order[i]])
