@@ -78,7 +78,7 @@ export interface NativeDevice {
   trim(): Submitted<void>;
   peak(dtype: number): Submitted<number>;
   createBuffer(bytes: number): NativeBuffer;
-  mapFile(path: string): { buffer: NativeBuffer; bytes: number };
+  mapFile(path: string): NativeBuffer;
   compile(plan: Plan, constants: NativeBuffer[]): Submitted<NativeProgram>;
   cancel(id: number): void;
   encodeMasks(masks: NativeBuffer, count: number, height: number, width: number): Submitted<MaskEncoding[]>;

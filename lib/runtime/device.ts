@@ -169,7 +169,7 @@ export class Device {
   }
 
   /** @internal Maps a file read-only; on the CPU its pages are used in place. */
-  mapFile(path: string): { buffer: NativeBuffer; bytes: number } {
+  mapFile(path: string): NativeBuffer {
     return native(() => this.handle.mapFile(path), this.handle);
   }
 

@@ -140,10 +140,9 @@ export const firstNotFinite = (values: Float32Array): number => {
 };
 
 /** float32 values as the bytes of a file, rounded to nearest even. */
-export const fromFloat32 = (values: Float32Array, dtype: 'F64' | 'F32' | 'F16' | 'BF16'): Uint8Array => {
+export const fromFloat32 = (values: Float32Array, dtype: 'F32' | 'F16' | 'BF16'): Uint8Array => {
   const convert = (): ArrayBufferView => {
     if (dtype === 'F32') return values;
-    if (dtype === 'F64') return Float64Array.from(values);
     const round = dtype === 'F16' ? f16Bits : bf16Bits;
     const out = new Uint16Array(values.length);
     for (let i = 0; i < out.length; i++) out[i] = round(values[i]!);

@@ -47,7 +47,7 @@ export class WeightStore implements ConstantSource {
       const inPlace =
         checkpoint.path !== undefined && offset !== undefined && dtype === 'F32' && offset % ALIGNMENT === 0;
       if (inPlace) {
-        this.#mapped ??= this.device.mapFile(checkpoint.path!).buffer;
+        this.#mapped ??= this.device.mapFile(checkpoint.path!);
         const mapped = this.#mapped;
         // Reading it again tells which value it is.
         if (!(await pooled(() => mapped.allFinite(offset, elementCount(shape))))) await read();

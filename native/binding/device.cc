@@ -99,7 +99,6 @@ Napi::Value DeviceHandle::create_buffer(const Napi::CallbackInfo& info) {
   });
 }
 
-// mapFile(path) → {buffer, bytes}
 Napi::Value DeviceHandle::map_file(const Napi::CallbackInfo& info) {
   const std::string path = info[0].As<Napi::String>().Utf8Value();
   return guarded(info.Env(), [&] {
@@ -111,10 +110,7 @@ Napi::Value DeviceHandle::map_file(const Napi::CallbackInfo& info) {
     if (worker_->backend()->buffer_wrap(worker_->device(), memory->file->data, memory->bytes,
                                         &memory->buffer, &failure.error) != 0)
       throw failure;
-    Napi::Object result = Napi::Object::New(info.Env());
-    result.Set("bytes", static_cast<double>(memory->bytes));
-    result.Set("buffer", BufferHandle::make(info.Env(), std::move(memory)));
-    return result;
+    return BufferHandle::make(info.Env(), std::move(memory));
   });
 }
 

@@ -159,7 +159,7 @@ describe('toFloat32', () => {
 });
 
 describe('fromFloat32', () => {
-  it.each(['F64', 'F32', 'F16', 'BF16'] as const)('goes to %s and back', (dtype) => {
+  it.each(['F32', 'F16', 'BF16'] as const)('goes to %s and back', (dtype) => {
     const values = Float32Array.of(0, 1, -1.5, 0.25, 1024);
     expect(toFloat32(dtype, fromFloat32(values, dtype))).toEqual(values);
   });

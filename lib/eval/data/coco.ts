@@ -143,10 +143,10 @@ export async function openInstances(
   const file = await readAnnotations(root, format, split);
   const byImage = new Map<number | undefined, Annotation[]>();
   for (const annotation of file.annotations) {
-    if (annotation?.iscrowd) continue;
-    const list = byImage.get(annotation?.image_id);
+    if (annotation.iscrowd) continue;
+    const list = byImage.get(annotation.image_id);
     if (list) list.push(annotation);
-    else byImage.set(annotation?.image_id, [annotation]);
+    else byImage.set(annotation.image_id, [annotation]);
   }
   const known = new Set<unknown>(file.images.map(({ id }) => id));
   const lost = [...byImage].filter(([id]) => !known.has(id));
@@ -218,9 +218,9 @@ export async function openPanoptic(root: string, { split }: OpenOptions = {}): P
     notThere(root, 'coco-panoptic', `${maps}/ with a map per picture, beside the annotations`);
   const images = new Map(file.images.map((image) => [image.id, image]));
   const pictures = file.annotations.flatMap((annotation, i): LabelledPicture[] => {
-    const image = images.get(annotation?.image_id as number);
+    const image = images.get(annotation.image_id as number);
     const where = `${file.path}, annotation ${i}`;
-    const { file_name: name, segments_info: segments } = annotation ?? {};
+    const { file_name: name, segments_info: segments } = annotation;
     if (!image) return [unreadable(where, where, 'an image_id of no image')];
     if (typeof name !== 'string' || !Array.isArray(segments) || leavesFolder(name))
       return [unreadable(where, where, 'no file_name or segments_info')];
