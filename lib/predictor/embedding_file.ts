@@ -7,13 +7,7 @@ import { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { SafetensorsFile } from '../weights/safetensors.js';
 import { type TensorToWrite, writeSafetensors } from '../weights/safetensors_writer.js';
-
-/** The sizes that a picture's prompts and masks are mapped with. */
-export interface SavedEmbedding {
-  original: Size;
-  resized: Size;
-  input: Size;
-}
+import type { PictureSizes } from './network.js';
 
 /** What a file may ask for: the masks of a picture of this many pixels, about 32768². */
 const MAX_PIXELS = 2 ** 30;
@@ -32,7 +26,7 @@ const permuted = async (x: Tensor, order: readonly number[]): Promise<Tensor> =>
 export async function writeEmbedding(
   path: string,
   embedding: Tensor,
-  sizes?: SavedEmbedding,
+  sizes?: PictureSizes,
   coarse?: Tensor,
   model?: string,
 ): Promise<void> {
@@ -50,7 +44,7 @@ export async function writeEmbedding(
 export async function readEmbedding(
   path: string,
   device: Device,
-): Promise<{ embedding: Tensor; sizes?: SavedEmbedding; coarse?: Tensor; model?: string }> {
+): Promise<{ embedding: Tensor; sizes?: PictureSizes; coarse?: Tensor; model?: string }> {
   const file = await SafetensorsFile.open(path);
   try {
     const read = async (name: string): Promise<Tensor> => {
@@ -76,7 +70,7 @@ export async function readEmbedding(
   }
 }
 
-function parseSizes(json: string | undefined, where: string): SavedEmbedding | undefined {
+function parseSizes(json: string | undefined, where: string): PictureSizes | undefined {
   if (json === undefined) return undefined;
   const isSize = (value: unknown): value is Size => {
     const { height, width } = (value ?? {}) as Partial<Size>;
@@ -84,7 +78,7 @@ function parseSizes(json: string | undefined, where: string): SavedEmbedding | u
     return good(height) && good(width) && height * width <= MAX_PIXELS;
   };
   try {
-    const { original, resized, input } = JSON.parse(json) as Partial<SavedEmbedding>;
+    const { original, resized, input } = JSON.parse(json) as Partial<PictureSizes>;
     if (isSize(original) && isSize(resized) && isSize(input) && input.height === input.width) {
       const { height, width } = longestSide(original.height, original.width, input.height);
       if (resized.height === height && resized.width === width) return { original, resized, input };

@@ -11,8 +11,9 @@ import { expectedTensors } from '../weights/expected.js';
 import { toInternalName } from '../weights/names.js';
 import { SafetensorsFile } from '../weights/safetensors.js';
 import { type TensorToWrite, writeSafetensors } from '../weights/safetensors_writer.js';
-import { readEmbedding, type SavedEmbedding, writeEmbedding } from './embedding_file.js';
+import { readEmbedding, writeEmbedding } from './embedding_file.js';
 import type { EncodedImage } from './image.js';
+import type { PictureSizes } from './network.js';
 
 /** Whose embeddings they are. */
 interface Origin {
@@ -148,7 +149,7 @@ export class EmbeddingStore {
   }
 
   /** A picture's embedding (1, h, w, E). @throws HrsamError ERR_FILE, ERR_WEIGHTS, ERR_SHAPE */
-  async read(name: string, device: Device): Promise<{ embedding: Tensor; sizes?: SavedEmbedding }> {
+  async read(name: string, device: Device): Promise<{ embedding: Tensor; sizes?: PictureSizes }> {
     const path = this.file(name);
     const found = await readEmbedding(path, device);
     const [one, channels, height, width] = this.shape;

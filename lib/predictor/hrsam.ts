@@ -11,10 +11,10 @@ import { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { COLOUR_CHANNELS, type ModelConfig } from '../weights/config.js';
 import { shippedWeights } from '../weights/shipped.js';
-import { readEmbedding, type SavedEmbedding, writeEmbedding } from './embedding_file.js';
+import { readEmbedding, writeEmbedding } from './embedding_file.js';
 import { EncodedImage } from './image.js';
 import { loadNetwork } from './load.js';
-import type { Network, PreprocessSizes } from './network.js';
+import type { Network, PictureSizes } from './network.js';
 
 /** Where a model runs, and how. */
 export interface LoadOptions {
@@ -163,9 +163,7 @@ export class HRSAM {
     for (const [i, pixels] of pictures.entries())
       images.push(owned.add(await this.#input(pixels, sizes[i]!, signal)));
     const embeddings = await this.network.encode(images, signal);
-    return embeddings.map(
-      (embedding, i) => new EncodedImage(this.network, embedding, sizes[i]!, pictures[i]!, coarse[i]),
-    );
+    return embeddings.map((embedding, i) => new EncodedImage(this.network, embedding, sizes[i]!, coarse[i]));
   }
 
   /** @internal The size at which answers are made first; undefined where they are made at `size` alone. @throws HrsamError ERR_ARGUMENT */
@@ -207,13 +205,7 @@ export class HRSAM {
     for (const tensor of [embedding, coarse]) if (tensor) owned.add(tensor);
     await this.network.checkFingerprint(model, path);
     const smaller = sizes && this.#sizes(sizes.original, this.config.image.size);
-    const pair = ([height, width]: readonly [number, number]) => ({ height, width });
-    const coarseSizes = smaller && {
-      original: sizes.original,
-      resized: pair(smaller.resized),
-      input: pair(smaller.input),
-    };
-    const first = coarse && this.#restored(path, coarse, coarseSizes);
+    const first = coarse && this.#restored(path, coarse, smaller);
     const image = this.#restored(path, embedding, sizes, first);
     owned.move();
     return image;
@@ -222,7 +214,7 @@ export class HRSAM {
   #restored(
     path: string,
     embedding: Tensor,
-    sizes: SavedEmbedding | undefined,
+    sizes: PictureSizes | undefined,
     coarse?: EncodedImage,
   ): EncodedImage {
     const { prompt, encoder } = this.config;
@@ -241,14 +233,7 @@ export class HRSAM {
           : 'no sizes',
       });
     }
-    const { original, resized, input } = sizes;
-    return new EncodedImage(
-      this.network,
-      embedding,
-      { resized: [resized.height, resized.width], input: [input.height, input.width] },
-      original,
-      coarse,
-    );
+    return new EncodedImage(this.network, embedding, sizes, coarse);
   }
 
   /**
@@ -287,18 +272,18 @@ export class HRSAM {
     return size;
   }
 
-  #sizes({ height, width }: Size, size: number, divisor?: number): PreprocessSizes {
+  #sizes({ height, width }: Size, size: number, divisor?: number): PictureSizes {
     const whole = (side: number) => (divisor ? Math.ceil(side / divisor) * divisor : side);
-    const padded = [whole(height), whole(width)] as const;
-    const resized = longestSide(...padded, size);
+    const padded = { height: whole(height), width: whole(width) };
     return {
+      original: { height, width },
       ...(divisor && { padded }),
-      resized: [resized.height, resized.width],
-      input: [size, size],
+      resized: longestSide(padded.height, padded.width, size),
+      input: { height: size, width: size },
     };
   }
 
-  async #input(pixels: Pixels, sizes: PreprocessSizes, signal?: AbortSignal): Promise<Tensor> {
+  async #input(pixels: Pixels, sizes: PictureSizes, signal?: AbortSignal): Promise<Tensor> {
     const { height, width, channels, data } = pixels;
     using raw = this.device.tensor([height, width, channels], 'u8', data);
     return await this.network.preprocess(raw, sizes, signal);

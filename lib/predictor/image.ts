@@ -7,7 +7,7 @@ import { type DecodedPrompts, decodePrompts, promptsPerRun } from './decode.js';
 import { type Candidate, type FoundMask, findCandidates } from './everything.js';
 import type { EverythingOptions } from './everything_options.js';
 import { Mask } from './mask.js';
-import type { Network, PreprocessSizes } from './network.js';
+import type { Network, PictureSizes } from './network.js';
 import { checkPrompts, type MaskLogits, type Prompt } from './prompts.js';
 import { checkMultimask, checkRefinements, chooseMasks, type Multimask } from './select.js';
 import { ClickSession } from './session.js';
@@ -60,18 +60,15 @@ export class EncodedImage {
     network: Network,
     /** (1, h, w, E) f32; in published models h and w are a sixteenth of `input`, and E is 256. */
     readonly embedding: Tensor,
-    sizes: PreprocessSizes,
-    original: Size,
+    sizes: PictureSizes,
     /** @internal The same picture at the model's own size, where answers are made there first. It is disposed with this one. */
     readonly coarse?: EncodedImage,
   ) {
     this.#network = network;
-    // Its size alone: a picture given for `original` would otherwise be kept in memory.
-    this.original = { height: original.height, width: original.width };
-    this.resized = { height: sizes.resized[0], width: sizes.resized[1] };
-    this.input = { height: sizes.input[0], width: sizes.input[1] };
-    const { padded } = sizes;
-    this.padded = padded ? { height: padded[0], width: padded[1] } : this.original;
+    this.original = sizes.original;
+    this.resized = sizes.resized;
+    this.input = sizes.input;
+    this.padded = sizes.padded ?? sizes.original;
   }
 
   /** @internal The model that made it, or brought it back. */
@@ -302,7 +299,7 @@ export class EncodedImage {
   ): Promise<Mask[][]> {
     const first = Math.min(...chosen.flat());
     const last = 1 + Math.max(...chosen.flat());
-    using full = await this.#network.threshold(logits, [first, last], this.#thresholdOptions(), signal);
+    using full = await this.#network.threshold(logits, [first, last], this, signal);
     const encodings = await this.#network.device.encodeMasks(full);
     const low = await eachMask(logits);
     const { height, width } = this.original;
@@ -314,17 +311,6 @@ export class EncodedImage {
         return new Mask(index, ious[at]!, area, bbox, rle, low(at));
       }),
     );
-  }
-
-  #thresholdOptions() {
-    const pair = ({ height, width }: Size) => [height, width] as const;
-    return {
-      input: pair(this.input),
-      crop: pair(this.resized),
-      original: pair(this.padded),
-      threshold: 0,
-      cut: pair(this.original),
-    };
   }
 
   /**

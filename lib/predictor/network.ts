@@ -5,10 +5,11 @@ import { Graph, type GraphOptions, type Value } from '../graph/graph.js';
 import { bilinearResize } from '../graph/ops/bilinear_resize.js';
 import { concat } from '../graph/ops/concat.js';
 import { maskSummary } from '../graph/ops/mask_summary.js';
-import { type MaskThresholdOptions, maskThreshold } from '../graph/ops/mask_threshold.js';
+import { maskThreshold } from '../graph/ops/mask_threshold.js';
 import { pad } from '../graph/ops/pad.js';
 import { type PreprocessOptions, preprocess } from '../graph/ops/preprocess.js';
 import { slice } from '../graph/ops/slice.js';
+import type { Size } from '../image/resize.js';
 import { computeType, type Precision } from '../model/layers.js';
 import { encoder, refinedMaskLogits } from '../model/model.js';
 import type { Device } from '../runtime/device.js';
@@ -26,21 +27,28 @@ import type { WeightStore } from '../weights/store.js';
 const KEPT_PROGRAMS = 24;
 
 export interface PreprocessSizes {
-  /** (h, w) with zeros at the right and bottom before resizing. Default: the picture as it is. */
-  padded?: readonly [number, number];
-  /** (h, w) after resizing. */
-  resized: readonly [number, number];
-  /** (h, w) after padding. */
-  input: readonly [number, number];
+  /** With zeros at the right and bottom before resizing. Default: the picture as it is. */
+  padded?: Size;
+  /** After resizing. */
+  resized: Size;
+  /** After padding. */
+  input: Size;
 }
+
+/** What a picture's prompts and masks are mapped with. */
+export interface PictureSizes extends PreprocessSizes {
+  original: Size;
+}
+
+const sides = ({ height, width }: Size) => [height, width] as const;
 
 /** How a model wants its pictures. */
 export const preprocessOptions = (
   { mean, std, resize, channelOrder }: ImageConfig,
   { resized, input }: PreprocessSizes,
 ): PreprocessOptions => ({
-  size: resized,
-  padded: input,
+  size: sides(resized),
+  padded: sides(input),
   mean,
   std,
   antialias: resize === 'antialias',
@@ -56,16 +64,13 @@ function preprocessPadded(
   pixels: Value,
   image: ImageConfig,
   { resized, input }: PreprocessSizes,
-  padded: readonly [number, number],
+  padded: Size,
 ): Value {
   const [height, width] = pixels.shape as [number, number, number];
-  const whole = preprocess(
-    graph,
-    pixels,
-    preprocessOptions(image, { resized: [height, width], input: padded }),
-  );
-  const small = bilinearResize(graph, whole, resized, false);
-  return input.reduce((x, size, i) => (size === resized[i] ? x : pad(graph, x, 2 + i, 0, size)), small);
+  const options = preprocessOptions(image, { resized: { height, width }, input: padded });
+  const size = sides(resized);
+  const small = bilinearResize(graph, preprocess(graph, pixels, options), size, false);
+  return sides(input).reduce((x, side, i) => (side === size[i] ? x : pad(graph, x, 2 + i, 0, side)), small);
 }
 
 export interface DecodeInputs {
@@ -98,7 +103,7 @@ export class Network {
   async preprocess(pixels: Tensor, sizes: PreprocessSizes, signal?: AbortSignal): Promise<Tensor> {
     const { padded, resized, input } = sizes;
     const { image } = this.config;
-    const key = `preprocess ${pixels.shape} ${padded} ${resized} ${input}`;
+    const key = `preprocess ${pixels.shape} ${JSON.stringify([padded, resized, input])}`;
     const program = await this.#program(key, (graph) => {
       const picture = graph.input('pixels', pixels.shape, 'u8');
       const prepared = padded
@@ -155,20 +160,20 @@ export class Network {
     return { masks: masks!, ious: ious! };
   }
 
-  /** Masks first … last of each prompt at the picture's size, u8 (P, last − first, H, W), of which H, W are cut out. */
+  /** Masks first … last of each prompt at the picture's size, u8 (P, last − first, H, W). */
   async threshold(
     logits: Tensor,
     [first, last]: readonly [number, number],
-    options: MaskThresholdOptions & { cut: readonly [number, number] },
+    { original, padded = original, resized, input }: PictureSizes,
     signal?: AbortSignal,
   ): Promise<Tensor> {
-    const { cut, ...rest } = options;
-    const { input, crop, original, threshold } = rest;
-    const key = [logits.shape, first, last, input, crop, original, threshold, cut].join(' ');
+    const options = { input: sides(input), crop: sides(resized), original: sides(padded), threshold: 0 };
+    const { height, width } = original;
+    const key = [logits.shape, first, last, ...Object.values(options), height, width].join(' ');
     const program = await this.#program(`threshold ${key}`, (graph) => {
       const chosen = slice(graph, graph.input('logits', logits.shape), 1, first, last);
-      const masks = maskThreshold(graph, chosen, rest);
-      graph.output('masks', slice(graph, slice(graph, masks, 2, 0, cut[0]), 3, 0, cut[1]));
+      const masks = maskThreshold(graph, chosen, options);
+      graph.output('masks', slice(graph, slice(graph, masks, 2, 0, height), 3, 0, width));
     });
     return (await program.run({ logits }, { signal })).masks!;
   }

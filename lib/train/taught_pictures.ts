@@ -140,10 +140,9 @@ export class TaughtPictures {
         actual: `${width} x ${height}`,
       });
     }
-    const resized = longestSide(height, width, size);
     const options = preprocessOptions(image, {
-      resized: [resized.height, resized.width],
-      input: [size, size],
+      resized: longestSide(height, width, size),
+      input: { height: size, width: size },
     });
     using pixels = this.device.tensor([height, width, channels], 'u8', data);
     const seen = await evaluate({ pixels }, (graph, values) => ({

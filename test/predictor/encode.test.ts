@@ -173,8 +173,8 @@ describe.each(['hrsam-tiny', 'sam-tiny'])('a divisor, %s', (preset) => {
     });
     using image = input!;
     const [embedding] = await model.network.encode([image]);
-    const sizes = { resized: [resized.height, resized.width], input: [size, size] } as const;
-    return new EncodedImage(model.network, embedding!, sizes, { height, width });
+    const sizes = { original: { height, width }, resized, input: { height: size, width: size } };
+    return new EncodedImage(model.network, embedding!, sizes);
   }
 
   it('pads before the picture is resized; prompts and masks are in its own pixels all the same', async () => {

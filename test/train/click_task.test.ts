@@ -137,7 +137,10 @@ describe('normalised', () => {
       const image = { ...presetConfig('hrsam-tiny').image, channelOrder };
       const made = await sample(0);
       const { width, height } = made;
-      const options = preprocessOptions(image, { resized: [height, width], input: [SIZE, SIZE] });
+      const options = preprocessOptions(image, {
+        resized: { height, width },
+        input: { height: SIZE, width: SIZE },
+      });
       const pixels = host([height, width, 3], made.image.data.slice(0, 3 * width * height));
       const seen = await runOne({ pixels }, (graph, inputs) => preprocess(graph, inputs.pixels!, options), {
         dtype: 'u8',
