@@ -6,7 +6,7 @@
 namespace hrsam::cpu::HRSAM_ISA {
 
 Op* compile_dice_loss_gradient(const Node& node, Compiler&) {
-  check_dice_loss_gradient(node);
+  check_sample_loss_gradient(node, "logits", "labels");
   return new MaskLossGradient<DiceLoss>(node);
 }
 

@@ -6,7 +6,7 @@
 namespace hrsam::cpu::HRSAM_ISA {
 
 Op* compile_focal_loss(const Node& node, Compiler&) {
-  check_focal_loss(node);
+  check_sample_loss(node, "logits", "labels");
   return new MaskLoss<FocalLoss>(node);
 }
 

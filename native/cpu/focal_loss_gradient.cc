@@ -7,7 +7,7 @@
 namespace hrsam::cpu::HRSAM_ISA {
 
 Op* compile_focal_loss_gradient(const Node& node, Compiler&) {
-  check_focal_loss_gradient(node);
+  check_sample_loss_gradient(node, "logits", "labels");
   return new MaskLossGradient<FocalLoss>(node);
 }
 

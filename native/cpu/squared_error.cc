@@ -50,7 +50,7 @@ class SquaredError : public Op {
 }  // namespace
 
 Op* compile_squared_error(const Node& node, Compiler&) {
-  check_squared_error(node);
+  check_sample_loss(node, "x", "target");
   const Value& x = node.value("x");
   return new SquaredError(node, x);
 }

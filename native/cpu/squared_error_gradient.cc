@@ -37,7 +37,7 @@ class SquaredErrorGradient : public Op {
 }  // namespace
 
 Op* compile_squared_error_gradient(const Node& node, Compiler&) {
-  check_squared_error_gradient(node);
+  check_sample_loss_gradient(node, "x", "target");
   const Value& x = node.value("x");
   return new SquaredErrorGradient(node, x);
 }

@@ -6,7 +6,7 @@
 namespace hrsam::cuda {
 
 Op* compile_dice_loss(const Node& node, Compiler&) {
-  check_dice_loss(node);
+  check_sample_loss(node, "logits", "labels");
   return mask_loss<DiceLoss>(node);
 }
 

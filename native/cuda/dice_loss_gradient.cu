@@ -6,7 +6,7 @@
 namespace hrsam::cuda {
 
 Op* compile_dice_loss_gradient(const Node& node, Compiler&) {
-  check_dice_loss_gradient(node);
+  check_sample_loss_gradient(node, "logits", "labels");
   return mask_loss_gradient<DiceLoss>(node);
 }
 

@@ -6,7 +6,7 @@
 namespace hrsam::cuda {
 
 Op* compile_focal_loss(const Node& node, Compiler&) {
-  check_focal_loss(node);
+  check_sample_loss(node, "logits", "labels");
   return mask_loss<FocalLoss>(node);
 }
 

@@ -22,7 +22,7 @@ struct Squares {
 }  // namespace
 
 Op* compile_squared_error(const Node& node, Compiler&) {
-  check_squared_error(node);
+  check_sample_loss(node, "x", "target");
   const Value& value = node.value("x");
   const int64_t samples = value.dim(0), length = value.elements() / larger(1, samples);
   return make_op(sample_workspace<1>(samples, length),

@@ -18,7 +18,7 @@ struct Difference {
 }  // namespace
 
 Op* compile_squared_error_gradient(const Node& node, Compiler&) {
-  check_squared_error_gradient(node);
+  check_sample_loss_gradient(node, "x", "target");
   const Value& value = node.value("x");
   return make_op([=, x = node.operand("x"), target = node.operand("target"),
                   dy = node.operand("dy"), n = value.elements(),

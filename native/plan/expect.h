@@ -37,6 +37,11 @@ inline void expect_floats(const Node& node, const Value& value, const char* name
 inline void expect_f32(const Node& node, const Value& value, const char* name) {
   if (value.dtype != DType::f32) node.fail("ERR_SHAPE", "%s: expected f32", name);
 }
+// As many as LayerNorm takes.
+inline void expect_channels(const Node& node, const Value& x) {
+  expect(node, x.rank >= 1 && x.dim(-1) > 0 && x.dim(-1) < (1 << 24),
+         "x: no channels, or too many");
+}
 inline void expect_rank(const Node& node, const Value& value, const char* name, int rank) {
   if (value.rank != rank)
     node.fail("ERR_SHAPE", "%s: expected %d dimensions, got %d", name, rank, value.rank);

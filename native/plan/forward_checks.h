@@ -80,8 +80,7 @@ inline void check_expand(const Node& node) {
 inline void check_layer_norm(const Node& node) {
   const Value& x = node.value("x");
   expect_floats(node, x, "x");
-  expect(node, x.rank >= 1 && x.dim(-1) > 0 && x.dim(-1) < (1 << 24),
-         "x: no channels, or too many");
+  expect_channels(node, x);
   const int64_t channels[] = {x.dim(-1)};
   const char* const names[] = {"weight", "bias"};
   for (const char* name : names) {

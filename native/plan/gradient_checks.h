@@ -18,6 +18,20 @@ inline void expect_samples(const Node& node, const char* x_name, const char* tar
          "the operands' shapes are not the same (B, ...)");
 }
 
+// A loss of each sample.
+inline void check_sample_loss(const Node& node, const char* x, const char* target) {
+  expect_samples(node, x, target);
+  expect(node, has_shape(node.result(), {node.value(x).dim(0)}), "the result's shape is not (B)");
+}
+
+inline void check_sample_loss_gradient(const Node& node, const char* x, const char* target) {
+  expect_samples(node, x, target);
+  const Value &value = node.value(x), &dy = node.value("dy");
+  expect_f32(node, dy, "dy");
+  expect(node, has_shape(dy, {value.dim(0)}), "dy: expected one number per sample");
+  expect(node, same_shape(node.result(), value), "the result's shape is not that of the operands");
+}
+
 inline void check_activation_gradient(const Node& node) {
   const Value& x = node.value("x");
   const Value& dy = node.value("dy");
@@ -97,42 +111,13 @@ inline void check_depthwise_conv_weight_gradient(const Node& node) {
          "the result's shape is not (C, 1, k, k)");
 }
 
-inline void check_focal_loss(const Node& node) {
-  expect_samples(node, "logits", "labels");
-  const Value& logits = node.value("logits");
-  expect(node, has_shape(node.result(), {logits.dim(0)}), "the result's shape is not (B)");
-}
-
-inline void check_dice_loss(const Node& node) {
-  expect_samples(node, "logits", "labels");
-  const Value& logits = node.value("logits");
-  expect(node, has_shape(node.result(), {logits.dim(0)}), "the result's shape is not (B)");
-}
-
-inline void check_focal_loss_gradient(const Node& node) {
-  expect_samples(node, "logits", "labels");
-  const Value& logits = node.value("logits");
-  expect_f32(node, node.value("dy"), "dy");
-  expect(node, has_shape(node.value("dy"), {logits.dim(0)}), "dy: expected one number per sample");
-  expect(node, same_shape(node.result(), logits), "the result's shape is not that of the logits");
-}
-
-inline void check_dice_loss_gradient(const Node& node) {
-  expect_samples(node, "logits", "labels");
-  const Value& logits = node.value("logits");
-  expect_f32(node, node.value("dy"), "dy");
-  expect(node, has_shape(node.value("dy"), {logits.dim(0)}), "dy: expected one number per sample");
-  expect(node, same_shape(node.result(), logits), "the result's shape is not that of the logits");
-}
-
 inline void check_layer_norm_gradient(const Node& node) {
   const Value& x = node.value("x");
   const Value& dy = node.value("dy");
   expect_floats(node, x, "x");
   expect_floats(node, dy, "dy");
   expect_floats(node, node.result(), "the result");
-  expect(node, x.rank >= 1 && x.dim(-1) > 0 && x.dim(-1) < (1 << 24),
-         "x: no channels, or too many");
+  expect_channels(node, x);
   expect_f32(node, node.value("weight"), "weight");
   expect(node, has_shape(node.value("weight"), {x.dim(-1)}), "weight: not one number per channel");
   expect(node, same_shape(dy, x), "dy: not of x's shape");
@@ -145,8 +130,7 @@ inline void check_layer_norm_parameters_gradient(const Node& node) {
   expect_floats(node, x, "x");
   expect_floats(node, dy, "dy");
   expect_f32(node, node.result(), "the result");
-  expect(node, x.rank >= 1 && x.dim(-1) > 0 && x.dim(-1) < (1 << 24),
-         "x: no channels, or too many");
+  expect_channels(node, x);
   expect(node, same_shape(dy, x), "dy: not of x's shape");
   expect(node, has_shape(node.result(), {2, x.dim(-1)}), "the result's shape is not (2, channels)");
 }
@@ -184,20 +168,6 @@ inline void check_rel_pos_gradient(const Node& node) {
   expect(node, length >= 1 && dy.dim(0) >= 1 && dy.dim(1) >= 1, "length or dy: empty");
   expect(node, has_shape(node.result(), {length, dy.dim(2)}),
          "the result's shape is not (length, d)");
-}
-
-inline void check_squared_error(const Node& node) {
-  expect_samples(node, "x", "target");
-  const Value& x = node.value("x");
-  expect(node, has_shape(node.result(), {x.dim(0)}), "the result's shape is not (B)");
-}
-
-inline void check_squared_error_gradient(const Node& node) {
-  expect_samples(node, "x", "target");
-  const Value& x = node.value("x");
-  expect_f32(node, node.value("dy"), "dy");
-  expect(node, has_shape(node.value("dy"), {x.dim(0)}), "dy: expected one number per sample");
-  expect(node, same_shape(node.result(), x), "the result's shape is not that of x");
 }
 
 inline void check_sum_rows(const Node& node) {
