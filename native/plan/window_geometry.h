@@ -20,7 +20,7 @@ struct Scale {
 struct Geometry {
   int window, before, shift;
   int d = 0;  // channels of a head
-  bool cyclic, padded = false;
+  bool padded = false;
   int scale_count = 0;
   Scale scales[kMaxScales];
   int64_t tokens = 0, windows = 0;  // of one batch item
@@ -61,9 +61,9 @@ HRSAM_BOTH int slice_of(int position, int length, const Geometry& g) {
 HRSAM_BOTH WindowToken token_at(const Geometry& g, const WindowPlace& at, int i, int j) {
   const Scale& scale = *at.scale;
   int y = at.top + i, x = at.left + j, region = 0;
-  if (g.cyclic) {
+  if (g.shift > 0) {
     const int height = scale.windows_down * g.window, width = scale.windows_across * g.window;
-    if (g.shift > 0) region = slice_of(y, height, g) * 3 + slice_of(x, width, g);
+    region = slice_of(y, height, g) * 3 + slice_of(x, width, g);
     y = (y + g.shift) % height;
     x = (x + g.shift) % width;
   } else {
@@ -108,9 +108,8 @@ inline int64_t integer_between(const Node& node, const char* name, int64_t low, 
 inline Geometry read_geometry(const Node& node) {
   Geometry g;
   g.window = static_cast<int>(integer_between(node, "window", 1, kMaxWindow));
-  g.cyclic = node.flag("cyclic");
-  g.before = static_cast<int>(integer_between(node, "before", 0, g.cyclic ? 0 : g.window - 1));
-  g.shift = g.cyclic ? static_cast<int>(integer_between(node, "shift", 0, g.window - 1)) : 0;
+  g.shift = static_cast<int>(integer_between(node, "shift", 0, g.window - 1));
+  g.before = static_cast<int>(integer_between(node, "before", 0, g.shift > 0 ? 0 : g.window - 1));
   int count = 0;
   node.list("scales", &count);
   if (count == 0 || count % 2 != 0 || count > 2 * kMaxScales)

@@ -50,16 +50,13 @@ TEST(swizzled_pieces_meet_no_bank_conflict) {
 TEST(every_token_lies_in_one_window) {
   struct Case {
     int h, w, window, before, shift;
-    bool cyclic;
   };
-  for (const Case& c :
-       {Case{5, 7, 4, 0, 0, false}, Case{5, 7, 4, 2, 0, false}, Case{8, 8, 4, 3, 0, false},
-        Case{8, 12, 4, 0, 2, true}, Case{1, 1, 16, 8, 0, false}}) {
+  for (const Case& c : {Case{5, 7, 4, 0, 0}, Case{5, 7, 4, 2, 0}, Case{8, 8, 4, 3, 0},
+                        Case{8, 12, 4, 0, 2}, Case{1, 1, 16, 8, 0}}) {
     Geometry g{};
     g.window = c.window;
     g.before = c.before;
     g.shift = c.shift;
-    g.cyclic = c.cyclic;
     g.scale_count = 2;
     for (int i = 0; i < 2; ++i) {
       Scale& s = g.scales[i];
@@ -69,8 +66,8 @@ TEST(every_token_lies_in_one_window) {
            c.w,
            static_cast<int>(divide_up(c.h + i + c.before, c.window)),
            static_cast<int>(divide_up(c.w + c.before, c.window))};
-      if (c.cyclic) s.h = c.h;  // whole windows
-      if (c.cyclic) s.windows_down = c.h / c.window;
+      if (c.shift > 0) s.h = c.h;  // whole windows
+      if (c.shift > 0) s.windows_down = c.h / c.window;
       g.tokens += int64_t{s.h} * s.w;
       g.windows += int64_t{s.windows_down} * s.windows_across;
     }

@@ -12,7 +12,7 @@ namespace {
 struct Case {
   std::vector<int> scales;  // h0, w0, h1, w1 …
   int window = 4, heads = 2, d = 16, batch = 1;
-  int before = 0, cyclic = 0, shift = 0;
+  int before = 0, shift = 0;
   double theta = 1e4, rope_scale = 0.5;
   bool rel = false;
   int in = HRSAM_F32, dy = HRSAM_F32, out = HRSAM_F32;
@@ -39,7 +39,7 @@ Data make(const Case& c, uint32_t seed) {
 
 // Swin's region of a position on a rolled axis.
 int region(int position, int length, const Case& c) {
-  if (c.cyclic == 0 || c.shift == 0) return 0;
+  if (c.shift == 0) return 0;
   return position < length - c.window ? 0 : position < length - c.shift ? 1 : 2;
 }
 
@@ -60,8 +60,8 @@ Expected expected(const Case& c, const Data& data) {
     const int height = (h + c.before + ws - 1) / ws * ws, width = (w + c.before + ws - 1) / ws * ws;
     // The token at a place of the padded (and rolled) grid; -1: padding.
     const auto token = [&](int y, int x) -> int64_t {
-      y = c.cyclic != 0 ? (y + c.shift) % height : y - c.before;
-      x = c.cyclic != 0 ? (x + c.shift) % width : x - c.before;
+      y = c.shift != 0 ? (y + c.shift) % height : y - c.before;
+      x = c.shift != 0 ? (x + c.shift) % width : x - c.before;
       return y < 0 || x < 0 || y >= h || x >= w ? -1 : first + int64_t{y} * w + x;
     };
     for (int64_t b = 0; b < c.batch; ++b)
@@ -134,7 +134,6 @@ Call gradient(const char* op, const Case& c, const Data& data, bool with_pad = t
   return call.attribute("heads", c.heads)
       .attribute("window", c.window)
       .attribute("before", c.before)
-      .attribute("cyclic", c.cyclic)
       .attribute("shift", c.shift)
       .attribute("rope_theta", c.theta)
       .attribute("rope_scale", c.rope_scale)
@@ -221,7 +220,6 @@ TEST(the_models_own_types) {
   for (const int window : {2, 3, 4, 5, 6, 10, 14})
     verify({.scales = {2 * window, 2 * window},
             .window = window,
-            .cyclic = 1,
             .shift = window / 2,
             .in = HRSAM_BF16,
             .dy = HRSAM_BF16});
@@ -236,9 +234,9 @@ TEST(relative_position_bias) {
 
 TEST(cyclic_shift) {
   for (const int shift : {0, 1, 2, 3}) {
-    verify({.scales = {8, 12}, .cyclic = 1, .shift = shift, .theta = 0});
-    verify({.scales = {7, 10}, .batch = 2, .cyclic = 1, .shift = shift});
-    verify({.scales = {7, 10}, .d = 12, .cyclic = 1, .shift = shift, .theta = 0, .rel = true});
+    verify({.scales = {8, 12}, .shift = shift, .theta = 0});
+    verify({.scales = {7, 10}, .batch = 2, .shift = shift});
+    verify({.scales = {7, 10}, .d = 12, .shift = shift, .theta = 0, .rel = true});
   }
 }
 
@@ -260,8 +258,7 @@ TEST(random_cases) {
     c.heads = 1 + below(3);
     c.d = 4 * (1 + below(10));
     c.batch = 1 + below(2);
-    c.cyclic = below(2);
-    (c.cyclic != 0 ? c.shift : c.before) = below(c.window);
+    (below(2) == 1 ? c.shift : c.before) = below(c.window);
     c.theta = below(2) == 0 ? 0 : 1e4;
     c.rel = c.theta == 0 && below(2) == 0;
     if (below(2) == 0) {

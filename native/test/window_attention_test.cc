@@ -11,7 +11,7 @@ namespace {
 struct Case {
   std::vector<int> scales;  // h0, w0, h1, w1 …
   int window = 4, heads = 2, d = 16, batch = 1;
-  int before = 0, cyclic = 0, shift = 0;
+  int before = 0, shift = 0;
   double theta = 1e4, rope_scale = 0.5;
   bool rel = false;
   int in = HRSAM_F32, out = HRSAM_F32;
@@ -37,7 +37,7 @@ Data make(const Case& c, uint32_t seed) {
 
 // Swin's region of a position on a rolled axis.
 int region(int position, int length, const Case& c) {
-  if (c.cyclic == 0 || c.shift == 0) return 0;
+  if (c.shift == 0) return 0;
   return position < length - c.window ? 0 : position < length - c.shift ? 1 : 2;
 }
 
@@ -53,8 +53,8 @@ std::vector<double> expected(const Case& c, const Data& data) {
     const int height = (h + c.before + ws - 1) / ws * ws, width = (w + c.before + ws - 1) / ws * ws;
     // The token at a place of the padded (and rolled) grid; -1: padding.
     const auto token = [&](int y, int x) -> int64_t {
-      y = c.cyclic != 0 ? (y + c.shift) % height : y - c.before;
-      x = c.cyclic != 0 ? (x + c.shift) % width : x - c.before;
+      y = c.shift != 0 ? (y + c.shift) % height : y - c.before;
+      x = c.shift != 0 ? (x + c.shift) % width : x - c.before;
       return y < 0 || x < 0 || y >= h || x >= w ? -1 : first + int64_t{y} * w + x;
     };
     for (int64_t b = 0; b < c.batch; ++b)
@@ -104,7 +104,6 @@ Call window_attention(const Case& c, const Data& data, bool with_pad = true) {
   return call.attribute("heads", c.heads)
       .attribute("window", c.window)
       .attribute("before", c.before)
-      .attribute("cyclic", c.cyclic)
       .attribute("shift", c.shift)
       .attribute("rope_theta", c.theta)
       .attribute("rope_scale", c.rope_scale)
@@ -167,7 +166,6 @@ TEST(the_models_own_shape_in_bf16) {
   other.rel = true;
   verify(other);
   other.rel = false;
-  other.cyclic = 1;
   other.shift = 8;
   verify(other);
 }
@@ -192,10 +190,10 @@ TEST(relative_position_bias) {
 
 TEST(cyclic_shift_keeps_regions_apart) {
   for (const int shift : {0, 1, 2}) {
-    verify({.scales = {8, 12}, .batch = 2, .cyclic = 1, .shift = shift});
-    verify({.scales = {7, 10, 5, 4}, .cyclic = 1, .shift = shift});
-    verify({.scales = {3, 2}, .cyclic = 1, .shift = shift, .theta = 0});
-    verify({.scales = {7, 10}, .d = 12, .cyclic = 1, .shift = shift, .theta = 0, .rel = true});
+    verify({.scales = {8, 12}, .batch = 2, .shift = shift});
+    verify({.scales = {7, 10, 5, 4}, .shift = shift});
+    verify({.scales = {3, 2}, .shift = shift, .theta = 0});
+    verify({.scales = {7, 10}, .d = 12, .shift = shift, .theta = 0, .rel = true});
   }
 }
 
@@ -216,8 +214,7 @@ TEST(random_cases) {
     c.heads = 1 + below(3);
     c.d = 4 * (1 + below(10));
     c.batch = 1 + below(2);
-    c.cyclic = below(2);
-    (c.cyclic != 0 ? c.shift : c.before) = below(c.window);
+    (below(2) == 1 ? c.shift : c.before) = below(c.window);
     c.theta = below(2) == 0 ? 0 : 1e4;
     verify(c, static_cast<uint32_t>(100 + i));
   }
@@ -275,6 +272,8 @@ TEST(wrong_plans) {
   CHECK_EQ(with([](Case& c) { c.window = 0; }), "ERR_ARGUMENT");
   CHECK_EQ(with([](Case& c) { c.before = 4; }), "ERR_ARGUMENT");
   CHECK_EQ(with([](Case& c) { c.before = -1; }), "ERR_ARGUMENT");
+  CHECK_EQ(with([](Case& c) { c.shift = 4; }), "ERR_ARGUMENT");
+  CHECK_EQ(with([](Case& c) { c.shift = c.before = 1; }), "ERR_ARGUMENT");
   CHECK_EQ(with([](Case& c) { c.scales = {4, 5}; }), "ERR_SHAPE");
   CHECK_EQ(with([](Case& c) { c.scales = {4}; }), "ERR_ARGUMENT");
   CHECK_EQ(with([](Case& c) { c.scales = {}; }), "ERR_ARGUMENT");

@@ -139,7 +139,7 @@ template <class T>
 class WindowUnit {
  public:
   using Call = WindowCall;
-  static bool hides(const Call& call) { return call.geometry.cyclic && call.geometry.shift > 0; }
+  static bool hides(const Call& call) { return call.geometry.shift > 0; }
 
   HRSAM_DEVICE WindowUnit(const Call& call, int64_t index) : g_(call.geometry) {
     const int count = g_.window * g_.window;
@@ -172,8 +172,7 @@ class WindowUnit {
   HRSAM_DEVICE const T* value(int j) const { return row(j, 2); }
   HRSAM_DEVICE int key_columns() const { return g_.window; }
   HRSAM_DEVICE bool sees(int i, int j) const {
-    if (!g_.cyclic || g_.shift == 0) return true;
-    return region(first_ + i) == region(j);
+    return g_.shift == 0 || region(first_ + i) == region(j);
   }
   HRSAM_DEVICE int64_t out(int i) const {
     return (item_ * g_.tokens + query_token(i)) * channels_ + static_cast<int64_t>(head_) * g_.d;

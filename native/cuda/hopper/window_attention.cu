@@ -11,7 +11,8 @@ bool hopper_window_attention(cudaStream_t stream, const WindowCall& call, int64_
   using H = HopperWindow;
   const Geometry& g = call.geometry;
   // Rolled windows are no rectangles of tokens.
-  if (g.window != H::kSide || g.d != H::kD || g.cyclic || at.bias.products != nullptr) return false;
+  if (g.window != H::kSide || g.d != H::kD || g.shift > 0 || at.bias.products != nullptr)
+    return false;
   if (hopper_use() == HopperUse::never) return false;
   const int64_t units = items * g.windows * call.heads;
   launch({dim3(static_cast<unsigned>(smaller(units, gpu::chip().processors))), dim3(kHopperThreads),
