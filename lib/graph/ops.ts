@@ -2,6 +2,7 @@
  * Every op, to be used inside a graph: `(graph, …values, options) → value`.
  * @throws HrsamError ERR_SHAPE for values that do not fit, ERR_ARGUMENT for what is no value of the graph and for options
  */
+export type { Grid } from './grid.js';
 export { type Activation, activation } from './ops/activation.js';
 export { add } from './ops/add.js';
 export { type AttentionOptions, attention } from './ops/attention.js';
@@ -25,9 +26,4 @@ export { type PointTables, promptPoints } from './ops/prompt_points.js';
 export { relPos } from './ops/rel_pos.js';
 export { scaleSamples } from './ops/scale_samples.js';
 export { slice } from './ops/slice.js';
-export {
-  type Grid,
-  type Rope,
-  type WindowAttentionOptions,
-  windowAttention,
-} from './ops/window_attention.js';
+export { type Rope, type WindowAttentionOptions, windowAttention } from './ops/window_attention.js';

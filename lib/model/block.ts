@@ -1,8 +1,9 @@
 import type { Graph, Value } from '../graph/graph.js';
+import type { Grid } from '../graph/grid.js';
 import { attention } from '../graph/ops/attention.js';
 import { cast } from '../graph/ops/cast.js';
 import { linear } from '../graph/ops/linear.js';
-import { type Grid, type Rope, windowAttention } from '../graph/ops/window_attention.js';
+import { type Rope, windowAttention } from '../graph/ops/window_attention.js';
 import type { AttentionKind } from '../weights/config.js';
 import type { BranchScales } from './drop_path.js';
 import { type ComputeType, linearLayer, normLayer, residualLayer, weight } from './layers.js';

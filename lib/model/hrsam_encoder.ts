@@ -1,11 +1,11 @@
 import type { Graph, Value } from '../graph/graph.js';
+import { type Grid, gridTokens } from '../graph/grid.js';
 import { add } from '../graph/ops/add.js';
 import { bilinearResize } from '../graph/ops/bilinear_resize.js';
 import { cast } from '../graph/ops/cast.js';
 import { concat } from '../graph/ops/concat.js';
 import { depthwiseConv } from '../graph/ops/depthwise_conv.js';
 import { slice } from '../graph/ops/slice.js';
-import { type Grid, gridTokens } from '../graph/ops/window_attention.js';
 import type { HrsamConfig } from '../weights/config.js';
 import { block } from './block.js';
 import { cycleScanBlock } from './cycle_scan_block.js';

@@ -1,6 +1,6 @@
 import type { Graph, Value } from '../graph/graph.js';
+import type { Grid } from '../graph/grid.js';
 import { slice } from '../graph/ops/slice.js';
-import type { Grid } from '../graph/ops/window_attention.js';
 import type { ModelConfig } from '../weights/config.js';
 import { hrsamEncoder } from './hrsam_encoder.js';
 import type { ComputeType } from './layers.js';

@@ -1,9 +1,9 @@
 import type { Graph, Value } from '../graph/graph.js';
+import type { Grid } from '../graph/grid.js';
 import { bilinearResize } from '../graph/ops/bilinear_resize.js';
 import { concat } from '../graph/ops/concat.js';
 import { positionEncoding } from '../graph/ops/position_encoding.js';
 import { promptPoints } from '../graph/ops/prompt_points.js';
-import type { Grid } from '../graph/ops/window_attention.js';
 import type { PromptConfig } from '../weights/config.js';
 import { convolution, normLayer, weight } from './layers.js';
 

@@ -1,10 +1,11 @@
 import { HrsamError } from '../errors.js';
 import type { Graph, Value } from '../graph/graph.js';
+import type { Grid } from '../graph/grid.js';
 import { attention } from '../graph/ops/attention.js';
 import { cast } from '../graph/ops/cast.js';
 import { pad } from '../graph/ops/pad.js';
 import { relPos } from '../graph/ops/rel_pos.js';
-import { type Grid, windowAttention } from '../graph/ops/window_attention.js';
+import { windowAttention } from '../graph/ops/window_attention.js';
 import type { SamConfig } from '../weights/config.js';
 import { type BranchScales, branchScales } from './drop_path.js';
 import { type ComputeType, convolution, linearLayer, normLayer, residualLayer, weight } from './layers.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { type Grid, gridTokens } from '../../lib/graph/grid.js';
 import { squaredError } from '../../lib/graph/ops/squared_error.js';
-import { type Grid, gridTokens } from '../../lib/graph/ops/window_attention.js';
 import { block } from '../../lib/model/block.js';
 import { samBlock } from '../../lib/model/sam_encoder.js';
 import { expectClose } from '../support/compare.js';

@@ -1,12 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Graph, Value } from '../../lib/graph/graph.js';
+import { type Grid, gridTokens } from '../../lib/graph/grid.js';
 import { linear } from '../../lib/graph/ops/linear.js';
-import {
-  type Grid,
-  gridTokens,
-  type WindowAttentionOptions,
-  windowAttention,
-} from '../../lib/graph/ops/window_attention.js';
+import { type WindowAttentionOptions, windowAttention } from '../../lib/graph/ops/window_attention.js';
 import { expectClose, expectWithin } from '../support/compare.js';
 import { reshaped } from '../support/layout.js';
 import type { HostTensor } from '../support/reference.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import type { Grid } from '../../lib/graph/grid.js';
 import { add } from '../../lib/graph/ops/add.js';
-import type { Grid } from '../../lib/graph/ops/window_attention.js';
 import { block } from '../../lib/model/block.js';
 import { cycleScanBlock } from '../../lib/model/cycle_scan_block.js';
 import { fuseScales, lateral, outputLayer } from '../../lib/model/hrsam_encoder.js';

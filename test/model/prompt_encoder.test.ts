@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Grid } from '../../lib/graph/ops/window_attention.js';
+import type { Grid } from '../../lib/graph/grid.js';
 import { promptEncoder } from '../../lib/model/prompt_encoder.js';
 import { expectClose } from '../support/compare.js';
 import { channelsFirst, strided } from '../support/layout.js';

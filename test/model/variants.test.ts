@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Graph } from '../../lib/graph/graph.js';
-import type { Grid } from '../../lib/graph/ops/window_attention.js';
+import type { Grid } from '../../lib/graph/grid.js';
 import { block } from '../../lib/model/block.js';
 import { hrsamEncoder } from '../../lib/model/hrsam_encoder.js';
 import { type AttentionKind, type HrsamConfig, validateConfig } from '../../lib/weights/config.js';

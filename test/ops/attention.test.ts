@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import type { Grid } from '../../lib/graph/grid.js';
 import { type AttentionOptions, attention } from '../../lib/graph/ops/attention.js';
 import { linear } from '../../lib/graph/ops/linear.js';
 import { relPos } from '../../lib/graph/ops/rel_pos.js';
-import type { Grid } from '../../lib/graph/ops/window_attention.js';
 import { expectClose, expectWithin } from '../support/compare.js';
 import { errorOf, item, reshaped } from '../support/layout.js';
 import { attend, dot } from '../support/naive.js';

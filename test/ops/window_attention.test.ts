@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Graph, Value } from '../../lib/graph/graph.js';
+import type { Grid } from '../../lib/graph/grid.js';
 import { linear } from '../../lib/graph/ops/linear.js';
 import {
-  type Grid,
   type Rope,
   type WindowAttentionOptions,
   windowAttention,

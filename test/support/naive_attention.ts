@@ -1,5 +1,6 @@
+import type { Grid } from '../../lib/graph/grid.js';
 import type { AttentionOptions } from '../../lib/graph/ops/attention.js';
-import type { Grid, Rope, WindowAttentionOptions } from '../../lib/graph/ops/window_attention.js';
+import type { Rope, WindowAttentionOptions } from '../../lib/graph/ops/window_attention.js';
 import { attend, dot, type Row, rotate } from './naive.js';
 import type { HostTensor } from './reference.js';
 

@@ -1,15 +1,10 @@
 import { optionsOf } from '../../options.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, Node, OpDefinition, Operands, Value } from '../graph.js';
+import { type Grid, gridSides, gridSquares, gridsOf, gridTokens } from '../grid.js';
 import { attentionGradient } from './attention_gradient.js';
 import { attentionRelativeGradient } from './attention_relative_gradient.js';
-import { type Grid, gridSides, gridTokens, type Rope, relativeFlops } from './window_attention.js';
-
-const pairs = (flat: readonly number[]): Grid[] => {
-  const grids: Grid[] = [];
-  for (let i = 0; i < flat.length; i += 2) grids.push([flat[i]!, flat[i + 1]!]);
-  return grids;
-};
+import { type Rope, relativeFlops } from './window_attention.js';
 
 /** Relative positions need one grid of queries and one of keys, and tables of their sides. */
 function checkRelative(
@@ -49,7 +44,7 @@ export const attentionOp: OpDefinition = {
     if (lengths && (lengths.dtype !== 'i32' || lengths.shape.join() !== `${batch}`))
       return fail(`lengths i32 (${batch})`);
     if (!k !== !v) return fail('k and v, or neither');
-    const grids = pairs(attributes.grids as number[]);
+    const grids = gridsOf(attributes.grids);
     if (!k) {
       if (width! % (3 * heads) !== 0) return fail(`packed q (B, L, 3C) with C a multiple of ${heads} heads`);
       if (grids.length > 0 && gridTokens(grids) !== tokens) return fail(`grids of ${tokens} tokens`);
@@ -60,9 +55,7 @@ export const attentionOp: OpDefinition = {
     const same = k.shape.join() === v!.shape.join() && (batchK === batch || batchK === 1);
     if (!same || widthK !== width || keys === 0 || width! % heads !== 0)
       return fail(`k, v (${batch} or 1, Lk, ${width})`);
-    const [queryGrid, keyGrid] = [attributes.q_grid, attributes.k_grid].map((grid) =>
-      pairs(grid as number[]),
-    );
+    const [queryGrid, keyGrid] = [attributes.q_grid, attributes.k_grid].map(gridsOf);
     checkRelative(operands, width! / heads, queryGrid!, keyGrid!, fail);
     return { shape: q!.shape, dtype: dtype ?? q!.dtype };
   },
@@ -70,9 +63,7 @@ export const attentionOp: OpDefinition = {
     const { operands, attributes, result } = node;
     const { q, k } = operands;
     if (k) return 4 * elementCount(result.shape) * k.shape[1]! + relativeFlops(node);
-    const grids = pairs(attributes.grids as number[]);
-    const squares =
-      grids.length > 0 ? grids.reduce((sum, [h, w]) => sum + (h * w) ** 2, 0) : q!.shape[1]! ** 2;
+    const squares = gridSquares(gridsOf(attributes.grids)) || q!.shape[1]! ** 2;
     return 4 * q!.shape[0]! * squares * result.shape.at(-1)! + relativeFlops(node);
   },
   gradient({ graph, node, dy, wants }) {

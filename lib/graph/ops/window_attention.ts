@@ -1,25 +1,9 @@
-import { HrsamError } from '../../errors.js';
 import { optionsOf } from '../../options.js';
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, Node, OpDefinition, Value } from '../graph.js';
+import { type Grid, gridSides, gridsOf, gridTokens } from '../grid.js';
 import { windowAttentionGradient } from './window_attention_gradient.js';
 import { windowAttentionRelativeGradient } from './window_attention_relative_gradient.js';
-
-/** (height, width) of a token grid. */
-export type Grid = readonly [number, number];
-
-export const gridTokens = (grids: readonly Grid[]): number => grids.reduce((sum, [h, w]) => sum + h * w, 0);
-
-/** One list of all sides. @throws HrsamError ERR_ARGUMENT for what is no list of pairs */
-export function gridSides(grids: readonly Grid[], where: string): number[] {
-  if (Array.isArray(grids) && grids.every((grid) => Array.isArray(grid) && grid.length === 2))
-    return grids.flat();
-  throw new HrsamError('ERR_ARGUMENT', 'grids', {
-    where,
-    expected: 'a list of [height, width]',
-    actual: grids,
-  });
-}
 
 /** RoPE: base of the frequencies, and what positions are multiplied by. */
 export interface Rope {
@@ -53,9 +37,7 @@ export const windowAttentionOp: OpDefinition = {
     const [batch, tokens, triple] = qkv!.shape;
     const heads = attributes.heads as number;
     const window = attributes.window as number;
-    const scales = attributes.scales as number[];
-    let expected = 0;
-    for (let i = 0; i < scales.length; i += 2) expected += scales[i]! * scales[i + 1]!;
+    const expected = gridTokens(gridsOf(attributes.scales));
     if (qkv!.shape.length !== 3 || tokens !== expected) return fail(`qkv (B, ${expected}, 3C)`);
     if (triple! % (3 * heads) !== 0) return fail(`3C a multiple of 3 · ${heads} heads`);
     if (pad && elementCount(pad.shape) !== triple) return fail(`pad (1, ${triple})`);
