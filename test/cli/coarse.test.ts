@@ -1,8 +1,9 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { SafetensorsFile } from '../../lib/weights/safetensors.js';
-import { hrsamJson, photograph, scratch, writeTiny } from './support.js';
+import { photograph, scratch } from '../support/files.js';
+import { hrsamJson, writeTiny } from './support.js';
 
-const path = scratch();
+const path = scratch('hrsam-cli-');
 const MODEL = ['-w', path('coarse.safetensors'), '-d', 'cpu', '--size', '320'];
 
 // The tiny model, which sees 256 pixels, as one that asks for coarse to fine.

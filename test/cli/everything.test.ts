@@ -4,9 +4,10 @@ import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { decodeImage } from '../../lib/image/decode.js';
 import { decompressRle, rleArea, rleBox } from '../../lib/image/rle.js';
-import { hrsam, hrsamJson, photograph, scratch } from './support.js';
+import { photograph, scratch } from '../support/files.js';
+import { hrsam, hrsamJson } from './support.js';
 
-const path = scratch();
+const path = scratch('hrsam-cli-');
 const QUICK = ['-d', 'cpu', '--size', '256', '--points', '4', '--min-score', '0.3', '--min-stability', '0.3'];
 
 describe('everything', () => {

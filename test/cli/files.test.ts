@@ -14,9 +14,10 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { SafetensorsFile } from '../../lib/weights/safetensors.js';
 import { writeSafetensors } from '../../lib/weights/safetensors_writer.js';
-import { hrsam, hrsamJson, photograph, root, scratch, writeTiny } from './support.js';
+import { photograph, root, scratch } from '../support/files.js';
+import { hrsam, hrsamJson, writeTiny } from './support.js';
 
-const path = scratch();
+const path = scratch('hrsam-cli-');
 const TINY = ['-w', 'random:hrsam-tiny', '-d', 'cpu'];
 
 beforeAll(async () => {

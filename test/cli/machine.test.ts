@@ -4,7 +4,8 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { hrsam, hrsamJson, root, writeTiny } from './support.js';
+import { root } from '../support/files.js';
+import { hrsam, hrsamJson, writeTiny } from './support.js';
 
 const COMMANDS = ['segment', 'embed', 'decode', 'info', 'convert', 'doctor', 'bench'];
 const OTHERS = ['everything', 'serve', 'eval', 'train', 'train distill', 'train finetune', 'train schema'];

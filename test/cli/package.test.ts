@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, expect, test } from 'vitest';
-import { hrsam, root } from './support.js';
+import { root } from '../support/files.js';
+import { hrsam } from './support.js';
 
 // From the package's own folder, so that its name resolves through its exports as it does for those who installed it.
 const evaluate = async (source: string, type: 'module' | 'commonjs', env = process.env) =>

@@ -3,10 +3,11 @@ import { describe, expect, test } from 'vitest';
 import { SafetensorsFile } from '../../lib/weights/safetensors.js';
 import { writeSafetensors } from '../../lib/weights/safetensors_writer.js';
 import { expectClose } from '../support/compare.js';
+import { scratch } from '../support/files.js';
 import { generate, HostTensors, readJson, type TensorRule } from '../support/reference.js';
-import { hrsam, hrsamJson, scratch } from './support.js';
+import { hrsam, hrsamJson } from './support.js';
 
-const path = scratch();
+const path = scratch('hrsam-cli-');
 
 /** Between them: generated and fed-back masks, a batch of images, many prompts on one image, odd sizes, several scales. */
 const CASES = [

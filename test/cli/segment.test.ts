@@ -5,9 +5,10 @@ import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { decodeImage } from '../../lib/image/decode.js';
 import { decodeRle, decompressRle, rleArea, rleBox } from '../../lib/image/rle.js';
-import { hrsam, hrsamJson, photograph, root, scratch, writeTiny } from './support.js';
+import { photograph, root, scratch } from '../support/files.js';
+import { hrsam, hrsamJson, writeTiny } from './support.js';
 
-const path = scratch();
+const path = scratch('hrsam-cli-');
 const MODEL = ['-w', 'random:hrsam-tiny', '-d', 'cpu'];
 const segment = (picture: string, ...args: string[]) => hrsamJson(['segment', picture, ...MODEL, ...args]);
 

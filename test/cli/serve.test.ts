@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { hrsam, photograph } from './support.js';
+import { photograph } from '../support/files.js';
+import { hrsam } from './support.js';
 
 const MODEL = ['-w', 'random:hrsam-tiny', '-d', 'cpu'];
 

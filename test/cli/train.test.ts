@@ -5,11 +5,13 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { duration } from '../../lib/cli/train.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
 import { Rng } from '../../lib/rng.js';
+import type { ChildResult } from '../support/child.js';
+import { scratch } from '../support/files.js';
 import { tinyDistillation, tinyFinetuning } from '../support/recipes.js';
 import { discSet } from '../support/sets.js';
-import { type CliResult, hrsam, hrsamJson, scratch } from './support.js';
+import { hrsam, hrsamJson } from './support.js';
 
-const path = scratch();
+const path = scratch('hrsam-cli-');
 const EVERY_STEP = ['--every', '0.0000001', '-d', 'cpu'];
 
 const begin = (out: string) => [
@@ -38,7 +40,7 @@ async function interrupted(
   out: string,
   signal: 'SIGKILL' | 'SIGINT',
   delay: number,
-): Promise<CliResult> {
+): Promise<ChildResult> {
   const before = logged(out);
   let ended = false;
   const result = hrsam([...args, ...EVERY_STEP], {

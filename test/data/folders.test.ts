@@ -1,36 +1,27 @@
 import { constants } from 'node:buffer';
-import {
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { readJson } from '../../lib/data/files.js';
 import { makeFolder, writeWhole } from '../../lib/files.js';
 import { errorOf } from '../support/errors.js';
+import { scratch } from '../support/files.js';
 
-const root = mkdtempSync(join(tmpdir(), 'hrsam-folders-'));
-afterAll(() => rmSync(root, { recursive: true, force: true }));
+const at = scratch('hrsam-folders-');
 
 describe('makeFolder', () => {
   it('makes those above it, and is content with one that is there', async () => {
-    const path = join(root, 'a/b/c');
-    await Promise.all([makeFolder(path), makeFolder(path), makeFolder(join(root, 'a/b/d'))]);
+    const path = at('a/b/c');
+    await Promise.all([makeFolder(path), makeFolder(path), makeFolder(at('a/b/d'))]);
     await makeFolder(path);
     expect(statSync(path).isDirectory()).toBe(true);
   });
 
   it('says what cannot be made', async () => {
-    writeFileSync(join(root, 'file'), '');
+    writeFileSync(at('file'), '');
     for (const [path, code] of [
-      [join(root, 'file'), 'EEXIST'],
-      [join(root, 'file/below'), 'ENOTDIR'],
+      [at('file'), 'EEXIST'],
+      [at('file/below'), 'ENOTDIR'],
     ] as const) {
       const error = await errorOf(() => makeFolder(path));
       expect([error.code, error.message]).toEqual(['ERR_FILE', `${path}: cannot be made (${code})`]);
@@ -45,7 +36,7 @@ describe('makeFolder', () => {
 
 describe('writeWhole', () => {
   it('says what failed, not what clearing it away did', async () => {
-    const path = join(root, 'whole');
+    const path = at('whole');
     await writeWhole(path, 'a');
     const error = await errorOf(() => writeWhole(join(path, 'below'), 'b'));
     expect([error.code, error.message]).toEqual([
@@ -55,14 +46,14 @@ describe('writeWhole', () => {
   });
 
   it('takes the longest name that a file can have', async () => {
-    await writeWhole(join(root, 'y'.repeat(255)), 'c');
-    expect(readFileSync(join(root, 'y'.repeat(255)), 'utf8')).toBe('c');
+    await writeWhole(at('y'.repeat(255)), 'c');
+    expect(readFileSync(at('y'.repeat(255)), 'utf8')).toBe('c');
   });
 });
 
 describe('readJson', () => {
   it('says how much it takes, and what to do about more', async () => {
-    const path = join(root, 'long.json');
+    const path = at('long.json');
     writeFileSync(path, '[]');
     expect(await readJson(path)).toEqual([]);
     truncateSync(path, constants.MAX_STRING_LENGTH + 1); // takes no room on the disk

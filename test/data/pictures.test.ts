@@ -1,21 +1,20 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { pathInside } from '../../lib/data/files.js';
 import { indexedFolders, listPictures } from '../../lib/data/pictures.js';
 import type { HrsamError } from '../../lib/errors.js';
 import { codeOf } from '../support/errors.js';
+import { scratch } from '../support/files.js';
 
-const root = mkdtempSync(join(tmpdir(), 'hrsam-pictures-'));
-afterAll(() => rmSync(root, { recursive: true, force: true }));
+const at = scratch('hrsam-pictures-');
 
 const write = (name: string, content: unknown = '') => {
-  mkdirSync(dirname(join(root, name)), { recursive: true });
-  writeFileSync(join(root, name), typeof content === 'string' ? content : JSON.stringify(content));
+  mkdirSync(dirname(at(name)), { recursive: true });
+  writeFileSync(at(name), typeof content === 'string' ? content : JSON.stringify(content));
 };
 
-const names = async (folder: string) => (await listPictures(join(root, folder))).map(({ name }) => name);
+const names = async (folder: string) => (await listPictures(at(folder))).map(({ name }) => name);
 
 describe('listPictures', () => {
   it('finds all files that are pictures by their names', async () => {
@@ -38,9 +37,7 @@ describe('listPictures', () => {
     for (const set of ['b', 'a']) write(`sets/${set}/index.json`, [{ image: 'x.jpg', mask: 'x.png' }]);
     write('sets/c/x.jpg');
     expect(await names('sets')).toEqual(['a/x.jpg', 'b/x.jpg']);
-    expect(await indexedFolders(join(root, 'sets'))).toEqual(
-      ['a', 'b'].map((set) => join(root, 'sets', set)),
-    );
+    expect(await indexedFolders(at('sets'))).toEqual(['a', 'b'].map((set) => at('sets', set)));
   });
 
   it('leaves out entries that name no file of their folder, and says so', async () => {
@@ -52,17 +49,17 @@ describe('listPictures', () => {
       good,
     ]);
     const errors: HrsamError[] = [];
-    const found = await listPictures(join(root, 'bad'), (error) => errors.push(error));
-    expect(found).toEqual([{ name: 'x.jpg', path: join(root, 'bad', 'x.jpg') }]);
+    const found = await listPictures(at('bad'), (error) => errors.push(error));
+    expect(found).toEqual([{ name: 'x.jpg', path: at('bad', 'x.jpg') }]);
     expect(errors.map(({ code, where }) => [code, where?.slice(-7)])).toEqual(
       [0, 1, 2].map((i) => ['ERR_FILE', `entry ${i}`]),
     );
   });
 
   it.each(['nowhere', 'plain/b.jpg', 'empty', 'list'])('%s: an error', async (name) => {
-    mkdirSync(join(root, 'empty'), { recursive: true });
+    mkdirSync(at('empty'), { recursive: true });
     write('list/index.json', '[{');
-    expect(await codeOf(() => listPictures(join(root, name)))).toBe('ERR_FILE');
+    expect(await codeOf(() => listPictures(at(name)))).toBe('ERR_FILE');
   });
 });
 

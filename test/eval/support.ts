@@ -1,12 +1,12 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import sharp from 'sharp';
-import { afterAll, expect } from 'vitest';
+import { expect } from 'vitest';
 import type { DataSet, LabelledPicture, ObjectMask } from '../../lib/eval/data/dataset.js';
 import { openDataSet } from '../../lib/eval/data/open.js';
 import type { DataFormat } from '../../lib/eval/formats.js';
 import { decodeRle, type Rle } from '../../lib/image/rle.js';
+import { scratch } from '../support/files.js';
 
 /** x, y → the values of one pixel. */
 export type Paint = (x: number, y: number) => number[];
@@ -24,9 +24,8 @@ export interface Sample {
 
 /** A data set in a folder that is removed after the tests of the file. */
 export function sample(): Sample {
-  const folder = mkdtempSync(join(tmpdir(), 'hrsam-data-'));
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
-  const path = (name: string) => join(folder, name);
+  const at = scratch('hrsam-data-');
+  const path = (name: string) => at(name);
   const write = (name: string, content: Buffer | string) => {
     mkdirSync(dirname(path(name)), { recursive: true });
     writeFileSync(path(name), content);
@@ -34,7 +33,7 @@ export function sample(): Sample {
   const each = <T>(width: number, height: number, visit: (x: number, y: number) => T) =>
     Array.from({ length: width * height }, (_, i) => visit(i % width, Math.floor(i / width)));
   return {
-    folder,
+    folder: at(),
     path,
     write,
     json: (name, value) => write(name, JSON.stringify(value)),

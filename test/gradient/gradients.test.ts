@@ -11,7 +11,7 @@ import { matmul } from '../../lib/graph/ops/matmul.js';
 import { mul } from '../../lib/graph/ops/mul.js';
 import { pad } from '../../lib/graph/ops/pad.js';
 import { expectWithin } from '../support/compare.js';
-import { errorOf } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
 import { type BuildOne, backward, checkGradients, values } from './support/check.js';
 
 describe('gradients', () => {

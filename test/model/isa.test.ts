@@ -3,14 +3,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BF16_MODEL, expectClose, expectWithin } from '../support/compare.js';
+import { root } from '../support/files.js';
 import { HostTensors } from '../support/reference.js';
 import { device } from '../support/run.js';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
 const vitest = join(dirname(createRequire(import.meta.url).resolve('vitest/package.json')), 'vitest.mjs');
 const isas = /available: (.*)$/.exec(device.info().detail)?.[1]?.split(' ') ?? [];
 

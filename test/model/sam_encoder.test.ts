@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { BF16_MODEL, expectClose, expectWithin } from '../support/compare.js';
-import { channelsFirst, errorOf, item, reshaped } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
+import { channelsFirst, item, reshaped } from '../support/layout.js';
 import { encode, samModel } from '../support/models.js';
 import { fixtures, generate, HostTensors, readJson, samNoise } from '../support/reference.js';
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { add } from '../../lib/graph/ops/add.js';
 import { expectRounded } from '../support/compare.js';
-import { errorOf } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
 import { generate, type HostTensor } from '../support/reference.js';
 import { roundedToBf16, run, runOne } from '../support/run.js';
 

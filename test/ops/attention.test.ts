@@ -4,7 +4,8 @@ import { type AttentionOptions, attention } from '../../lib/graph/ops/attention.
 import { linear } from '../../lib/graph/ops/linear.js';
 import { relPos } from '../../lib/graph/ops/rel_pos.js';
 import { expectClose, expectWithin } from '../support/compare.js';
-import { errorOf, item, reshaped } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
+import { item, reshaped } from '../support/layout.js';
 import { attend, dot } from '../support/naive.js';
 import * as naive from '../support/naive_attention.js';
 import {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { bilinearResize } from '../../lib/graph/ops/bilinear_resize.js';
 import { expectClose, expectRounded } from '../support/compare.js';
-import { channelsFirst, channelsLast, errorOf, item, permuted, reshaped } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
+import { channelsFirst, channelsLast, item, permuted, reshaped } from '../support/layout.js';
 import { resized } from '../support/naive.js';
 import { generate, type HostTensor, HostTensors, opCases, samNoise, samOps } from '../support/reference.js';
 import { type RunOptions, roundedToBf16, runOne } from '../support/run.js';

@@ -4,7 +4,8 @@ import { add } from '../../lib/graph/ops/add.js';
 import { concat } from '../../lib/graph/ops/concat.js';
 import { plan } from '../../lib/graph/plan.js';
 import { STORAGE } from '../../lib/runtime/plan.js';
-import { errorOf, permuted } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
+import { permuted } from '../support/layout.js';
 import { generate, type HostTensor } from '../support/reference.js';
 import { host, roundedToBf16, run, runOne } from '../support/run.js';
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { type CycleScanOptions, cycleScan } from '../../lib/graph/ops/cycle_scan.js';
 import { expectClose, expectRounded } from '../support/compare.js';
-import { errorOf, item, permuted } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
+import { item, permuted } from '../support/layout.js';
 import { generate, type HostTensor, HostTensors, opCases } from '../support/reference.js';
 import { host, type RunOptions, roundedToBf16, runOne } from '../support/run.js';
 

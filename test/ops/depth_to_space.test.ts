@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { depthToSpace } from '../../lib/graph/ops/depth_to_space.js';
-import { errorOf, permuted, reshaped } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
+import { permuted, reshaped } from '../support/layout.js';
 import { generate } from '../support/reference.js';
 import { roundedToBf16, runOne } from '../support/run.js';
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { depthwiseConv } from '../../lib/graph/ops/depthwise_conv.js';
 import { expectClose, expectRounded } from '../support/compare.js';
-import { errorOf, item } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
+import { item } from '../support/layout.js';
 import { generate, type HostTensor } from '../support/reference.js';
 import { type RunOptions, roundedToBf16, runOne } from '../support/run.js';
 

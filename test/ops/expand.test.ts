@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { expand } from '../../lib/graph/ops/expand.js';
-import { errorOf } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
 import { generate } from '../support/reference.js';
 import { roundedToBf16, runOne } from '../support/run.js';
 

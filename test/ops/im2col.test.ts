@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { im2col, type PatchOptions } from '../../lib/graph/ops/im2col.js';
-import { errorOf } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
 import { generate, type HostTensor } from '../support/reference.js';
 import { roundedToBf16, runOne } from '../support/run.js';
 

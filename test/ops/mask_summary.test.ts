@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Graph } from '../../lib/graph/graph.js';
 import { maskSummary } from '../../lib/graph/ops/mask_summary.js';
 import { stabilityScore } from '../../lib/predictor/stability.js';
-import { errorOf } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
 import { host, runOne } from '../support/run.js';
 
 const [HEIGHT, WIDTH] = [9, 13];

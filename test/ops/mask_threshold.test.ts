@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type MaskThresholdOptions, maskThreshold } from '../../lib/graph/ops/mask_threshold.js';
-import { errorOf, item, strided } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
+import { item, strided } from '../support/layout.js';
 import { resized } from '../support/naive.js';
 import {
   generate,

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { matmul } from '../../lib/graph/ops/matmul.js';
 import { expectClose } from '../support/compare.js';
-import { errorOf, item } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
+import { item } from '../support/layout.js';
 import { product } from '../support/naive.js';
 import { generate } from '../support/reference.js';
 import { runOne } from '../support/run.js';

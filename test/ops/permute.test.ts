@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { permute } from '../../lib/graph/ops/permute.js';
-import { errorOf, permuted } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
+import { permuted } from '../support/layout.js';
 import { generate } from '../support/reference.js';
 import { host, roundedToBf16, runOne } from '../support/run.js';
 

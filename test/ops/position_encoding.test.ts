@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { positionEncoding } from '../../lib/graph/ops/position_encoding.js';
 import { expectClose } from '../support/compare.js';
-import { channelsFirst, errorOf } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
+import { channelsFirst } from '../support/layout.js';
 import { generate, HostTensors, samNoise, samOps } from '../support/reference.js';
 import { runOne } from '../support/run.js';
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { promptPoints } from '../../lib/graph/ops/prompt_points.js';
 import { expectClose } from '../support/compare.js';
-import { errorOf, item } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
+import { item } from '../support/layout.js';
 import { generate, type HostTensor, HostTensors, samNoise, samOps } from '../support/reference.js';
 import { type HostValues, host, runOne } from '../support/run.js';
 

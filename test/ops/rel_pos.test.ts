@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { relPos } from '../../lib/graph/ops/rel_pos.js';
 import { expectClose } from '../support/compare.js';
-import { errorOf } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
 import { generate, HostTensors, samNoise, samOps } from '../support/reference.js';
 import { host, runOne } from '../support/run.js';
 

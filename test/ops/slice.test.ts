@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { Graph, Value } from '../../lib/graph/graph.js';
 import { activation } from '../../lib/graph/ops/activation.js';
 import { slice } from '../../lib/graph/ops/slice.js';
-import { errorOf, permuted } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
+import { permuted } from '../support/layout.js';
 import { generate, type HostTensor } from '../support/reference.js';
 import { roundedToBf16, runOne } from '../support/run.js';
 

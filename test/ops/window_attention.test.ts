@@ -8,7 +8,8 @@ import {
   windowAttention,
 } from '../../lib/graph/ops/window_attention.js';
 import { expectClose, expectWithin } from '../support/compare.js';
-import { errorOf, item, reshaped } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
+import { item, reshaped } from '../support/layout.js';
 import { rotate } from '../support/naive.js';
 import * as naive from '../support/naive_attention.js';
 import { generate, type HostTensor, HostTensors, opCases } from '../support/reference.js';

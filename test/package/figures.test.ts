@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { root } from '../support/child.js';
+import { root } from '../support/files.js';
 
 const script = (path: string) => import(new URL(`../../scripts/${path}`, import.meta.url).href);
 const { generated } = await script('figures.mjs');

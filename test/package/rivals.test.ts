@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import { describe, expect, test } from 'vitest';
-import { root } from '../support/child.js';
+import { root } from '../support/files.js';
 
 const python = process.env.HRSAM_PYTHON ?? 'python3';
 const run = (...args: string[]) => spawnSync(python, args, { cwd: root, encoding: 'utf8' });

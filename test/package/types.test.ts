@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { hrsam, root } from '../cli/support.js';
+import { hrsam } from '../cli/support.js';
+import { root } from '../support/files.js';
 
 /** As they are shipped, in one file. */
 const index = join(root, 'dist/index.d.ts');

@@ -10,7 +10,7 @@ import { HRSAM } from '../../lib/predictor/hrsam.js';
 import { EncodedImage } from '../../lib/predictor/image.js';
 import type { Mask } from '../../lib/predictor/mask.js';
 import { elementCount } from '../../lib/runtime/dtype.js';
-import { errorOf } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
 import { device, download, host, upload } from '../support/run.js';
 import { contents, picture, randomModel, temporaryFolder } from './support/models.js';
 

@@ -9,7 +9,7 @@ import { HRSAM } from '../../lib/predictor/hrsam.js';
 import type { EncodedImage } from '../../lib/predictor/image.js';
 import type { Mask } from '../../lib/predictor/mask.js';
 import { stabilityScore } from '../../lib/predictor/stability.js';
-import { errorOf } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
 import { device } from '../support/run.js';
 import { contents, picture, randomModel } from './support/models.js';
 

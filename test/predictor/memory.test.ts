@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { HRSAM } from '../../lib/predictor/hrsam.js';
-import { errorOf } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
 import { heldBytes } from '../support/memory.js';
 import { picture, randomModel } from './support/models.js';
 

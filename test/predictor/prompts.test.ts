@@ -4,7 +4,7 @@ import type { EncodedImage } from '../../lib/predictor/image.js';
 import type { Mask } from '../../lib/predictor/mask.js';
 import { arrange } from '../../lib/predictor/prompt_tokens.js';
 import { layOutPrompts, type Prompt } from '../../lib/predictor/prompts.js';
-import { errorOf } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
 import { contents, picture, randomModel } from './support/models.js';
 
 type Box = [number, number, number, number];

@@ -4,7 +4,7 @@ import type { HRSAM } from '../../lib/predictor/hrsam.js';
 import type { EncodedImage } from '../../lib/predictor/image.js';
 import type { Mask } from '../../lib/predictor/mask.js';
 import type { Prompt } from '../../lib/predictor/prompts.js';
-import { errorOf } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
 import { heldBytes } from '../support/memory.js';
 import { contents, fullLogits, picture, randomModel } from './support/models.js';
 

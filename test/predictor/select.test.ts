@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { checkMultimask, chooseMasks, indexOfLargest, selectAsOnnx } from '../../lib/predictor/select.js';
 import { stabilityScore } from '../../lib/predictor/stability.js';
 import { expectClose } from '../support/compare.js';
-import { errorOf } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
 import { generate, HostTensors, samNoise, samOps } from '../support/reference.js';
 
 const SCORES = [0.9, 0.2, 0.7, 0.7];

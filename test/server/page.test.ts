@@ -7,7 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { decodeRle, decompressRle } from '../../lib/image/rle.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
 import { createServer } from '../../lib/server/server.js';
-import { photograph } from '../cli/support.js';
+import { photograph } from '../support/files.js';
 import { device } from '../support/run.js';
 
 /** A browser of this machine's own; none is installed for the test. */

@@ -1,5 +1,3 @@
-import { expect } from 'vitest';
-import { HrsamError } from '../../lib/errors.js';
 import type { HostTensor } from './reference.js';
 
 /** The same values with their axes in another order. */
@@ -43,15 +41,4 @@ export function strided({ shape, data }: HostTensor, step: number): HostTensor {
     shape: [...shape.slice(0, -2), Math.ceil(h / step), Math.ceil(w / step)],
     data: Float32Array.from(out),
   };
-}
-
-/** The HrsamError that `action` ends in; any other end fails the test. */
-export async function errorOf(action: () => unknown): Promise<HrsamError> {
-  try {
-    await action();
-  } catch (error) {
-    expect(error).toBeInstanceOf(HrsamError);
-    return error as HrsamError;
-  }
-  return expect.fail('expected an HrsamError');
 }

@@ -1,7 +1,5 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { listPictures } from '../../lib/data/pictures.js';
 import { EmbeddingStore } from '../../lib/predictor/embedding_store.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
@@ -11,14 +9,13 @@ import { TaughtPictures } from '../../lib/train/taught_pictures.js';
 import { beginTraining, resumeTraining, type TrainingOptions } from '../../lib/train/training.js';
 import { openCheckpoint } from '../../lib/weights/checkpoint.js';
 import { codeOf, errorOf } from '../support/errors.js';
+import { scratch } from '../support/files.js';
 import { heldBytes } from '../support/memory.js';
 import { tinyDistillation } from '../support/recipes.js';
 import { device } from '../support/run.js';
 import { discSet } from '../support/sets.js';
 
-const scratch = mkdtempSync(join(tmpdir(), 'hrsam-distill-'));
-afterAll(() => rmSync(scratch, { recursive: true, force: true }));
-const at = (...names: string[]) => join(scratch, ...names);
+const at = scratch('hrsam-distill-');
 
 const recipe = (change: object = {}) =>
   readRecipe({ ...tinyDistillation, dropPath: 0.5, recompute: true, ...change });

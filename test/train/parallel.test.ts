@@ -1,7 +1,5 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { cpSync, readFileSync, rmSync } from 'node:fs';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { allOf } from '../../lib/all_of.js';
 import { EmbeddingStore } from '../../lib/predictor/embedding_store.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
@@ -21,12 +19,11 @@ import { beginTraining, resumeTraining, type TrainingOptions } from '../../lib/t
 import { configFromAuthors } from '../../lib/weights/authors.js';
 import { fillTensor, initialTensor } from '../../lib/weights/random.js';
 import { codeOf, errorOf } from '../support/errors.js';
+import { scratch } from '../support/files.js';
 import { asTheyAre, tinyFinetuning, tinyModel } from '../support/recipes.js';
 import { discSet } from '../support/sets.js';
 
-const scratch = mkdtempSync(join(tmpdir(), 'hrsam-parallel-'));
-afterAll(() => rmSync(scratch, { recursive: true, force: true }));
-const at = (...names: string[]) => join(scratch, ...names);
+const at = scratch('hrsam-parallel-');
 
 /** Another Device object of the same processor: a program refuses tensors of the one by the other, as between two GPUs. */
 async function anotherDevice(): Promise<Device> {

@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { describeRecipe, readRecipe } from '../../lib/train/recipe.js';
-import { root } from '../support/child.js';
 import { errorOf } from '../support/errors.js';
+import { root } from '../support/files.js';
 import { tinyFinetuning } from '../support/recipes.js';
 
 const ofPatches = (patch_size: number) => ({

@@ -4,16 +4,13 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
-  rmSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { overlap } from '../../lib/image/overlap.js';
 import { encodeRle } from '../../lib/image/rle.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
@@ -26,14 +23,13 @@ import type { LogLine } from '../../lib/train/run_folder.js';
 import { beginTraining, resumeTraining, type TrainingOptions } from '../../lib/train/training.js';
 import { SafetensorsFile } from '../../lib/weights/safetensors.js';
 import { codeOf, errorOf } from '../support/errors.js';
+import { scratch } from '../support/files.js';
 import { heldBytes } from '../support/memory.js';
 import { asTheyAre, tinyFinetuning, tinyModel } from '../support/recipes.js';
 import { device } from '../support/run.js';
 import { discSet } from '../support/sets.js';
 
-const scratch = mkdtempSync(join(tmpdir(), 'hrsam-training-'));
-afterAll(() => rmSync(scratch, { recursive: true, force: true }));
-const at = (...names: string[]) => join(scratch, ...names);
+const at = scratch('hrsam-training-');
 
 const SIZES = [
   [64, 64],
