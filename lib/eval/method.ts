@@ -1,11 +1,10 @@
 import type { Pixels } from '../image/pixels.js';
-import type { Rle } from '../image/rle.js';
+import type { Box, Rle } from '../image/rle.js';
 import type { HRSAM } from '../predictor/hrsam.js';
 import { idlest } from '../predictor/idlest.js';
 import type { EncodedImage } from '../predictor/image.js';
 import type { MaskLogits } from '../predictor/prompts.js';
 import type { Click } from '../predictor/session.js';
-import type { Box } from './geometry.js';
 
 /** What is asked of a method at one step of one object. */
 export interface Step {

@@ -1,9 +1,8 @@
 import { difference, emptyMask } from '../image/overlap.js';
-import type { Rle } from '../image/rle.js';
+import { type Box, boxOf, type Rle } from '../image/rle.js';
 import type { Click } from '../predictor/session.js';
 import { type ClickRule, SimulatedUser } from '../predictor/simulated_user.js';
 import type { ObjectMask } from './data/dataset.js';
-import { type Box, boxOf } from './geometry.js';
 import type { Answer, OpenedPicture } from './method.js';
 import { boundaryIou, maskIou } from './metrics.js';
 

@@ -1,11 +1,10 @@
 import { combine, union } from '../image/overlap.js';
 import { renderOverlay } from '../image/overlay.js';
 import type { Pixels } from '../image/pixels.js';
-import { decodeRle, type Rle } from '../image/rle.js';
+import { type Box, boxOf, decodeRle, type Rle } from '../image/rle.js';
 import { loadSharp } from '../image/sharp.js';
 import type { DataSet } from './data/dataset.js';
 import type { EvaluatedObject } from './evaluate.js';
-import { type Box, boxOf } from './geometry.js';
 
 const COLUMNS = 4;
 const ROWS_EACH = 2;

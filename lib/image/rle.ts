@@ -17,6 +17,9 @@ export interface CompressedRle {
   counts: string;
 }
 
+/** x0, y0, x1, y1: edges in pixels, the last two behind the last pixels. */
+export type Box = readonly [number, number, number, number];
+
 /** Largest mask that is decoded: a hostile size must not end in an allocation of terabytes. */
 const MAX_PIXELS = 2 ** 31;
 
@@ -89,6 +92,12 @@ export function rleBox(rle: Rle): [number, number, number, number] {
     y1 = Math.max(y1, first === last ? (end - 1) % height : height - 1);
   });
   return x1 < 0 ? [0, 0, 0, 0] : [x0, y0, x1, y1];
+}
+
+/** The box that encloses a mask. */
+export function boxOf(mask: Rle): Box {
+  const [x0, y0, x1, y1] = rleBox(mask);
+  return [x0, y0, x1 + 1, y1 + 1];
 }
 
 /**

@@ -1,5 +1,6 @@
 import { HrsamError } from '../errors.js';
 import type { Size } from '../image/resize.js';
+import type { Box } from '../image/rle.js';
 import { checkCallback, optionsOf } from '../options.js';
 import { Owned } from '../runtime/owned.js';
 import { type DecoderInput, decodePrompts, promptsPerRun } from './decode.js';
@@ -26,9 +27,6 @@ export interface Candidate {
   stability: number;
   box: Box;
 }
-
-/** x0, y0, x1, y1: edges. */
-export type Box = readonly [number, number, number, number];
 
 /** The candidates that stay, best first. @throws HrsamError ERR_ARGUMENT, ERR_ABORTED */
 export async function findCandidates(

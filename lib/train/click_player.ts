@@ -1,6 +1,6 @@
 import { difference, emptyMask, overlap } from '../image/overlap.js';
 import type { Size } from '../image/resize.js';
-import { encodeRle, type Rle, rleBox } from '../image/rle.js';
+import { boxOf, encodeRle, type Rle } from '../image/rle.js';
 import { boxTokens, type PromptToken, promptTokens } from '../predictor/prompt_tokens.js';
 import type { Click } from '../predictor/session.js';
 import { SimulatedUser } from '../predictor/simulated_user.js';
@@ -67,15 +67,10 @@ export class ClickPlayer {
 }
 
 function strayingBox(object: Rle, draws: Rng): PromptToken[] {
-  const [x0, y0, x1, y1] = rleBox(object);
+  const [x0, y0, x1, y1] = boxOf(object);
   const [height, width] = object.size;
   const stray = (at: number, side: number, limit: number) =>
     Math.min(limit, Math.max(0, at + draws.uniform(-BOX_JITTER, BOX_JITTER) * side));
-  const [w, h] = [x1 + 1 - x0, y1 + 1 - y0];
-  return boxTokens(
-    stray(x0, w, width),
-    stray(y0, h, height),
-    stray(x1 + 1, w, width),
-    stray(y1 + 1, h, height),
-  );
+  const [w, h] = [x1 - x0, y1 - y0];
+  return boxTokens(stray(x0, w, width), stray(y0, h, height), stray(x1, w, width), stray(y1, h, height));
 }

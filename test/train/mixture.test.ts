@@ -263,7 +263,7 @@ describe('Mixture', () => {
         128,
       )!.box;
       // The picture is square and the disc round.
-      expect((x1 + 1 - x0) / (y1 + 1 - y0) / (width / height)).toBeCloseTo(1, 1);
+      expect((x1 - x0) / (y1 - y0) / (width / height)).toBeCloseTo(1, 1);
       expect(Math.max(width, height)).toBe(128);
       shapes.push(width / height);
     }

@@ -51,7 +51,7 @@ describe('MosaicSource', () => {
         // A disc has a radius of 77 to 90, of which 60 % are inside.
         expect(area).toBeGreaterThan(0.6 * Math.PI * 76 ** 2);
         const tile = [box[0], box[1]].map((low) => Math.floor(low / 256));
-        expect([box[2], box[3]].map((high) => Math.floor(high / 256))).toEqual(tile);
+        expect([box[2], box[3]].map((high) => Math.floor((high - 1) / 256))).toEqual(tile);
         const [column, row] = tile as [number, number];
         let different = 0;
         for (let y = 256 * row; y < 256 * (row + 1); y++)
@@ -93,7 +93,7 @@ describe('MosaicSource', () => {
       draw: async () => ({
         pixels: { data: new Uint8Array(3 * width * height), width, height, channels: 3 },
         mask: new Uint8Array(width * height).fill(1),
-        box: [0, 0, width - 1, height - 1],
+        box: [0, 0, width, height],
         area: width * height,
         others: [],
       }),

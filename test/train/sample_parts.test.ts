@@ -61,7 +61,7 @@ describe('measure', () => {
   it('finds box and area', () => {
     const mask = new Uint8Array(5 * 4);
     for (const i of [6, 8, 12]) mask[i] = 255;
-    expect(measure(mask, 5)).toEqual({ box: [1, 1, 3, 2], area: 3 });
+    expect(measure(mask, 5)).toEqual({ box: [1, 1, 4, 3], area: 3 });
     expect(measure(new Uint8Array(20), 5)).toBeUndefined();
   });
 });

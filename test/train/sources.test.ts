@@ -169,7 +169,7 @@ describe('FolderSource', () => {
     expect([pixels.width, pixels.height]).toEqual([60, 40]);
     expect(mask.length).toBe(60 * 40);
     // A disk around (36, 40) of radius 24, halved.
-    const expected = [6, 8, 29, 31];
+    const expected = [6, 8, 30, 32];
     box.forEach((value, i) => {
       expect(Math.abs(value - expected[i]!)).toBeLessThanOrEqual(1);
     });

@@ -1,5 +1,4 @@
-import type { Rle } from '../../image/rle.js';
-import type { Box } from '../geometry.js';
+import type { Box, Rle } from '../../image/rle.js';
 import type { Method } from '../method.js';
 
 /** A rectangle's mask; corners are cut to whole pixels inside the picture. */

@@ -1,8 +1,7 @@
 import type { Pixels } from '../../image/pixels.js';
 import { longestSide } from '../../image/resize.js';
-import { encodeRle, type Rle } from '../../image/rle.js';
+import { type Box, encodeRle, type Rle } from '../../image/rle.js';
 import { loadSharp } from '../../image/sharp.js';
-import type { Box } from '../geometry.js';
 import type { Answer, Method, OpenedPicture, Step } from '../method.js';
 import { type Edges, relaxedCut } from './cut.js';
 import { ColourMixture } from './mixture.js';

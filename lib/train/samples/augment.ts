@@ -142,7 +142,7 @@ const wholeView = (crop: Crop, width: number, height: number): View => ({
 /** Anywhere, its longer side a fifth to two thirds of the picture's shorter one. */
 function pastedView(draws: Rng, { box }: LabelledObject, width: number, height: number, wider: number): View {
   const [x0, y0, x1, y1] = box;
-  const [boxWidth, boxHeight] = [x1 + 1 - x0, y1 + 1 - y0];
+  const [boxWidth, boxHeight] = [x1 - x0, y1 - y0];
   const longer = Math.max(boxWidth * wider, boxHeight);
   const step = longer / (Math.min(width, height) * draws.uniform(0.2, 0.67));
   const left = draws.uniform(-0.1, 1.1) * (width - (boxWidth * wider) / step);

@@ -66,8 +66,8 @@ function placed(draws: Rng, { box, pixels }: LabelledObject, width: number, heig
   const [x0, y0, x1, y1] = box;
   const place = (low: number, high: number, length: number, limit: number) =>
     Math.min(limit - length, Math.max(0, Math.round(draws.uniform(low, high) - length / 2)));
-  const x = place(x0, x1 + 1, width, pixels.width);
-  return { x, y: place(y0, y1 + 1, height, pixels.height), width, height };
+  const x = place(x0, x1, width, pixels.width);
+  return { x, y: place(y0, y1, height, pixels.height), width, height };
 }
 
 /** Pixels of the object inside the crop, from a grid of probes. */

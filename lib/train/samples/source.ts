@@ -1,7 +1,6 @@
 import type { Pixels } from '../../image/pixels.js';
+import type { Box } from '../../image/rle.js';
 import type { Rng } from '../../rng.js';
-
-export type Box = readonly [number, number, number, number];
 
 /** One object of a picture, before augmentation. */
 export interface LabelledObject {
@@ -9,7 +8,7 @@ export interface LabelledObject {
   pixels: Pixels;
   /** height · width bytes, set where not 0. */
   mask: Uint8Array;
-  /** [x0, y0, x1, y1] of the mask, both corners inside. */
+  /** Of the mask. */
   box: Box;
   /** Pixels set; at least 1. */
   area: number;
@@ -61,16 +60,16 @@ export function measure(mask: Uint8Array, width: number): Pick<LabelledObject, '
   let [x0, y0, x1, y1, area] = [width, -1, -1, -1, 0];
   for (let row = 0, y = 0; row < mask.length; row += width, y++) {
     let first = -1;
-    let last = -1;
+    let last = 0;
     for (let x = 0; x < width; x++) {
       if (mask[row + x] === 0) continue;
       if (first < 0) first = x;
-      last = x;
+      last = x + 1;
       area++;
     }
     if (first < 0) continue;
     if (y0 < 0) y0 = y;
-    y1 = y;
+    y1 = y + 1;
     x0 = Math.min(x0, first);
     x1 = Math.max(x1, last);
   }
