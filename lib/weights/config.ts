@@ -20,8 +20,7 @@ export const ROPE_THETA = 10000;
 /** Of an answer before it is given. */
 export const MAX_REFINEMENTS = 8;
 const ratio = z.number().positive().max(64);
-/** Pictures are RGB, or BGR. */
-/** Of what models see. */
+/** Models see RGB, or BGR. */
 export const COLOUR_CHANNELS = 3;
 const colours = z.literal(COLOUR_CHANNELS);
 

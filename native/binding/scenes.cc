@@ -41,7 +41,8 @@ Napi::Value to_js(Napi::Env env, const Generated& generated) {
   Napi::Array areas = Napi::Array::New(env, seen.size());
   for (uint32_t i = 0; i < seen.size(); ++i) {
     Napi::Array box = Napi::Array::New(env, 4);
-    for (uint32_t k = 0; k < 4; ++k) box.Set(k, seen[i].summary.box[k]);
+    // Edges: the summary's corners are both inside.
+    for (uint32_t k = 0; k < 4; ++k) box.Set(k, seen[i].summary.box[k] + (k < 2 ? 0 : 1));
     masks.Set(i, to_bytes(env, seen[i].mask));
     boxes.Set(i, box);
     areas.Set(i, static_cast<double>(seen[i].summary.area));

@@ -73,8 +73,8 @@ describe('generateScene', () => {
         const [x, y] = [i % width, Math.floor(i / width)];
         box[0] = Math.min(box[0]!, x);
         box[1] = Math.min(box[1]!, y);
-        box[2] = Math.max(box[2]!, x);
-        box[3] = Math.max(box[3]!, y);
+        box[2] = Math.max(box[2]!, x + 1);
+        box[3] = Math.max(box[3]!, y + 1);
       });
       expect(boxes[k]).toEqual(box);
       expect(areas[k]).toBe(mask.filter((value) => value !== 0).length);

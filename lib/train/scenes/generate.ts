@@ -1,5 +1,6 @@
 import { HrsamError } from '../../errors.js';
 import type { Pixels } from '../../image/pixels.js';
+import type { Box } from '../../image/rle.js';
 import { addon, pooled } from '../../runtime/addon.js';
 
 export interface SceneOptions {
@@ -17,8 +18,8 @@ export interface Scene {
   pixels: Pixels;
   /** Visible part of each object, height · width bytes, 1 where at least half of the pixel is the object. */
   masks: Uint8Array[];
-  /** [x0, y0, x1, y1] of each mask, both corners inside. */
-  boxes: [number, number, number, number][];
+  /** Of each mask. */
+  boxes: Box[];
   /** Pixels set of each mask; at least 1. */
   areas: number[];
 }
