@@ -46,8 +46,14 @@ async function doctor({ json }: { json?: boolean }): Promise<void> {
   for (const [label, text] of lines) print(`${label.padEnd(10)} ${text}`);
 }
 
+/** Errors of the environment, not of the backend. */
+const EXPLAINED: ReadonlySet<string> = new Set(['ERR_ARGUMENT', 'ERR_DEVICE', 'ERR_OUT_OF_MEMORY']);
+
 function gpuTest(test: Finding<DeviceTest>): string {
-  if (!test.ok) return `self-test failed: ${test.reason}; HRSAM_CUDA_WGMMA=0 or HRSAM_CUDA_GRAPHS=0 may help`;
+  if (!test.ok) {
+    const advice = 'HRSAM_CUDA_WGMMA=0 or HRSAM_CUDA_GRAPHS=0 may help';
+    return `self-test failed: ${test.reason}${EXPLAINED.has(test.code ?? '') ? '' : `; ${advice}`}`;
+  }
   const { f32, bf16, ms } = test;
   return `self-test passed in ${ms} ms: f32 ${f32.toExponential(0)}, bf16 ${bf16.toExponential(0)} apart from the CPU's f32`;
 }

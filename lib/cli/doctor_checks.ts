@@ -5,7 +5,7 @@ import { Device } from '../runtime/device.js';
 import { type DeviceTest, deviceTest, testCpu } from './self_test.js';
 
 /** What works, with what belongs to it, or why it does not. */
-export type Finding<T> = ({ ok: true } & T) | { ok: false; reason: string };
+export type Finding<T> = ({ ok: true } & T) | { ok: false; reason: string; code?: string };
 
 export interface Examination {
   version: string;
@@ -27,7 +27,8 @@ async function attempt<T extends object>(check: () => T | Promise<T>): Promise<F
   try {
     return { ok: true, ...(await check()) };
   } catch (error) {
-    return { ok: false, reason: (error as Error).message };
+    const { message, code } = error as Error & { code?: string };
+    return { ok: false, reason: message, code };
   }
 }
 

@@ -2,7 +2,7 @@ import { HrsamError } from '../errors.js';
 import { optionsOf } from '../options.js';
 import { Device } from '../runtime/device.js';
 import type { Program, Tensors } from '../runtime/program.js';
-import type { Tensor } from '../runtime/tensor.js';
+import { Tensor } from '../runtime/tensor.js';
 import { type ConstantSource, compile } from './compile.js';
 import { Graph, type Value } from './graph.js';
 
@@ -48,7 +48,7 @@ const asSource = (constants: Tensors): ConstantSource => ({
 
 /**
  * Compiles a few ops for inputs like these; the program can be run with any tensors of the same shapes.
- * @throws HrsamError ERR_SHAPE, ERR_ARGUMENT for what does not fit together, ERR_OUT_OF_MEMORY, ERR_ABORTED
+ * @throws HrsamError ERR_SHAPE, ERR_ARGUMENT for what does not fit together, ERR_DEVICE for constants of another device, ERR_OUT_OF_MEMORY, ERR_ABORTED
  */
 export async function program<
   In extends Record<string, Pick<Tensor, 'shape' | 'dtype'>>,
@@ -79,8 +79,12 @@ export async function program<
     });
   for (const [name, { shape, dtype }] of Object.entries(inputs))
     values[name] = graph.input(name, shape, dtype);
-  for (const [name, { shape, dtype }] of Object.entries(constants))
-    values[name] = graph.constant(name, shape, dtype);
+  for (const [name, tensor] of Object.entries(constants)) {
+    if (!(tensor instanceof Tensor))
+      throw new HrsamError('ERR_ARGUMENT', `constant '${name}'`, { expected: 'a Tensor', actual: tensor });
+    device.expectOwn(tensor, `constant '${name}'`);
+    values[name] = graph.constant(name, tensor.shape, tensor.dtype);
+  }
   const built: unknown = build(graph, values as Parameters<typeof build>[1]);
   if (typeof built !== 'object' || built === null || 'then' in built)
     throw new HrsamError('ERR_ARGUMENT', 'what build returns', { expected: 'an object of values, at once' });

@@ -34,7 +34,7 @@ export function maskLogits(
   return maskDecoder(
     graph,
     embedding,
-    promptEncoder(graph, prompts, grid, config.prompt, config.encoder.patchSize),
+    promptEncoder(graph, prompts, grid, config.prompt),
     config.decoder,
     lengths,
     compute,

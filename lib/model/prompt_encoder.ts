@@ -35,16 +35,12 @@ export interface EncodedPrompts {
   imagePositions: Value;
 }
 
-/**
- * Segment Anything's prompt encoder (arXiv 2304.02643) for an embedding of `grid` cells of `patchSize` pixels. Weights under
- * `neck`.
- */
+/** Segment Anything's prompt encoder (arXiv 2304.02643) for an embedding of `grid` cells. Weights under `neck`. */
 export function promptEncoder(
   graph: Graph,
   prompts: PromptValues,
   grid: Grid,
   config: PromptConfig,
-  patchSize = 16,
 ): EncodedPrompts {
   const { embedDim, imageEmbedSize, inputImageSize, resizePositions } = config;
   return graph.scope('neck', () => {
@@ -61,8 +57,10 @@ export function promptEncoder(
       embeddings,
       notAPoint: weight(graph, 'not_a_point_embed.weight', [1, embedDim]),
     };
-    // HRSAM's code divides by the size of the picture at hand and stretches the trained grid's codes; SAM has one size.
-    const size: Grid = resizePositions ? [patchSize * grid[0], patchSize * grid[1]] : inputImageSize;
+    // HRSAM's code divides by the size of the picture at hand, as the grid has it at the trained ratio, and stretches the
+    // trained grid's codes; SAM has one size.
+    const pixels = (i: 0 | 1) => Math.floor((grid[i] * inputImageSize[i]) / imageEmbedSize[i]);
+    const size: Grid = resizePositions ? [pixels(0), pixels(1)] : inputImageSize;
     const codes = positionEncoding(graph, gaussian, resizePositions ? imageEmbedSize : grid);
     return {
       sparse: promptPoints(graph, prompts.points, prompts.labels, tables, size),

@@ -1,8 +1,9 @@
 import { HrsamError } from '../errors.js';
 import type { Size } from '../image/resize.js';
-import { maskSide } from '../model/model.js';
+import { LOGITS_PER_TOKEN, maskSide } from '../model/model.js';
 import type { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
+import type { ModelConfig } from '../weights/config.js';
 import type { Network } from './network.js';
 import type { PromptArrays } from './prompt_tokens.js';
 import { layOutPrompts, type MaskLogits, type Prompt } from './prompts.js';
@@ -63,7 +64,7 @@ export async function decodePrompts(
 /**
  * One run of the decoder over prompts laid out.
  * @param owned takes the tensors made, the result's too
- * @throws HrsamError ERR_WEIGHTS, ERR_ABORTED
+ * @throws HrsamError ERR_PROMPT, ERR_WEIGHTS, ERR_ABORTED
  */
 export async function decodeTokens(
   network: Network,
@@ -73,6 +74,7 @@ export async function decodeTokens(
   options: { refinements?: number; signal?: AbortSignal },
 ): Promise<{ logits: Tensor; ious: Float32Array }> {
   const { device } = network;
+  if (inputs.mask) checkMaskSides(inputs.mask, inputs.embedding, network.config);
   const decoded = await network.decode(
     {
       ...inputs,
@@ -90,6 +92,14 @@ export async function decodeTokens(
     });
   }
   return { logits, ious };
+}
+
+/** HRSAM resizes what a mask is encoded to; SAM takes masks of its own size alone. */
+function checkMaskSides({ shape }: Tensor, embedding: Tensor, { prompt }: ModelConfig): void {
+  const expected = embedding.shape.slice(1, 3).map((tokens) => LOGITS_PER_TOKEN * tokens);
+  const actual = shape.slice(1);
+  if (!prompt.resizePositions && String(actual) !== String(expected))
+    throw new HrsamError('ERR_PROMPT', 'sides of mask logits', { expected, actual });
 }
 
 function maskTensor(network: Network, prompts: readonly Prompt[]): Tensor {

@@ -44,7 +44,8 @@ export class Device {
   ) {}
 
   /**
-   * Opens a device by name. `auto` takes the first CUDA device that answers, else the CPU, and says so once on stderr.
+   * Opens a device by name. `auto` takes the first CUDA device that answers, else the CPU, and says so once on stderr, in
+   * each of Node's threads.
    * @throws HrsamError ERR_DEVICE for an unknown name, or for `cuda` without a usable driver or backend.
    */
   static open(name = 'cpu'): Device {
@@ -168,6 +169,12 @@ export class Device {
     }
   }
 
+  /** @internal @throws HrsamError ERR_DEVICE for a tensor of another device */
+  expectOwn({ device }: Tensor, what: string): void {
+    if (device !== this)
+      throw new HrsamError('ERR_DEVICE', what, { expected: this.name, actual: device.name });
+  }
+
   /** @internal Maps a file read-only; on the CPU its pages are used in place. */
   mapFile(path: string): NativeBuffer {
     return native(() => this.handle.mapFile(path), this.handle);
@@ -179,7 +186,7 @@ export class Device {
     return new Program(this, handle, plan);
   }
 
-  /** Area, box and COCO run lengths of 0/1 masks: u8 of shape (..., height, width). @throws HrsamError ERR_SHAPE, ERR_DISPOSED */
+  /** Area, box and COCO run lengths of 0/1 masks: u8 of shape (..., height, width). @throws HrsamError ERR_SHAPE, ERR_DEVICE, ERR_DISPOSED */
   async encodeMasks(masks: Tensor): Promise<MaskEncoding[]> {
     const isTensor = masks instanceof Tensor;
     const [height, width] = isTensor ? masks.shape.slice(-2) : [];
@@ -189,6 +196,7 @@ export class Device {
         actual: isTensor ? `${masks.dtype} [${masks.shape}]` : 'no tensor',
       });
     }
+    this.expectOwn(masks, 'masks');
     const count = elementCount(masks.shape.slice(0, -2));
     return settled(this.handle, () => this.handle.encodeMasks(masks.buffer, count, height, width));
   }

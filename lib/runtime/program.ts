@@ -105,10 +105,7 @@ export class Program {
     if (!isTensor || actual !== expected) {
       throw new HrsamError('ERR_SHAPE', `${kind} '${name}'`, { expected, actual });
     }
-    if (tensor.device !== this.device) {
-      const [wanted, found] = [this.device.name, tensor.device.name];
-      throw new HrsamError('ERR_DEVICE', `${kind} '${name}'`, { expected: wanted, actual: found });
-    }
+    this.device.expectOwn(tensor, `${kind} '${name}'`);
     return tensor;
   }
 

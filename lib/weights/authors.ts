@@ -59,7 +59,7 @@ const backboneSchema = z.strictObject({
 const neckSchema = z.strictObject({
   embed_dim: number.optional(),
   image_embed_size: pair.default([64, 64]),
-  input_image_size: pair.default([1024, 1024]),
+  input_image_size: pair.optional(),
   mask_in_dim: number.default(16),
   ...trainingOnly,
 });
@@ -184,7 +184,10 @@ const fromHrsam = ({
     prompt: {
       embedDim: neck.embed_dim ?? b.final_embed_dim,
       imageEmbedSize: neck.image_embed_size,
-      inputImageSize: neck.input_image_size,
+      inputImageSize: neck.input_image_size ?? [
+        b.patch_size * neck.image_embed_size[0],
+        b.patch_size * neck.image_embed_size[1],
+      ],
       maskInDim: neck.mask_in_dim,
       resizePositions: true,
     },

@@ -207,12 +207,33 @@ export const openWeights = async (
     const resolved =
       config === undefined ? (checkpoint.config ?? inferConfig(tensors, where)) : configFromAuthors(config);
     const { unexpected } = checkTensors(resolved, tensors, { skipped, where });
+    await checkFrequencies(tensors.get('backbone.rope.freqs'), resolved, where);
     return { ...checkpoint, config: resolved, unexpected };
   } catch (error) {
     await checkpoint.close();
     throw error;
   }
 };
+
+/** The authors' code takes rotary frequencies from the file; here they follow from the settings, and the file's must agree. */
+async function checkFrequencies(
+  entry: TensorEntry | undefined,
+  config: ModelConfig,
+  where: string,
+): Promise<void> {
+  if (!entry || config.family !== 'hrsam') return;
+  const { theta } = config.encoder.rope;
+  const stored = await entry.read();
+  stored.forEach((actual, k) => {
+    const expected = theta ** (-k / stored.length);
+    if (Math.abs(actual - expected) <= 0.01 * expected) return; // bf16 rounds by up to 0.4 %
+    throw new HrsamError('ERR_CONFIG', `rotary frequencies of another base than ${theta}`, {
+      where: `${where}: ${entry.officialName}[${k}]`,
+      expected,
+      actual,
+    });
+  });
+}
 
 /**
  * An **untrained** model: deterministic random values that keep every layer's output in a sensible range. Its masks mean nothing;

@@ -28,7 +28,7 @@ const promptSchema = z.strictObject({
   embedDim: width.multipleOf(2),
   /** [h, w] of the grid that position codes are computed on. */
   imageEmbedSize: sizePair,
-  /** [h, w] in pixels that prompts refer to. */
+  /** [h, w] in pixels of the input whose grid that is: prompts are in pixels of the input. */
   inputImageSize: sizePair,
   /** Channels before the last convolution of the mask prompt. */
   maskInDim: width.multipleOf(4),

@@ -175,7 +175,7 @@ const inferHrsam = (look: Lookup): unknown => {
       attention: alternatingAttention(depth),
       rope: { theta: ROPE_THETA, scale: 0.5 },
     },
-    prompt: inferPrompt(look, 64, 1024, true),
+    prompt: inferPrompt(look, 64, 64 * patchSize, true),
     decoder,
     image: { mean: IMAGE_MEAN, std: IMAGE_STD, channelOrder: 'rgb', resize: 'bilinear', size: 1024 },
   };

@@ -94,8 +94,8 @@ Op* compile_cycle_scan(const Node& node, Compiler& compiler) {
   const int64_t length =
       literal ? larger(1, shape.longest) : larger(kChunkTokens, divide_up(shape.tokens, 32768));
   const ChunkLists lists(shape, length);
+  expect_grid(node, shape, lists);
   const int64_t batch = shape.batch;
-  if (lists.count > 65535 || batch > 65535) node.fail("ERR_SHAPE", "segments: too many");
   ScanCall call = scan_call(node, shape, lists);
   call.out_is_bf16 = node.result().dtype == DType::bf16;
 

@@ -6,6 +6,18 @@
 
 namespace hrsam::cuda {
 
+// What a grid holds in one of its directions.
+inline void expect_grid(const Node& node, const ScanShape& shape, const ChunkLists& lists) {
+  constexpr int64_t kMost = 65535;
+  if (shape.batch > kMost)
+    node.fail("ERR_SHAPE", "u: a batch of at most %lld on a GPU, not %lld",
+              static_cast<long long>(kMost), static_cast<long long>(shape.batch));
+  if (lists.count > kMost)
+    node.fail("ERR_SHAPE",
+              "segments: at most %lld on a GPU, the longer ones counted in chunks, not %lld",
+              static_cast<long long>(kMost), static_cast<long long>(lists.count));
+}
+
 // All but addresses, and the result's type.
 inline ScanCall scan_call(const Node& node, const ScanShape& shape, const ChunkLists& lists) {
   ScanCall call{};

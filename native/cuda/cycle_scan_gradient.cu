@@ -181,7 +181,7 @@ Op* compile_cycle_scan_gradient(const Node& node, Compiler& compiler) {
   const ScanShape shape = read_scan_gradient(node);
   const int lanes = lanes_of(shape.states);
   const ChunkLists lists(shape, gradient_tokens(lanes));
-  if (lists.count > 65535 || shape.batch > 65535) node.fail("ERR_SHAPE", "segments: too long");
+  expect_grid(node, shape, lists);
   const ScanCall scan = scan_call(node, shape, lists);
   const Sizes s(shape, lists, lanes);
 

@@ -46,7 +46,9 @@ Op* compile_matmul(const Node& node, Compiler&) {
   g.a_stride = g.b_stride = g.k;
   g.a_batch = g.m * g.k;
   g.b_batch = node.value("b").dims[0] == 1 ? 0 : g.n * g.k;
-  if (g.batch > 65535) node.fail("ERR_SHAPE", "a: at most 65535 items");
+  if (g.batch > 65535)
+    node.fail("ERR_SHAPE", "a: at most 65535 items on a GPU, not %lld",
+              static_cast<long long>(g.batch));
   const bool cut = g.m * g.n <= kFewResults && g.k >= kDeep;
   const int64_t chunks = cut ? divide_up(g.k, kChunk) : 0;
   const size_t workspace = sizeof(float) * static_cast<size_t>(g.batch * chunks * g.m * g.n);

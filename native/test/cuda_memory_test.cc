@@ -81,6 +81,24 @@ TEST(a_budget_holds_to_the_byte_and_what_is_given_back_can_be_had_again) {
   CHECK_EQ(memory().peak_bytes, 8 * kMebibyte);
 }
 
+// A byte takes 256 of the GPU.
+TEST(a_budget_counts_what_blocks_take) {
+  const Budget budget("1");
+  std::deque<Buffer> small;
+  std::string message;
+  try {
+    while (small.size() < 10000) small.emplace_back(1);
+  } catch (const BackendError& error) {
+    message = error.what();
+  }
+  CHECK_EQ(small.size(), kMebibyte / 256);
+  CHECK(message.find("1 MiB needed, 0 MiB of") != std::string::npos);
+  CHECK_EQ(memory().buffer_bytes, kMebibyte / 256);
+  small.clear();
+  CHECK_EQ(memory().cached_bytes, kMebibyte);
+  CHECK_EQ(memory().peak_bytes, kMebibyte);
+}
+
 TEST(blocks_that_are_kept_make_room_for_those_of_another_size) {
   const Budget budget("8");
   { const Buffer large(6 * kMebibyte); }

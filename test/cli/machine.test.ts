@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { root } from '../support/files.js';
+import { hasKernelsOnCpu, kernelsOnCpu } from '../support/kernels_on_cpu.js';
 import { hrsam, hrsamJson, writeTiny } from './support.js';
 
 const COMMANDS = ['segment', 'embed', 'decode', 'info', 'convert', 'doctor', 'bench'];
@@ -56,6 +57,12 @@ describe('doctor', () => {
     expect(unknown.stdout).toMatch(
       /self-test {2}failed: .*HRSAM_CPU_ISA=mmx: unknown instruction set; expected one of.* scalar/,
     );
+    if (hasKernelsOnCpu) {
+      const env = { HRSAM_CUDA_LIBRARY: kernelsOnCpu, HRSAM_CUDA_MEMORY_MIB: 'x' };
+      const { code, stdout } = await hrsam(['doctor'], { env });
+      expect(code).toBe(1);
+      expect(stdout).toMatch(/HRSAM_CUDA_MEMORY_MIB: expected a whole number of MiB, got 'x'$/m);
+    }
     const profile = await hrsam(['doctor'], { env: { HRSAM_PROFILE: 'op' } });
     expect(profile.stdout).toMatch(/self-test {2}failed: .*HRSAM_PROFILE=op: expected ops or nodes/);
   });

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { evaluate, program } from '../../lib/graph/evaluate.js';
 import type { Graph, Value } from '../../lib/graph/graph.js';
 import { activation } from '../../lib/graph/ops/activation.js';
+import { add } from '../../lib/graph/ops/add.js';
 import { attention } from '../../lib/graph/ops/attention.js';
 import { cycleScan } from '../../lib/graph/ops/cycle_scan.js';
 import { depthToSpace } from '../../lib/graph/ops/depth_to_space.js';
@@ -12,7 +13,9 @@ import { permute } from '../../lib/graph/ops/permute.js';
 import { positionEncoding } from '../../lib/graph/ops/position_encoding.js';
 import { slice } from '../../lib/graph/ops/slice.js';
 import { windowAttention } from '../../lib/graph/ops/window_attention.js';
+import { Device } from '../../lib/runtime/device.js';
 import { toFloat32 } from '../../lib/weights/dtypes.js';
+import { hasKernelsOnCpu, kernelsOnCpu } from '../support/kernels_on_cpu.js';
 import { device } from '../support/run.js';
 
 const f32 = (
@@ -155,6 +158,33 @@ describe('what cannot be', () => {
       code: expect.stringMatching(code),
       message: expect.stringMatching(message),
     });
+  });
+
+  it('is refused: a constant that is no tensor', async () => {
+    const w = { shape: [1], dtype: 'f32' } as never;
+    await expect(evaluate({ x }, (_, v) => ({ y: v.x }), { constants: { w } })).rejects.toMatchObject({
+      code: 'ERR_ARGUMENT',
+      message: expect.stringContaining("constant 'w'"),
+    });
+  });
+
+  it.runIf(hasKernelsOnCpu)('is refused: a constant or masks of another device', async () => {
+    process.env.HRSAM_CUDA_LIBRARY ??= kernelsOnCpu;
+    const [cpu, gpu] = [Device.open('cpu'), Device.open('cuda')];
+    const numbers = (on: Device) => on.tensor([1], 'f32', Float32Array.of(1));
+    for (const [here, there] of [
+      [cpu, gpu],
+      [gpu, cpu],
+    ] as const) {
+      const constants = { w: numbers(there) };
+      const asked = evaluate({ v: numbers(here) }, (graph, { v, w }) => ({ y: add(graph, v, w) }), {
+        constants,
+      });
+      const message = `constant 'w'; expected ${here.name}; got ${there.name}`;
+      await expect(asked).rejects.toMatchObject({ code: 'ERR_DEVICE', message });
+    }
+    const masks = cpu.tensor([1, 2, 2], 'u8', new Uint8Array(4));
+    await expect(gpu.encodeMasks(masks)).rejects.toMatchObject({ code: 'ERR_DEVICE' });
   });
 
   it('is refused: a constant with the name of an input', async () => {

@@ -83,19 +83,20 @@ describe('prompt encoder', async () => {
     const { embed_size } = each.params;
     const config = configOf(each);
     const constants = caseWeights(tensors, each, 'neck.');
-    const sparse = async (patch: number, scale: number) => {
+    const sparse = async (scale: number) => {
+      const [h, w] = config.inputImageSize;
+      const scaled = { ...config, inputImageSize: [scale * h, scale * w] as [number, number] };
       // The middle of the pixel that a click is in stays where it is in the picture.
       const points = [3, 5.25, 20, 11].map((at) => scale * (at + 0.5) - 0.5);
       const values = await run(
         { points: host([1, 2, 2], points), labels: host([1, 2], [1, 0]) },
         (graph, v) => ({
-          sparse: promptEncoder(graph, { points: v.points!, labels: v.labels! }, embed_size, config, patch)
-            .sparse,
+          sparse: promptEncoder(graph, { points: v.points!, labels: v.labels! }, embed_size, scaled).sparse,
         }),
         { constants },
       );
       return values.sparse!.data;
     };
-    expectClose(await sparse(8, 0.5), await sparse(16, 1), { rel_l2: 1e-6 });
+    expectClose(await sparse(0.5), await sparse(1), { rel_l2: 1e-6 });
   });
 });

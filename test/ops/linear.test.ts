@@ -174,6 +174,7 @@ describe('linear', () => {
   it.each([
     ['a weight of other columns', { weight: [8, 5] }, 'weight [8, 5]', 'weight (N, 4)'],
     ['a weight of one axis', { weight: [4] }, 'weight [4]', 'weight (N, 4)'],
+    ['rows of nothing', { x: [6, 0], weight: [8, 0] }, 'x f32 [6, 0]', 'K from 1'],
     ['a bias of another length', { bias: [3] }, 'bias f32 [3]', 'bias (8)'],
     ['a residual of other columns', { residual: [2, 9] }, 'residual f32 [2, 9]', 'residual (…, 8)'],
     ['a residual whose rows do not divide', { residual: [4, 8] }, 'residual f32 [4, 8]', 'rows dividing 6'],
@@ -189,7 +190,7 @@ describe('linear', () => {
     );
     expect(error.code).toBe('ERR_SHAPE');
     expect(error.where).toBe('blocks.3.mlp');
-    expect(error.message).toContain('x f32 [6, 4]');
+    expect(error.message).toContain(`x f32 [${shapes.x!.join(', ')}]`);
     expect(error.message).toContain(actual.replace(/^weight /, 'weight f32 '));
     expect(error.message).toContain(want);
   });

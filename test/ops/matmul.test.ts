@@ -43,6 +43,10 @@ describe('matmul', () => {
       [4, 8],
       [1, 5, 8],
     ],
+    [
+      [1, 4, 0],
+      [1, 5, 0],
+    ],
   ])('refuses a %s, b %s', async (a, b) => {
     const inputs = { a: generate({ name: 'a', shape: a }), b: generate({ name: 'b', shape: b }) };
     const error = await errorOf(() =>

@@ -182,6 +182,18 @@ describe.each(['hrsam-tiny', 'hrsam++-tiny', 'sam-tiny'])('segment, %s', (preset
     expect(error.code).toBe('ERR_ABORTED');
   });
 
+  it('takes mask logits of other sides where the model resizes what they are encoded to', async () => {
+    const { height, width } = earlier.logits;
+    const mask = { data: new Float32Array(2 * height * width), height: 2 * height, width };
+    const asked = image.segment({ ...clicks(1), mask });
+    if (preset !== 'sam-tiny') expect(await asked).toHaveLength(1);
+    else {
+      const { code, message } = await errorOf(() => asked);
+      expect(code).toBe('ERR_PROMPT');
+      expect(message).toMatch(/mask logits; expected \[?56, 56\]?; got \[?112, 56/);
+    }
+  });
+
   it('answers many prompts of a large picture in groups, each as alone', async () => {
     using large = await model.encode(picture(5000, 6000));
     const prompts = Array.from({ length: 11 }, (_, i): Prompt => ({ points: [[500 * i, 450 * i]] }));

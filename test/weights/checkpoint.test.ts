@@ -79,6 +79,21 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 describe('openWeights', () => {
+  it('refuses rotary frequencies of another base', async () => {
+    const name = 'backbone.rope.freqs';
+    const tensors = tensorsOf(config).map((tensor) =>
+      tensor.name === name
+        ? {
+            ...tensor,
+            data: initialTensor(name, tensor.shape).map((_, k, { length }) => 100 ** (-k / length)),
+          }
+        : tensor,
+    );
+    const error = await rejection(openWeights(await encodeSafetensors(tensors), { config: authors }));
+    expect(error.code).toBe('ERR_CONFIG');
+    expect(error.message).toContain(`${name}[1]: rotary frequencies of another base than 10000`);
+  });
+
   it.each(['tiny.safetensors', 'tiny.pth'])('opens %s with the settings of its authors', async (name) => {
     await using weights = await openWeights(at(name), { config: authors });
     expect(weights.config).toEqual(config);

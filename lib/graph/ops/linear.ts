@@ -21,6 +21,7 @@ export const linearOp: OpDefinition = {
     if (weight!.shape.length !== 2 || inner === undefined || columns !== inner) {
       return fail(transposed ? `weight (${inner}, N)` : `weight (N, ${inner})`);
     }
+    if (inner < 1) fail('x (…, K) with K from 1');
     if (bias && (bias.shape.length !== 1 || bias.shape[0] !== outer)) fail(`bias (${outer})`);
     const shape = [...x!.shape.slice(0, -1), outer!];
     if (residual) {

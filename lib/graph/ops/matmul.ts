@@ -12,6 +12,7 @@ export const matmulOp: OpDefinition = {
     const ranks = operands.a!.shape.length === 3 && operands.b!.shape.length === 3;
     if (!ranks || k !== kB || (batchB !== batch && batchB !== 1))
       return fail('a (B, M, K), b (B or 1, N, K)');
+    if (k! < 1) fail('K from 1');
     return { shape: [batch!, m!, n!], dtype: 'f32' };
   },
   flops: ({ operands, result }) => 2 * elementCount(result.shape) * operands.a!.shape.at(-1)!,

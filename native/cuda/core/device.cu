@@ -11,15 +11,17 @@ using plan::fail;
 
 namespace {
 
+constexpr uint64_t kMebibyte = 1 << 20;
+
 // HRSAM_CUDA_MEMORY_MIB: the most that this process may take of a GPU.
 uint64_t budget() {
   const char* text = std::getenv("HRSAM_CUDA_MEMORY_MIB");
   if (text == nullptr) return UINT64_MAX;
   char* end = nullptr;
   const unsigned long long mebibytes = std::strtoull(text, &end, 10);
-  if (end == text || *end != '\0' || mebibytes == 0 || mebibytes > (UINT64_MAX >> 20))
+  if (end == text || *end != '\0' || mebibytes == 0 || mebibytes > UINT64_MAX / kMebibyte)
     fail("ERR_ARGUMENT", "HRSAM_CUDA_MEMORY_MIB: expected a whole number of MiB, got '%s'", text);
-  return mebibytes << 20;
+  return mebibytes * kMebibyte;
 }
 
 }  // namespace
@@ -51,9 +53,8 @@ void* Memory::take(MemoryKind kind, size_t bytes) {
     gpu::forget_content(data, size);
   } else {
     gpu::select(ordinal_);
-    const uint64_t live = live_[0] + live_[1] + live_[2];
-    const bool fits = size <= budget_ && live <= budget_ - size;
-    if (fits && live + kept_bytes_ > budget_ - size) free_kept();
+    const bool fits = size <= budget_ && taken_ <= budget_ - size;
+    if (fits && taken_ + kept_bytes_ > budget_ - size) free_kept();
     if (fits) data = gpu::allocate(size);
     if (fits && data == nullptr) {
       free_kept();
@@ -61,12 +62,14 @@ void* Memory::take(MemoryKind kind, size_t bytes) {
     }
     if (data == nullptr)
       fail("ERR_OUT_OF_MEMORY",
-           "cuda:%d: %zu MiB needed, %" PRIu64 " MiB of the GPU's memory left%s", ordinal_,
-           (size >> 20) + 1, (fits ? gpu::free_bytes() : budget_ - std::min(budget_, live)) >> 20,
+           "cuda:%d: %" PRIu64 " MiB needed, %" PRIu64 " MiB of the GPU's memory left%s", ordinal_,
+           (size + kMebibyte - 1) / kMebibyte,
+           (fits ? gpu::free_bytes() : budget_ - std::min(budget_, taken_)) / kMebibyte,
            fits ? "" : " of the budget (HRSAM_CUDA_MEMORY_MIB)");
   }
   live_[static_cast<int>(kind)] += bytes;
-  peak_ = std::max(peak_, live_[0] + live_[1] + live_[2]);
+  taken_ += size;
+  peak_ = std::max(peak_, taken_ + kept_bytes_);
   return data;
 }
 
@@ -74,6 +77,7 @@ void Memory::give_back(MemoryKind kind, void* data, size_t bytes) {
   const size_t size = rounded(bytes);
   std::lock_guard<std::mutex> lock(mutex_);
   live_[static_cast<int>(kind)] -= bytes;
+  taken_ -= size;
   kept_.emplace(size, data);
   kept_bytes_ += size;
 }

@@ -39,7 +39,8 @@ class Memory {
   // By rounded size, then address: equal requests in turn get the same blocks, whatever order they
   // were given back in, and recorded programs know them.
   std::set<std::pair<size_t, void*>> kept_;
-  uint64_t live_[3] = {}, kept_bytes_ = 0, peak_ = 0;
+  uint64_t live_[3] = {};                           // as asked for
+  uint64_t taken_ = 0, kept_bytes_ = 0, peak_ = 0;  // as taken of the GPU: rounded
 };
 
 // A stream of the device that the calling thread works with.
