@@ -60,7 +60,9 @@ function setFolders(folder) {
 function expectSame(path, experiment) {
   if (!existsSync(path)) writeJson(path, experiment);
   else if (JSON.stringify(readJson(path)) !== JSON.stringify(experiment))
-    throw new Error(`${path}: another experiment's, of other data, steps or recipes; give another --out`);
+    throw new Error(
+      `${path}: another experiment's, of other data, sets, steps or recipes; give another --out`,
+    );
 }
 
 /** The models by the variants' names: the teacher, then each student. */
@@ -122,12 +124,15 @@ async function judgeAll({ recipe }, models, { sets, out, device }) {
     const { parameters } = JSON.parse(await hrsam(cli, ['info', model, '--json']));
     found[name] = { parameters: parameters.encoder, sets: judged };
   }
-  const times = await once(join(out, 'times.json'), 'times', async () => {
+  const timed = await once(join(out, 'times.json'), 'times', async () => {
     const { measureTimes } = await import('./claim/times.mjs');
-    return measureTimes(models, sizes, { device, dtype: recipe.common.dtype });
+    const times = await measureTimes(models, sizes, { device, dtype: recipe.common.dtype });
+    return { machine: `${cpus().length} threads of ${cpus()[0].model}`, device, times };
   });
-  for (const [name, each] of Object.entries(found)) each.times = times[name];
-  return found;
+  if (timed.device !== device)
+    throw new Error(`${join(out, 'times.json')}: times of ${timed.device}; without it they are taken again`);
+  for (const [name, each] of Object.entries(found)) each.times = timed.times[name];
+  return { machine: timed.machine, found };
 }
 
 async function claim() {
@@ -138,9 +143,10 @@ async function claim() {
   const recipe = scaled(whole, options.steps);
   const { data, sets, out, docs } = options;
   expectSame(join(out, 'experiment.json'), { recipe, variants, data: data.map((folder) => resolve(folder)) });
+  // Of the same name in another folder: other pictures.
+  for (const set of sets) expectSame(join(out, 'sets', `${setName(set)}.json`), { folder: resolve(set) });
   const models = await trainAll({ recipe, variants }, options);
-  const found = await judgeAll({ recipe }, models, options);
-  const machine = `${cpus().length} threads of ${cpus()[0].model}`;
+  const { machine, found } = await judgeAll({ recipe }, models, options);
   const result = summarise({ recipe, variants, machine }, found);
   writeJson(join(docs, 'claim.json'), result);
   writeFileSync(join(docs, 'claim.md'), markdown(result));

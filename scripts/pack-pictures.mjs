@@ -9,12 +9,13 @@ import sharp from 'sharp';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
+  strict: false,
   options: { side: { type: 'string', default: '432' }, quality: { type: 'string', default: '60' } },
 });
 const [from, to] = positionals;
 const side = Number(values.side);
 const quality = Number(values.quality);
-if (!to || !(side > 0) || !(quality > 0)) {
+if (positionals.length !== 2 || Object.keys(values).length > 2 || !(side > 0) || !(quality > 0)) {
   console.error('usage: node scripts/pack-pictures.mjs <folder of sets> <out> [--side 432] [--quality 60]');
   process.exit(1);
 }

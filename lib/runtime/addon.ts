@@ -139,8 +139,10 @@ export function packageRoot(): string {
   return folder;
 }
 
-export const packageVersion = (): string =>
-  JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')).version;
+const packageJson = (): { name?: string; version: string } =>
+  JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8'));
+
+export const packageVersion = (): string => packageJson().version;
 
 /** Loads the addon once: a build in build/Release first, then the prebuilt binary of this platform. */
 export function addon(): Addon {
@@ -153,6 +155,13 @@ export function addon(): Addon {
   } catch (cause) {
     if ((cause as { code?: unknown }).code === 'ERR_DLOPEN_FAILED') {
       throw new HrsamError('ERR_ADDON', `the binary does not load: ${(cause as Error).message}`, { cause });
+    }
+    if (packageJson().name !== 'hrsam') {
+      throw new HrsamError('ERR_ADDON', 'bundled into another file, away from binaries and weights', {
+        where: root,
+        expected: 'hrsam external to the bundle (esbuild --external:hrsam) and in node_modules',
+        cause,
+      });
     }
     const musl = existsSync('/etc/alpine-release');
     const platform = `${process.platform}-${process.arch}${musl ? ' with musl' : ''}`;

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, expect, test } from 'vitest';
@@ -59,6 +60,21 @@ test('where there is no binary, how to build one, and where', async () => {
   // Not in the project that installed the package, which has no such script.
   expect(printed).toMatch(/^ERR_ADDON no binary for .*npm run build:native in /);
   expect(printed).toContain(`build:native in ${root.replace(/\/$/, '')} (`);
+});
+
+test('in a bundle, that hrsam must stay outside of it', async () => {
+  const app = mkdtempSync(join(tmpdir(), 'hrsam-bundled-'));
+  try {
+    writeFileSync(join(app, 'package.json'), '{"name": "app", "type": "module"}');
+    cpSync(join(root, 'dist'), join(app, 'bundled'), { recursive: true });
+    symlinkSync(join(root, 'node_modules'), join(app, 'node_modules'), 'dir');
+    const source = `import { Device } from '${join(app, 'bundled/index.js')}'; try { Device.open() } catch (error) { console.log(error.code, error.message) }`;
+    const printed = await evaluate(source, 'module');
+    expect(printed).toMatch(/^ERR_ADDON .*: bundled .*--external:hrsam/);
+    expect(printed).toContain(app);
+  } finally {
+    rmSync(app, { recursive: true });
+  }
 });
 
 test('nothing that Node 20 cannot parse is left', () => {
