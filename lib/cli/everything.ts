@@ -37,7 +37,7 @@ Examples:
   $ hrsam everything photo.jpg -w sam_vit_h.pth --points 64 -o masks --rle masks.json
   $ hrsam everything photo.jpg --min-score 0.7 --min-stability 0.9 --json`;
 
-const usual = (setting: keyof typeof EVERYTHING): string => `(default: ${EVERYTHING[setting].usual})`;
+const usual = (setting: keyof typeof EVERYTHING): string => `(default: ${EVERYTHING[setting].default})`;
 
 export function everythingCommand(): Command {
   const command = new Command('everything')

@@ -81,11 +81,11 @@ const checkOptions = optionsOf<EverythingOptions>({
 function checked(options: EverythingOptions): Record<keyof typeof EVERYTHING, number> {
   checkOptions(options, 'everything');
   checkCallback(options.onProgress, 'onProgress');
-  const entries = Object.entries(EVERYTHING).map(([name, { least, most, usual }]) => {
+  const entries = Object.entries(EVERYTHING).map(([name, { min, max, default: usual }]) => {
     const value: unknown = options[name as keyof typeof EVERYTHING] ?? usual;
     const whole = name !== 'pointsPerSide' || Number.isInteger(value);
-    if (typeof value !== 'number' || !whole || !(value >= least && value <= most)) {
-      const expected = `a ${name === 'pointsPerSide' ? 'whole ' : ''}number from ${least} to ${most}`;
+    if (typeof value !== 'number' || !whole || !(value >= min && value <= max)) {
+      const expected = `a ${name === 'pointsPerSide' ? 'whole ' : ''}number from ${min} to ${max}`;
       throw new HrsamError('ERR_ARGUMENT', name, { expected, actual: value });
     }
     return [name, value];

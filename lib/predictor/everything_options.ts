@@ -1,9 +1,9 @@
 /** Ranges and defaults of what `everything` is asked for. The defaults are those of SAM's automatic masks. */
 export const EVERYTHING = {
-  pointsPerSide: { least: 1, most: 256, usual: 32 },
-  minScore: { least: 0, most: 1, usual: 0.88 },
-  minStability: { least: 0, most: 1, usual: 0.95 },
-  maxOverlap: { least: 0, most: 1, usual: 0.7 },
+  pointsPerSide: { min: 1, max: 256, default: 32 },
+  minScore: { min: 0, max: 1, default: 0.88 },
+  minStability: { min: 0, max: 1, default: 0.95 },
+  maxOverlap: { min: 0, max: 1, default: 0.7 },
 } as const;
 
 /** Where `everything` looks and what it keeps; ranges and defaults are in `EVERYTHING`. */

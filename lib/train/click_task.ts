@@ -34,7 +34,7 @@ export interface ClickTaskOptions extends PlayerOptions, DropPathOptions {
   /** Prompts for each object that are learned from: the last one, or the first one and others of those that followed. */
   steps: number;
   /** Probability that another click follows, once there are `steps` of them. */
-  goOn: number;
+  continueProbability: number;
   /** Probability that a step brings no click: the answer goes back with the prompt it answers, as SAM is trained too. */
   refine: number;
   focal: ClickShape['focal'];
@@ -117,11 +117,11 @@ export class ClickTask implements Task<Prepared> {
   }
 
   async batch({ size, image: pixels, labels, players, draws }: Prepared, index: number): Promise<TaskBatch> {
-    const { batch, clicks, steps, goOn } = this.options;
+    const { batch, clicks, steps, continueProbability } = this.options;
     const { device } = this.replica;
     const users = players.length;
     let count = steps;
-    while (count < clicks && draws.chance(goOn)) count++;
+    while (count < clicks && draws.chance(continueProbability)) count++;
     using owned = new Owned();
     const image = owned.add(device.tensor([batch, COLOUR_CHANNELS, size, size], 'f32', pixels));
     const dropped = droppedBranches(this.replica, this.config, this.options, index, owned);

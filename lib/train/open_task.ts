@@ -60,8 +60,8 @@ async function openClicks(
   const { objects } = clicks;
   const given = { cacheBytes: CACHE_BYTES, objects, onCorrupt, onNote };
   const { sample, sets } = await openSamples(recipe, data, given);
-  const { most, steps, ...rest } = clicks;
-  const options = { ...rest, ...shared(recipe), multiScale, focal, clicks: most, steps };
+  const { max, steps, ...rest } = clicks;
+  const options = { ...rest, ...shared(recipe), multiScale, focal, clicks: max, steps };
   const tasks = places.map(
     ({ replica, constants }) => new ClickTask(replica, model, constants, sample, options),
   );

@@ -25,8 +25,8 @@ const augmentSchema = z.strictObject({
     .default([...augmentation.cropArea])
     .describe('Share of such a part that is the object, at least and at most'),
   flip: share.default(augmentation.flip).describe('Probability of mirroring, left and right'),
-  turn: share
-    .default(augmentation.turn)
+  rotate: share
+    .default(augmentation.rotate)
     .describe('Probability of a turn by up to 20 degrees, of what is pasted too'),
   stretch: share
     .default(augmentation.stretch)
@@ -96,7 +96,7 @@ const common = {
     .describe('Steps of the linear warm-up; afterwards it falls linearly to 0'),
   weightDecay: z.number().min(0).default(0.05).describe('Of matrices; norms and biases do not decay'),
   clip: z.number().min(0).default(0).describe('Largest L2 norm of a gradient; 0: any'),
-  average: share
+  emaDecay: share
     .default(0.999)
     .describe(
       'Share of the old value in the moving average of the parameters, which is what is written as the model',
@@ -156,7 +156,7 @@ const finetuneSchema = z.strictObject({
   clicks: z
     .strictObject({
       objects: count.max(64).default(1).describe('Objects of a sample that are prompted for'),
-      most: count
+      max: count
         .max(64)
         .default(21)
         .describe('Most prompts for an object: HRSAM answers up to 20 before the one that is learned from'),
@@ -166,7 +166,7 @@ const finetuneSchema = z.strictObject({
         .describe(
           'Prompts for an object that are learned from: the last one, as HRSAM is trained, or the first and some others',
         ),
-      goOn: share.default(0.6).describe('Probability that one more click follows'),
+      continueProbability: share.default(0.6).describe('Probability that one more click follows'),
       refine: share
         .default(0)
         .describe('Probability that a step brings no click: the answer goes back with the prompt it answers'),
@@ -178,7 +178,7 @@ const finetuneSchema = z.strictObject({
         .describe("Half of the users click anywhere deeper than the deepest pixel's distance / innerK"),
     })
     .prefault({})
-    .refine(({ steps, most }) => steps <= most, { error: 'no more than most', path: ['steps'] })
+    .refine(({ steps, max }) => steps <= max, { error: 'no more than max', path: ['steps'] })
     .describe('What the simulated user does'),
   focal: z
     .strictObject({

@@ -14,7 +14,7 @@ import { learningRate, type Schedule } from './schedule.js';
 export interface TrainerOptions extends UpdateOptions {
   schedule: Schedule;
   /** Share of the old value in the moving average of the parameters; less in the first steps, which are soon forgotten. */
-  average?: number;
+  emaDecay?: number;
 }
 
 /** Micro-batches that are computed at the same time, the i-th one by the i-th replica. */
@@ -114,11 +114,11 @@ export class Trainer {
   }
 
   async #apply(samples: number): Promise<void> {
-    const { adamw = ADAMW, schedule, average = 0 } = this.options;
+    const { adamw = ADAMW, schedule, emaDecay = 0 } = this.options;
     const t = this.#taken + 1;
     const [beta1, beta2] = adamw.betas;
     const rate = learningRate(this.#taken, schedule);
-    const kept = Math.min(average, t / (t + 9));
+    const kept = Math.min(emaDecay, t / (t + 9));
     this.#step.write(new Float32Array([rate, 1 - beta1 ** t, 1 - beta2 ** t, samples, kept]));
     const { state, gradient } = this.replicas[0];
     await this.update.run({ state, gradient, step: this.#step }, { into: { state }, inPlace: true });

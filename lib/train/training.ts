@@ -254,7 +254,7 @@ const trainerOptions = (recipe: Recipe): TrainerOptions => {
     warmup,
     steps,
     clip,
-    average,
+    emaDecay,
     weightDecay,
     layerDecay,
     model,
@@ -266,6 +266,6 @@ const trainerOptions = (recipe: Recipe): TrainerOptions => {
     schedule: { peak, warmup, steps },
     adamw: { ...MOMENTS[optimizer], clip },
     compute: dtype,
-    average,
+    emaDecay,
   };
 };

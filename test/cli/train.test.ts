@@ -246,7 +246,7 @@ describe('hrsam embed and hrsam train distill', () => {
         steps: 300,
         warmup: 10,
         learningRate: 3e-3,
-        average: 0.9,
+        emaDecay: 0.9,
         clip: 1,
       }),
     );

@@ -23,7 +23,7 @@ export const tinyFinetuning = {
   steps: 6,
   warmup: 1,
   seed: 3,
-  clicks: { most: 3, steps: 2, objects: 2 },
+  clicks: { max: 3, steps: 2, objects: 2 },
 };
 
 /** A distillation of `random:hrsam-tiny`. */

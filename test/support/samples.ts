@@ -16,7 +16,7 @@ export const noAugmentation: Augmentation = {
   ...augmentation,
   crop: 0,
   flip: 0,
-  turn: 0,
+  rotate: 0,
   stretch: 0,
   colour: 0,
   grey: 0,

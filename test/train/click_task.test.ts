@@ -53,7 +53,7 @@ describe('ClickTask', () => {
     objects: 1,
     clicks: 3,
     steps: 1,
-    goOn: 1,
+    continueProbability: 1,
     refine: 0,
     box: 0,
     innerK: 3,
@@ -77,7 +77,11 @@ describe('ClickTask', () => {
   it('learns one prompt of an object as HRSAM does: the last, with the mask before it', async () => {
     // Three clicks and the point that stands for no box.
     expect(await learned({})).toEqual({ tokens: [4, 4], mask: [2, 16, 16], alternatives: false });
-    expect(await learned({ goOn: 0 })).toEqual({ tokens: [2, 2], mask: undefined, alternatives: true });
+    expect(await learned({ continueProbability: 0 })).toEqual({
+      tokens: [2, 2],
+      mask: undefined,
+      alternatives: true,
+    });
   });
 
   it('learns several: the first and others', async () => {
@@ -107,7 +111,7 @@ describe('ClickTask', () => {
     ] as const)
       expect(Math.abs(share(size) - wanted), `${size}`).toBeLessThan(0.15);
     expect(new Set(await sizes({ multiScale: { 96: 0.3, 128: 0.7 } }))).toEqual(new Set([96, 128]));
-    const task = sized({ goOn: 1 });
+    const task = sized({ continueProbability: 1 });
     // Each size for the first time, and again.
     for (const k of [...new Set(drawn), ...new Set(drawn)].map((size, i) =>
       i < 3 ? drawn.indexOf(size) : drawn.lastIndexOf(size),

@@ -80,7 +80,7 @@ describe('Mixture', () => {
     // Red, green, blue, red …: up to three layers are told apart by their channel.
     let drawn = 0;
     const colours: SampleSource = { ...none, draw: async () => disc(drawn++ % 3) };
-    const augment = { turn: 0.5, stretch: 0.5, colour: 0, grey: 0, blur: 0, noise: 0, paste: 0.6 };
+    const augment = { rotate: 0.5, stretch: 0.5, colour: 0, grey: 0, blur: 0, noise: 0, paste: 0.6 };
     const { options } = await mixture({ augment });
     const coloured = new Mixture([{ source: colours, weight: 1 }], options);
     const layers = new Set<number>();
@@ -234,7 +234,7 @@ describe('Mixture', () => {
     const mirrored = await sample({ flip: 1 });
     expect([...mirrored.mask]).toEqual([...mask].reverse());
     expect([...mirrored.image.data.subarray(0, 3)]).toEqual([20, 20, 200]);
-    const turned = await sample({ turn: 1 });
+    const turned = await sample({ rotate: 1 });
     const widths = [...numbers(side)].map((y) =>
       turned.mask.subarray(y * side, y * side + side).reduce((sum, value) => sum + (value === 1 ? 1 : 0), 0),
     );

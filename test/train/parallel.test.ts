@@ -54,7 +54,7 @@ describe('a trainer on several devices', () => {
     groups: uniformGroups(layout.parameters, 0.05),
     schedule: { peak: 1e-3, warmup: 0, steps: 9 },
     adamw: { betas: [0.9, 0.999] as [number, number], eps: 1e-8, clip: 1 },
-    average: 0.9,
+    emaDecay: 0.9,
   };
 
   const loss = distillationLoss(config, { batch: 1, height: 64, width: 64 }, 'f32');

@@ -22,7 +22,7 @@ describe('readRecipe', () => {
       weightDecay: 0.05,
       clip: 0,
     };
-    const clicks = { most: 21, steps: 1, goOn: 0.6, refine: 0 };
+    const clicks = { max: 21, steps: 1, continueProbability: 0.6, refine: 0 };
     expect(readRecipe({ task: 'finetune', ...least })).toMatchObject({
       ...common,
       layerDecay: 1,
@@ -48,8 +48,8 @@ describe('readRecipe', () => {
     ['a field below', { clicks: { mots: 3 } }, 'clicks: Unrecognized key: "mots"'],
     [
       'more learned clicks than there are',
-      { clicks: { most: 2, steps: 3 } },
-      'clicks.steps: no more than most',
+      { clicks: { max: 2, steps: 3 } },
+      'clicks.steps: no more than max',
     ],
     ['an odd size', { size: 100 }, 'size:'],
     ['another odd size', { multiScale: { 100: 0.5 } }, 'multiScale.100:'],

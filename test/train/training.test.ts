@@ -81,10 +81,10 @@ describe('beginTraining', () => {
       batch: 4,
       learningRate: 3e-3,
       warmup: 10,
-      average: 0.9,
+      emaDecay: 0.9,
       clip: 1,
       augment: asTheyAre,
-      clicks: { most: 1, steps: 1, box: 0 },
+      clicks: { max: 1, steps: 1, box: 0 },
     });
     await beginTraining(device, short, options('learned'));
     const log = readLog('learned');
@@ -111,7 +111,7 @@ describe('beginTraining', () => {
     const next = vi.spyOn(ClickPlayer.prototype, 'next');
     const placed = async (refine: number) => {
       next.mockClear();
-      const clicks = { ...tinyFinetuning.clicks, most: 3, steps: 3, refine };
+      const clicks = { ...tinyFinetuning.clicks, max: 3, steps: 3, refine };
       await beginTraining(device, recipe({ steps: 2, clicks }), options(`refine ${refine}`));
       return next.mock.calls.length;
     };
@@ -224,7 +224,7 @@ describe('beginTraining', () => {
       model,
       steps: 1,
       multiScale: { 96: 0.5 },
-      clicks: { most: 3, steps: 3, goOn: 1 },
+      clicks: { max: 3, steps: 3, continueProbability: 1 },
     });
     await beginTraining(device, given, options(`patches ${patch_size}`));
     expect(readLog(`patches ${patch_size}`).at(-1)!.step).toBe(1);

@@ -11,7 +11,7 @@ export interface Augmentation {
   cropKeep: number;
   cropArea: readonly [number, number];
   flip: number;
-  turn: number;
+  rotate: number;
   stretch: number;
   colour: number;
   jitter: ColourJitter;
@@ -26,7 +26,7 @@ export const augmentation: Augmentation = {
   cropKeep: 0.6,
   cropArea: [0.005, 0.85],
   flip: 0.5,
-  turn: 0.3,
+  rotate: 0.3,
   stretch: 0,
   colour: 0.8,
   jitter: { brightness: 0.3, contrast: 0.3, saturation: 0.4, hue: 0.08, tint: 0 },
@@ -69,7 +69,7 @@ export function plan(
     draws.chance(rules.colour) || grey ? jitter(draws, rules.jitter, grey) : [...UNCHANGED];
   const pose = (): Pose => ({
     flip: draws.chance(rules.flip),
-    turn: draws.chance(rules.turn) ? draws.uniform(-MOST_TURNED, MOST_TURNED) : 0,
+    turn: draws.chance(rules.rotate) ? draws.uniform(-MOST_TURNED, MOST_TURNED) : 0,
     colour: colours(),
   });
   const { width, height } = shown;
