@@ -23,8 +23,8 @@ if [ -z "${HRSAM_COMMIT:-}" ] && commit=$(git rev-parse HEAD 2>/dev/null); then
 fi
 
 if [ "$device" = cpu ]; then # virtual machines name all processors of a maker alike
-  name=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -1)
-  name+=" $("$node" scripts/hrsam.mjs doctor --json 2>/dev/null | sed -n 's/.*"detail": "using \([a-z0-9]*\).*/\1/p')"
+  name=$("$node" scripts/hrsam.mjs doctor --json | "$node" -p '
+    const { name, detail } = JSON.parse(fs.readFileSync(0)).cpu; `${name} ${/using (\w+)/.exec(detail)[1]}`')
 else
   name=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1)
 fi

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
+import { availableParallelism, freemem, totalmem } from 'node:os';
 import { addon, type DeviceInfo, packageRoot, packageVersion } from '../runtime/addon.js';
 import { Device } from '../runtime/device.js';
 import { type DeviceTest, deviceTest, testCpu } from './self_test.js';
@@ -46,8 +46,6 @@ export async function examine(): Promise<Examination> {
     }),
     cpu: await attempt(() => ({
       ...Device.list('cpu')[0]!,
-      // The backend need not know the model of the processor.
-      name: cpus()[0]?.model ?? process.arch,
       availableThreads: availableParallelism(),
     })),
     memory: { total: totalmem(), free: freemem() },

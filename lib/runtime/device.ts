@@ -1,3 +1,4 @@
+import { cpus } from 'node:os';
 import { HrsamError } from '../errors.js';
 import {
   addon,
@@ -88,7 +89,8 @@ export class Device {
   static list(kind: (typeof KINDS)[number]): DeviceInfo[] {
     if (!KINDS.includes(kind))
       throw new HrsamError('ERR_DEVICE', 'unknown kind', { expected: KINDS.join(', '), actual: kind });
-    return native(() => addon().devices(kind));
+    const found = native(() => addon().devices(kind));
+    return kind === 'cpu' ? found.map((cpu) => ({ ...cpu, name: cpus()[0]?.model ?? process.arch })) : found;
   }
 
   /** `cpu` or `cuda:N`, as `open` takes it. */

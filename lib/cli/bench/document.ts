@@ -1,6 +1,5 @@
 import { execFileSync } from 'node:child_process';
 import { realpathSync } from 'node:fs';
-import { cpus } from 'node:os';
 import { packageRoot, packageVersion } from '../../runtime/addon.js';
 import { Device } from '../../runtime/device.js';
 import type { BenchRow } from './measure.js';
@@ -26,9 +25,10 @@ export interface BenchDocument {
   rows: BenchRow[];
 }
 
-export const processor = (): string => `${model()}, ${Device.list('cpu')[0]!.detail}`;
-
-const model = (): string => cpus()[0]?.model ?? process.arch;
+export const processor = (): string => {
+  const { name, detail } = Device.list('cpu')[0]!;
+  return `${name}, ${detail}`;
+};
 
 /** The rows of a device with all that tells where and when they come from. */
 export function benchDocument(device: Device, rows: BenchRow[], threads?: number): BenchDocument {
@@ -36,8 +36,7 @@ export function benchDocument(device: Device, rows: BenchRow[], threads?: number
   return {
     schema: 1,
     by: `hrsam ${packageVersion()}`,
-    // The backend need not know the model of the processor.
-    device: { name: device.kind === 'cpu' ? model() : name, detail, memory },
+    device: { name, detail, memory },
     processor: processor(),
     threads: threads ?? Device.list('cpu')[0]!.threads,
     node: process.version,

@@ -2,7 +2,6 @@
 #include "backend.h"
 
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <thread>
@@ -20,30 +19,13 @@ namespace {
 
 int default_threads() { return std::max(1u, std::thread::hardware_concurrency()); }
 
-std::string processor_name() {
-  std::string name = "CPU";
-  if (FILE* file = std::fopen("/proc/cpuinfo", "r")) {
-    char line[256];
-    while (std::fgets(line, sizeof(line), file) != nullptr) {
-      const char* colon = std::strchr(line, ':');
-      if (std::strncmp(line, "model name", 10) == 0 && colon != nullptr) {
-        name = colon + 2;
-        name.erase(name.find_last_not_of("\n ") + 1);
-        break;
-      }
-    }
-    std::fclose(file);
-  }
-  return name;
-}
-
 int32_t device_count(hrsam_error*) { return 1; }
 
 int device_info(int32_t ordinal, hrsam_device_info* info, hrsam_error* error) {
   return guarded(error, [&] {
     if (ordinal != 0) hrsam::plan::fail("ERR_DEVICE", "cpu:%d: there is only cpu:0", ordinal);
     *info = {};
-    std::snprintf(info->name, sizeof(info->name), "%s", processor_name().c_str());
+    std::snprintf(info->name, sizeof(info->name), "CPU");  // Node knows its name
     std::string detail = std::string("using ") + hrsam::cpu::active_isa().name + "; available:";
     int count = 0;
     const hrsam::cpu::Isa* isas = hrsam::cpu::isas(&count);
