@@ -55,6 +55,7 @@ describe('saved embeddings', () => {
     await convert(plain, rounded, { dtype: 'bf16' });
     const other = file('other.safetensors');
     const changed = tensors.map((tensor) => {
+      if (tensor.name.endsWith('rope.freqs')) return tensor; // follows from the settings
       const data = async () => (await tensor.data()).map((value) => value + 1);
       return { ...tensor, data };
     });
