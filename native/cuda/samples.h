@@ -16,16 +16,10 @@ size_t sample_workspace(int64_t samples, int64_t length) {
   return sizeof(double) * static_cast<size_t>(samples * sample_pieces(length) * kCount);
 }
 
-template <int kCount, class F>
-__global__ void __launch_bounds__(kSampleThreads)
-    sample_sums_kernel(const __grid_constant__ F f, int64_t length, int64_t pieces,
-                       double* partial) {
-  auto* shared = static_cast<double*>(shared_memory());  // [kSampleThreads]
-  const int64_t sample = blockIdx.x / pieces, piece = blockIdx.x % pieces;
-  const int64_t end = smaller(length, (piece + 1) * kSamplePiece);
-  double sums[kCount] = {};
-  for (int64_t i = piece * kSamplePiece + threadIdx.x; i < end; i += kSampleThreads)
-    f.add(sample * length + i, sums);
+// Of all threads, in each of them. Shared memory: kSampleThreads numbers.
+template <int kCount>
+HRSAM_DEVICE void add_up(double* sums) {
+  auto* shared = static_cast<double*>(shared_memory());
   for (int k = 0; k < kCount; ++k) {
     __syncthreads();  // the sums before are read
     shared[threadIdx.x] = sums[k];
@@ -34,22 +28,34 @@ __global__ void __launch_bounds__(kSampleThreads)
       if (threadIdx.x < step) shared[threadIdx.x] += shared[threadIdx.x + step];
       __syncthreads();
     }
-    if (threadIdx.x == 0) partial[blockIdx.x * kCount + k] = shared[0];
+    sums[k] = shared[0];
   }
 }
 
 template <int kCount, class F>
-struct FinishSample {
-  F f;
-  const double* partial;
-  int64_t pieces;
-  HRSAM_DEVICE void operator()(int64_t sample) const {
-    double totals[kCount] = {};
-    for (int64_t i = 0; i < pieces; ++i)
-      for (int k = 0; k < kCount; ++k) totals[k] += partial[(sample * pieces + i) * kCount + k];
-    f.finish(sample, totals);
-  }
-};
+__global__ void __launch_bounds__(kSampleThreads)
+    sample_sums_kernel(const __grid_constant__ F f, int64_t length, int64_t pieces,
+                       double* partial) {
+  const int64_t sample = blockIdx.x / pieces, piece = blockIdx.x % pieces;
+  const int64_t end = smaller(length, (piece + 1) * kSamplePiece);
+  double sums[kCount] = {};
+  for (int64_t i = piece * kSamplePiece + threadIdx.x; i < end; i += kSampleThreads)
+    f.add(sample * length + i, sums);
+  add_up<kCount>(sums);
+  if (threadIdx.x != 0) return;
+  for (int k = 0; k < kCount; ++k) partial[blockIdx.x * kCount + k] = sums[k];
+}
+
+template <int kCount, class F>
+__global__ void __launch_bounds__(kSampleThreads)
+    finish_samples_kernel(const __grid_constant__ F f, int64_t pieces, const double* partial) {
+  const double* own = partial + blockIdx.x * pieces * kCount;
+  double sums[kCount] = {};
+  for (int64_t i = threadIdx.x; i < pieces; i += kSampleThreads)
+    for (int k = 0; k < kCount; ++k) sums[k] += own[i * kCount + k];
+  add_up<kCount>(sums);
+  if (threadIdx.x == 0) f.finish(blockIdx.x, sums);
+}
 
 // f.add(element, sums) for all elements, then f.finish(sample, sums) for each sample.
 template <int kCount, class F>
@@ -57,10 +63,11 @@ void sum_samples(cudaStream_t stream, int64_t samples, int64_t length, void* wor
                  const F& f) {
   auto* partial = static_cast<double*>(workspace);
   const int64_t pieces = sample_pieces(length);
-  launch({dim3(static_cast<unsigned>(samples * pieces)), dim3(kSampleThreads),
-          sizeof(double) * kSampleThreads, stream},
+  constexpr size_t kShared = sizeof(double) * kSampleThreads;
+  launch({dim3(static_cast<unsigned>(samples * pieces)), dim3(kSampleThreads), kShared, stream},
          sample_sums_kernel<kCount, F>, f, length, pieces, partial);
-  each(stream, samples, FinishSample<kCount, F>{f, partial, pieces});
+  launch({dim3(static_cast<unsigned>(samples)), dim3(kSampleThreads), kShared, stream},
+         finish_samples_kernel<kCount, F>, f, pieces, partial);
 }
 
 }  // namespace hrsam::cuda
