@@ -20,6 +20,7 @@ const DIST = ['index.js', 'index.cjs', 'index.d.ts', 'cli.js', 'hrsam.cjs'].map(
   join(root, 'dist', file),
 );
 const JOBS = String(availableParallelism());
+const COMPILER = process.env.CXX ?? '';
 const STAMPS = join(BUILD, 'setup.json');
 const LOCK = join(root, 'build-lock');
 
@@ -74,22 +75,24 @@ function installTools() {
   if (still.length > 0) stop(toolchainAdvice(still));
 }
 
-/** CMake refuses to go on in a build folder that was configured elsewhere or with another generator. */
+/** CMake refuses to go on in a build folder of another place or generator, and keeps to the compiler it began with. */
 function forgetForeignBuild() {
   const cache = join(BUILD, 'CMakeCache.txt');
   if (!existsSync(cache)) return;
   const text = readFileSync(cache, 'utf8');
   const value = (name) => new RegExp(`^${name}:INTERNAL=(.*)$`, 'm').exec(text)?.[1];
   const generator = spawnSync('ninja', ['--version']).status === 0 ? 'Ninja' : 'Unix Makefiles';
-  if (value('CMAKE_HOME_DIRECTORY') !== root || value('CMAKE_GENERATOR') !== generator)
-    rmSync(BUILD, { recursive: true });
+  const { compiler = '' } = readStamps();
+  const fits =
+    value('CMAKE_HOME_DIRECTORY') === root && value('CMAKE_GENERATOR') === generator && compiler === COMPILER;
+  if (!fits) rmSync(BUILD, { recursive: true });
 }
 
 const nativeHash = (isSource) =>
   hashFiles(root, ['native', 'CMakeLists.txt', 'package-lock.json'], isSource, [
     process.platform,
     process.arch,
-    process.env.CXX ?? '',
+    COMPILER,
   ]);
 const addonHash = () => nativeHash((path) => !path.startsWith('native/test/'));
 const kernelsHash = () => nativeHash((path) => !/^native\/(test\/[^/]*$|cpu|image|binding)/.test(path));
@@ -108,6 +111,7 @@ const addon = {
     const hash = addonHash();
     installTools();
     forgetForeignBuild();
+    writeStamp('compiler', COMPILER);
     packageStep('native addon (minutes)', 'cmake-js/bin/cmake-js', ['build', '--parallel', JOBS]);
     writeStamp('addon', hash);
   },

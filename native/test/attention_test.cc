@@ -152,7 +152,7 @@ TEST(two_way_transformer_shapes) {
 TEST(results_do_not_depend_on_the_other_queries) {
   const Case few{.queries = 3, .keys = 8200, .heads = 1, .d = 8, .shared_keys = true};
   Case many = few;
-  many.batch = 70;
+  many.batch = is_cuda() ? 5 : 70;  // a GPU cuts all alike
   const Data a = make(few, 3);
   Data b = make(many, 3);
   b.k = a.k;
