@@ -2,6 +2,7 @@ import { program } from '../graph/evaluate.js';
 import { type AdamWOptions, adamw, type ParameterGroup } from '../graph/ops/adamw.js';
 import { type MuonMatrix, muon } from '../graph/ops/muon.js';
 import type { Device } from '../runtime/device.js';
+import { Owned } from '../runtime/owned.js';
 import type { Program } from '../runtime/program.js';
 import { isLayerMatrix } from './groups.js';
 import type { ParameterLayout } from './layout.js';
@@ -46,18 +47,26 @@ export interface UpdateOptions {
   compute?: 'f32' | 'bf16';
 }
 
-/** One step of the optimiser: inputs and output as those of the op `adamw`; run it into the state itself. */
-export function updateProgram(
+/**
+ * One step of the optimiser, in turn: inputs and output as those of the op `adamw`, to be run into the state itself. Two
+ * programs, where one would hold a copy of the state between them.
+ */
+export async function updatePrograms(
   device: Device,
   layout: ParameterLayout,
   { optimizer = 'adamw', groups, adamw: options = ADAMW, compute }: UpdateOptions,
-): Promise<Program> {
+): Promise<Program[]> {
   const f32 = (...shape: number[]) => ({ shape, dtype: 'f32' }) as const;
   const inputs = { state: f32(...layout.stateShape), gradient: f32(layout.size), step: f32(5) };
   const divided = optimizer === 'muon' ? divideForMuon(layout, groups) : { groups, matrices: [] };
-  return program(device, inputs, (graph, v) => {
-    const state = adamw(graph, v.state!, v.gradient!, v.step!, divided.groups, options);
-    const { matrices } = divided;
-    return { state: matrices.length > 0 ? muon(graph, state, v.step!, matrices, compute) : state };
-  });
+  const builds: Parameters<typeof program<typeof inputs>>[2][] = [
+    (graph, v) => ({ state: adamw(graph, v.state, v.gradient, v.step, divided.groups, options) }),
+  ];
+  if (divided.matrices.length > 0)
+    builds.push((graph, v) => ({ state: muon(graph, v.state, v.step, divided.matrices, compute) }));
+  using owned = new Owned();
+  const programs: Program[] = [];
+  for (const build of builds) programs.push(owned.add(await program(device, inputs, build)));
+  owned.move();
+  return programs;
 }

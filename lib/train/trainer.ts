@@ -7,7 +7,7 @@ import type { Program } from '../runtime/program.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { Followers } from './followers.js';
 import type { ParameterLayout } from './layout.js';
-import { ADAMW, type UpdateOptions, updateProgram } from './optimizer.js';
+import { ADAMW, type UpdateOptions, updatePrograms } from './optimizer.js';
 import { type MicroBatch, type OnOutputs, Replica } from './replica.js';
 import { learningRate, type Schedule } from './schedule.js';
 
@@ -37,7 +37,7 @@ export class Trainer {
   private constructor(
     readonly layout: ParameterLayout,
     readonly options: TrainerOptions,
-    readonly update: Program,
+    readonly updates: readonly Program[],
     first: Replica,
     followers: Followers | undefined,
     owned: Owned,
@@ -69,10 +69,11 @@ export class Trainer {
     }
     const [device, ...others] = [devices].flat() as [Device, ...Device[]];
     using owned = new Owned();
-    const update = owned.add(await updateProgram(device, layout, options));
+    const updates = await updatePrograms(device, layout, options);
+    for (const update of updates) owned.add(update);
     const first = owned.add(new Replica(device, layout, state));
     const followers = others.length > 0 ? owned.add(await Followers.create(first, others, state)) : undefined;
-    return new Trainer(layout, options, update, first, followers, owned, taken);
+    return new Trainer(layout, options, updates, first, followers, owned, taken);
   }
 
   /** Steps taken so far. */
@@ -121,7 +122,8 @@ export class Trainer {
     const kept = Math.min(emaDecay, t / (t + 9));
     this.#step.write(new Float32Array([rate, 1 - beta1 ** t, 1 - beta2 ** t, samples, kept]));
     const { state, gradient } = this.replicas[0];
-    await this.update.run({ state, gradient, step: this.#step }, { into: { state }, inPlace: true });
+    for (const update of this.updates)
+      await update.run({ state, gradient, step: this.#step }, { into: { state }, inPlace: true });
     this.#taken = t;
   }
 

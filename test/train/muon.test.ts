@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { program } from '../../lib/graph/evaluate.js';
+import { evaluate, program } from '../../lib/graph/evaluate.js';
+import { adamw } from '../../lib/graph/ops/adamw.js';
 import { type MuonMatrix, muon } from '../../lib/graph/ops/muon.js';
 import { isLayerMatrix, uniformGroups } from '../../lib/train/groups.js';
 import { ParameterLayout } from '../../lib/train/layout.js';
-import { divideForMuon } from '../../lib/train/optimizer.js';
+import { divideForMuon, MOMENTS, updatePrograms } from '../../lib/train/optimizer.js';
 import { device } from '../support/run.js';
 
 const random = (length: number, seed: number) =>
@@ -183,6 +184,33 @@ describe('muon', () => {
     ['before the beginning', [{ offset: -1, rows: 2, columns: 2, rate: 1, decay: 0 }]],
   ])('refuses matrices %s', async (_, matrices) => {
     await expect(run(6, matrices, random(24, 1))).rejects.toMatchObject({ code: 'ERR_SHAPE' });
+  });
+});
+
+describe('updatePrograms', () => {
+  it.each(['f32', 'bf16'] as const)('give what AdamW and then Muon give, in %s', async (compute) => {
+    const parameters = [
+      { name: 'backbone.blocks.0.attn.proj.weight', shape: [64, 32] },
+      { name: 'backbone.blocks.0.attn.proj.bias', shape: [64] },
+    ];
+    const layout = new ParameterLayout(parameters);
+    const groups = uniformGroups(parameters, 0.1);
+    const divided = divideForMuon(layout, groups);
+    const initial = random(4 * layout.size, 6).map((x, i) => (Math.floor(i / layout.size) === 2 ? x * x : x));
+    const given = {
+      state: device.tensor(layout.stateShape, 'f32', initial),
+      gradient: device.tensor([layout.size], 'f32', random(layout.size, 7)),
+      step: device.tensor([5], 'f32', new Float32Array(STEP)),
+    };
+    const { state } = await evaluate(given, (graph, v) => {
+      const moved = adamw(graph, v.state, v.gradient, v.step, divided.groups, MOMENTS.muon);
+      return { state: muon(graph, moved, v.step, divided.matrices, compute) };
+    });
+    const options = { optimizer: 'muon', groups, adamw: MOMENTS.muon, compute } as const;
+    for (const update of await updatePrograms(device, layout, options))
+      await update.run(given, { into: { state: given.state }, inPlace: true });
+    expect(await given.state.data()).toEqual(await state.data());
+    expect(await state.data()).not.toEqual(initial);
   });
 });
 

@@ -218,6 +218,14 @@ describe('beginTraining', () => {
     ]);
   });
 
+  it('moves the matrices of linear layers by Muon where the recipe says so', async () => {
+    const given = recipe({ optimizer: 'muon', dtype: 'bf16', steps: 2 });
+    await beginTraining(device, given, options('muon'));
+    const { step, loss } = readLog('muon').at(-1)!;
+    expect(step).toBe(2);
+    expect(loss).toBeLessThan(10);
+  });
+
   it.each([8, 32])('trains models of patches of %s pixels', async (patch_size) => {
     const model = { ...tinyModel, backbone: { ...tinyModel.backbone, patch_size } };
     const given = recipe({
