@@ -8,10 +8,16 @@ import { afterAll } from 'vitest';
 /** The repository. */
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Names files in a folder that is removed after the tests of the file. */
+const made: string[] = [];
+// Here, since inside a test it would be too late for it.
+afterAll(() => {
+  for (const folder of made) rmSync(folder, { recursive: true, force: true });
+});
+
+/** Names files in a new folder that is removed after the tests of the file. */
 export function scratch(prefix: string): (...names: string[]) => string {
   const folder = mkdtempSync(join(tmpdir(), prefix));
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  made.push(folder);
   return (...names) => join(folder, ...names);
 }
 
