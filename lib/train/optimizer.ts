@@ -1,4 +1,4 @@
-import { program } from '../graph/evaluate.js';
+import { type Build, program } from '../graph/evaluate.js';
 import { type AdamWOptions, adamw, type ParameterGroup } from '../graph/ops/adamw.js';
 import { type MuonMatrix, muon } from '../graph/ops/muon.js';
 import type { Device } from '../runtime/device.js';
@@ -59,7 +59,7 @@ export async function updatePrograms(
   const f32 = (...shape: number[]) => ({ shape, dtype: 'f32' }) as const;
   const inputs = { state: f32(...layout.stateShape), gradient: f32(layout.size), step: f32(5) };
   const divided = optimizer === 'muon' ? divideForMuon(layout, groups) : { groups, matrices: [] };
-  const builds: Parameters<typeof program<typeof inputs>>[2][] = [
+  const builds: Build<typeof inputs>[] = [
     (graph, v) => ({ state: adamw(graph, v.state, v.gradient, v.step, divided.groups, options) }),
   ];
   if (divided.matrices.length > 0)
