@@ -65,7 +65,7 @@ void scan_literally(cudaStream_t stream, const LiteralScan& scan, int64_t batch)
 
 // The op's own memory.
 struct ScanMemory {
-  float* states;  // of chunks' ends, and ΣΔ
+  float* states;  // of chunks' ends, and ΣΔ; the literal scan's of segments, be they empty
   float* sums;    // of readings: the literal scan's
 };
 
@@ -73,7 +73,9 @@ ScanMemory plan_scan(const ScanCall& call, int64_t batch, bool literal, void* me
                      size_t* bytes) {
   Carver carver(memory);
   ScanMemory m{};
-  m.states = carver.take<float>(batch * call.chunk_count * (call.states + 1) * call.channels);
+  const int64_t rows = literal ? static_cast<int64_t>(call.segment_count) * call.states
+                               : static_cast<int64_t>(call.chunk_count) * (call.states + 1);
+  m.states = carver.take<float>(batch * rows * call.channels);
   m.sums = carver.take<float>(literal ? batch * call.tokens * call.channels : 0);
   if (bytes != nullptr) *bytes = carver.bytes();
   return m;
