@@ -3,6 +3,7 @@ import { dirname, extname } from 'node:path';
 import { isFolder } from '../data/files.js';
 import { HrsamError } from '../errors.js';
 import { cannotWrite, realPath } from '../files.js';
+import { hideProgress } from './progress.js';
 
 // Names and metadata come from files of anyone: none of them moves a terminal's cursor.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
@@ -17,6 +18,7 @@ export const print = (text: string): void => {
 
 /** What goes wrong on the way, on stderr. */
 export const warn = (text: string): void => {
+  hideProgress();
   process.stderr.write(`hrsam: ${printable(text)}\n`);
 };
 

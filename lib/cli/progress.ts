@@ -2,6 +2,14 @@ import { throwIfInterrupted } from './interrupt.js';
 
 /** Nothing is shown for work that ends sooner: a bar that flashes up only disturbs. */
 const DELAY_MS = 500;
+/** Of a terminal that does not say how wide it is. */
+const COLUMNS = 80;
+
+/** Takes the bar or line that is shown off the terminal. */
+let hide: (() => void) | undefined;
+
+/** Before anything else is written there: the bar or line comes again, below it, with its next update. */
+export const hideProgress = (): void => hide?.();
 
 export interface Progress {
   /** Also ends the work after Ctrl-C. @throws HrsamError ERR_ABORTED */
@@ -27,17 +35,21 @@ export async function progressBar(label: string): Promise<Progress> {
   );
   const begin = performance.now();
   let shown = false;
+  // At its end a bar returns to the line that it began on.
+  const stop = () => {
+    if (shown) bar.stop();
+    shown = false;
+  };
   return {
     update(done, total) {
       throwIfInterrupted();
       if (!shown && performance.now() - begin < DELAY_MS) return;
       if (!shown) bar.start(total, done);
       shown = true;
+      hide = stop;
       bar.update(done);
     },
-    end() {
-      if (shown) bar.stop();
-    },
+    end: stop,
   };
 }
 
@@ -48,14 +60,21 @@ export async function progressBar(label: string): Promise<Progress> {
  */
 export function statusLine(pause: number, last: number = performance.now()) {
   const onTerminal = process.stderr.isTTY;
+  const clear = () => {
+    process.stderr.write('\r\x1b[K');
+  };
+  // What wraps stays: only the last of its lines is written over.
+  const cut = (line: string) => line.slice(0, (process.stderr.columns || COLUMNS) - 1);
   return {
     show(text: () => string): void {
       if (performance.now() - last < (onTerminal ? 200 : pause)) return;
       last = performance.now();
-      process.stderr.write(onTerminal ? `\r\x1b[K${text()}` : `${text()}\n`);
+      if (onTerminal) hide = clear;
+      process.stderr.write(onTerminal ? `\r\x1b[K${cut(text())}` : `${text()}\n`);
     },
     end(): void {
-      if (onTerminal) process.stderr.write('\r\x1b[K');
+      if (onTerminal) clear();
+      hide = undefined;
     },
   };
 }
