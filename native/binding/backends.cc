@@ -31,8 +31,10 @@ const hrsam_backend* load_cuda() {
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr)
     fail("ERR_DEVICE",
-         "cuda: this build has no CUDA backend (%s). Build it with the CUDA toolkit 12.8 or newer: "
-         "npm run build:native in the package's folder",
+         // A build folder keeps to what it found when it was made.
+         "cuda: this build has no CUDA backend (%s). To build it, where a driver and the CUDA "
+         "toolkit 12.8 or newer are: in the package's folder remove build/, then npm run "
+         "build:native",
          dlerror());
   const auto entry = reinterpret_cast<hrsam_backend_entry_fn>(dlsym(library, HRSAM_BACKEND_ENTRY));
   if (entry == nullptr) fail("ERR_DEVICE", "cuda: %s is not a backend of hrsam", path.c_str());

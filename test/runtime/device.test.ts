@@ -57,6 +57,17 @@ describe('devices', () => {
     expect(cudaProblem!.message).toMatch(/npm run build|Install a driver|nvidia-smi|Use the device 'cpu'/);
   });
 
+  it('says how to build a CUDA backend that is missing: anew, what is there stays as it is', async () => {
+    const source = `
+      import { Device } from 'hrsam';
+      try { Device.open('cuda'); } catch (error) { console.log(error.code, error.message); }
+    `;
+    const { stdout } = await runModule(source, { env: { HRSAM_CUDA_LIBRARY: '/nowhere/hrsam_cuda.so' } });
+    expect(stdout).toMatch(
+      /^ERR_DEVICE cuda: this build has no CUDA backend .* remove build\/, then npm run/,
+    );
+  });
+
   it.skipIf(!cudaProblem)('takes the CPU for auto and says so once', async () => {
     const { code, stdout, stderr } = await runModule(`
       import { Device } from 'hrsam';
