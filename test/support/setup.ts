@@ -1,5 +1,8 @@
 import { expect } from 'vitest';
 
+// Tests compare what processes print: numbers in colours are others.
+delete process.env.FORCE_COLOR;
+
 type Numbers = Float64Array | Float32Array | Int32Array | Uint8Array;
 
 /** Typed arrays number by number: vitest lists the keys of both, which takes seconds for a million. */
