@@ -1,5 +1,6 @@
 #include "boundary.h"
 
+#include <algorithm>
 #include <vector>
 
 namespace hrsam::image {
@@ -10,8 +11,8 @@ namespace {
 // 2 · radius + 1 takes away. A pixel survives when the square's rows are set in its column, and the
 // same holds for the square's columns: both are lengths of runs, counted while going along.
 void keep_boundary(std::vector<uint8_t>& map, int64_t columns, int64_t rows, int64_t radius) {
+  if (radius > (std::min(columns, rows) - 1) / 2) return;
   const int64_t side = 2 * radius + 1;
-  if (columns < side || rows < side) return;
   std::vector<uint8_t> inner(static_cast<size_t>(rows));
   std::vector<int32_t> run(static_cast<size_t>(rows), 0);
   for (int64_t x = 0; x < columns; ++x) {

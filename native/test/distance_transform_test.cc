@@ -202,6 +202,14 @@ TEST(boundaries_follow_their_definition) {
     }
 }
 
+TEST(all_is_boundary_where_nothing_is_deeper) {
+  for (const int64_t radius : {int64_t{2}, int64_t{3}, int64_t{1} << 62, INT64_MAX}) {
+    const Overlap overlap = boundary_overlap({0, 16}, {0, 16}, 4, radius);
+    CHECK_EQ(overlap.intersection, 16);
+    CHECK_EQ(overlap.joined, 16);
+  }
+}
+
 TEST(empty_masks_have_no_boundary) {
   const Overlap overlap = boundary_overlap({12}, {12}, 3, 2);
   CHECK_EQ(overlap.intersection, 0);
