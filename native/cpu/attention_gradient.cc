@@ -47,8 +47,8 @@ class AttentionGradient : public AttentionGradientOp {
   }
 
  private:
-  // Items that share their keys form a group.
-  int64_t groups() const { return layout_.shared_keys ? smaller(1, layout_.batch) : layout_.batch; }
+  // Items that share their keys form a group, which has gradients even if there is no item.
+  int64_t groups() const { return layout_.shared_keys ? 1 : layout_.batch; }
   static int64_t chunk_length(const Segment& segment) {
     return larger(kLeastChunk, divide_up(divide_up(segment.k_count, kMostChunks), kKeys) * kKeys);
   }

@@ -278,6 +278,13 @@ TEST(no_queries) {
   for (const float x : gradient("attention_gradient", c, make(c, 1)).run()) CHECK_EQ(x, 0.0f);
 }
 
+TEST(no_items_that_share_keys) {
+  const Case c{.queries = 3, .keys = 5, .batch = 0, .shared_keys = true};
+  const std::vector<float> got = gradient("attention_gradient", c, make(c, 1)).run();
+  CHECK_EQ(static_cast<int64_t>(got.size()), 2 * 5 * c.channels());
+  for (const float x : got) CHECK_EQ(x, 0.0f);
+}
+
 TEST(wrong_plans) {
   const Case good{.queries = 6, .keys = 4, .q_grid = {2, 3}, .k_grid = {2, 2}, .rel = true};
   const Data data = make(good, 1);
