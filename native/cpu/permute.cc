@@ -5,48 +5,21 @@
 // and each such plane is transposed in tiles, so that the lines of x and of the result that a tile
 // touches are used whole while they are in the cache.
 #include "../plan/order.h"
-#include "bf16.h"
+#include "squares.h"
 #include "tasks.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
 namespace {
 
-// 16 bytes: every instruction set interleaves two of them in one instruction.
-using Lanes1 [[gnu::vector_size(16)]] = uint8_t;
-using Lanes2 [[gnu::vector_size(16)]] = uint16_t;
-using Lanes4 [[gnu::vector_size(16)]] = uint32_t;
-
-HRSAM_INLINE void interleave(Lanes4 a, Lanes4 b, Lanes4& low, Lanes4& high) {
-  low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-  high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-}
-HRSAM_INLINE void interleave(Lanes2 a, Lanes2 b, Lanes2& low, Lanes2& high) {
-  low = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-  high = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-}
-HRSAM_INLINE void interleave(Lanes1 a, Lanes1 b, Lanes1& low, Lanes1& high) {
-  low = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-  high =
-      __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-}
-
-// y[j * y_stride + i] = x[i * x_stride + j] for a square as wide as a register. Interleaving row r
-// with row r + n/2, for all r and log2(n) times, transposes.
+// y[j * y_stride + i] = x[i * x_stride + j] for a square as wide as a register.
 template <class Lanes, class T>
-HRSAM_INLINE void transpose_square(const T* x, int64_t x_stride, T* y, int64_t y_stride) {
+HRSAM_INLINE void copy_square(const T* x, int64_t x_stride, T* y, int64_t y_stride) {
   constexpr int n = 16 / sizeof(T);
-  Lanes rows[n], next[n];
+  Lanes rows[n];
 #pragma GCC unroll 16
   for (int i = 0; i < n; ++i) memcpy(&rows[i], x + i * x_stride, 16);
-#pragma GCC unroll 4
-  for (int round = 1; round < n; round *= 2) {
-#pragma GCC unroll 16
-    for (int r = 0; r < n / 2; ++r)
-      interleave(rows[r], rows[r + n / 2], next[2 * r], next[2 * r + 1]);
-#pragma GCC unroll 16
-    for (int r = 0; r < n; ++r) rows[r] = next[r];
-  }
+  transpose_square(rows);
 #pragma GCC unroll 16
   for (int j = 0; j < n; ++j) memcpy(y + j * y_stride, &rows[j], 16);
 }
@@ -61,7 +34,7 @@ void transpose(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t i_c
   for (int64_t i0 = 0; i0 < i_end; i0 += line)
     for (int64_t j = 0; j < j_end; j += n)
       for (int64_t i = i0; i < smaller(i_end, i0 + line); i += n)
-        transpose_square<Lanes>(x + i * x_stride + j, x_stride, y + j * y_stride + i, y_stride);
+        copy_square<Lanes>(x + i * x_stride + j, x_stride, y + j * y_stride + i, y_stride);
   for (int64_t i = 0; i < i_count; ++i)
     for (int64_t j = i < i_end ? j_end : 0; j < j_count; ++j)
       y[j * y_stride + i] = x[i * x_stride + j];
