@@ -106,7 +106,7 @@ Layer resampled(const SampleLayer& source, int width, int height, bool whole) {
       for (int k = 0; k < 3; ++k) {
         const int32_t* row = source.colour.data() + 4 * k;
         const int mixed = row[0] * rgb[0] + row[1] * rgb[1] + row[2] * rgb[2] + row[3];
-        layer.rgb[3 * at + k] = static_cast<uint8_t>(std::clamp((mixed + 512) >> 10, 0, 255));
+        layer.rgb[3 * at + k] = scene::byte((mixed + 512) >> 10);
       }
       if (whole || inside(source, point))
         layer.alpha[at] = static_cast<uint8_t>(blend(set(0), set(1), set(2), set(3), x, y));
@@ -124,7 +124,7 @@ void add_grain(Canvas& canvas, int strength, uint64_t seed) {
     for (int i = 0; i < bytes; ++i) {
       const int change =
           ((grain[(start + static_cast<uint32_t>(i)) & 0xffff] - 128) * strength) >> 7;
-      row[i] = static_cast<uint8_t>(std::clamp(row[i] + change, 0, 255));
+      row[i] = scene::byte(row[i] + change);
     }
   }
 }

@@ -37,15 +37,14 @@ void draw_floor(Random& random, const Palette& palette, Canvas& canvas, int hori
   }
 }
 
-// One surface over another where a soft pattern of the first's kind is bright.
+// One surface over another where clouds or stripes are bright.
 void draw_mixture(Random& random, const Palette& palette, Canvas& canvas) {
   const double size = std::max(canvas.width, canvas.height);
   const Material first = Material::random(random, palette, size),
                  second = Material::random(random, palette, size);
   Material choice;
   choice.pattern = random.chance(0.7) ? Pattern::clouds : Pattern::stripes;
-  for (int i = 0; i < 256; ++i)
-    choice.ramp[i].fill(static_cast<uint8_t>(std::clamp((i - 112) * 8, 0, 255)));
+  for (int i = 0; i < 256; ++i) choice.ramp[i].fill(byte((i - 112) * 8));
   choice.u = static_cast<uint32_t>(random.bits());
   choice.v = static_cast<uint32_t>(random.bits());
   choice.warp = 800;

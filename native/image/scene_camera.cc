@@ -8,8 +8,6 @@ namespace hrsam::image::scene {
 
 namespace {
 
-uint8_t byte(int v) { return static_cast<uint8_t>(std::clamp(v, 0, 255)); }
-
 struct Curves {
   std::array<std::array<uint8_t, 256>, 3> channel;
 };

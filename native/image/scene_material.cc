@@ -148,8 +148,6 @@ int value(const Material& m, uint32_t u, uint32_t v) {
     return (look_up(t.cells.identity, u, v) * 3 + interpolated(t.smooth, u, v)) >> 2;
 }
 
-uint8_t byte(int v) { return static_cast<uint8_t>(std::clamp(v, 0, 255)); }
-
 template <Pattern pattern>
 void fill(const Material& m, int x, int y, int count, uint8_t* rgb, uint32_t zoom) {
   const auto scaled = [&](int32_t step) {

@@ -1,6 +1,7 @@
 // What surfaces look like: a pattern of values 0 … 255, and a ramp of colours to look them up in.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <vector>
@@ -8,6 +9,8 @@
 #include "scene_random.h"
 
 namespace hrsam::image::scene {
+
+inline uint8_t byte(int v) { return static_cast<uint8_t>(std::clamp(v, 0, 255)); }
 
 struct Colour {
   int r, g, b;  // 0 … 255
@@ -49,7 +52,7 @@ struct Material {
 
   // size: the surface's extent in pixels, which the pattern's scale follows.
   static Material random(Random& random, const Palette& palette, double size);
-  // Another look at the same kind of surface: moved and turned.
+  // Another part of the same surface.
   Material moved(Random& random) const;
   void set_scale(Random& random, double texels_per_pixel);
 

@@ -9,8 +9,7 @@ namespace hrsam::image::scene {
 struct Point {
   double x, y;
 };
-// A closed line. Counter-clockwise in coordinates whose y points down adds, the other way takes
-// off.
+// A closed line. Clockwise as seen (y points down) it adds, the other way it takes off.
 using Contour = std::vector<Point>;
 using Contours = std::vector<Contour>;
 
