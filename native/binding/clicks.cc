@@ -1,4 +1,3 @@
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -50,15 +49,11 @@ Napi::Value next_click(const Napi::CallbackInfo& info) {
       return image::next_click(pair->a, pair->b, pair->height, pair->width, clicked, inner_k);
     };
     const auto value = [](Napi::Env inner, const image::NextClick& click) {
-      auto candidates = Napi::Uint32Array::New(inner, click.candidates.size());
-      if (!click.candidates.empty())
-        std::memcpy(candidates.Data(), click.candidates.data(),
-                    click.candidates.size() * sizeof(uint32_t));
       Napi::Object result = Napi::Object::New(inner);
       result.Set("label", click.label);
       result.Set("deepestMissing", click.deepest_missing);
       result.Set("deepestExtra", click.deepest_extra);
-      result.Set("candidates", candidates);
+      result.Set("candidates", to_array(inner, click.candidates));
       return Napi::Value(result);
     };
     return PoolWork<image::NextClick>::start(env, work, value);

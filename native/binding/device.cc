@@ -1,4 +1,3 @@
-#include <cstring>
 #include <string>
 #include <utility>
 
@@ -20,8 +19,8 @@ std::shared_ptr<Memory> allocate(const std::shared_ptr<Worker>& worker, uint64_t
   return memory;
 }
 
-Napi::Value resolved(const Napi::CallbackInfo& info, const std::shared_ptr<Worker>& worker,
-                     std::shared_ptr<PromiseJob> job) {
+Napi::Value submit(const Napi::CallbackInfo& info, const std::shared_ptr<Worker>& worker,
+                   std::shared_ptr<PromiseJob> job) {
   return Environment::of(info.Env())->submit(info.Env(), worker, std::move(job));
 }
 
@@ -55,7 +54,7 @@ Napi::Value DeviceHandle::set_threads(const Napi::CallbackInfo& info) {
   job->work = [worker = worker_, threads](hrsam_error* error) {
     return worker->backend()->device_set_threads(worker->device(), threads, error) != 0 ? -1 : 0;
   };
-  return resolved(info, worker_, job);
+  return submit(info, worker_, job);
 }
 
 Napi::Value DeviceHandle::memory(const Napi::CallbackInfo& info) {
@@ -75,7 +74,7 @@ Napi::Value DeviceHandle::trim(const Napi::CallbackInfo& info) {
     worker->backend()->device_trim(worker->device());
     return 0;
   };
-  return resolved(info, worker_, job);
+  return submit(info, worker_, job);
 }
 
 Napi::Value DeviceHandle::peak(const Napi::CallbackInfo& info) {
@@ -87,7 +86,7 @@ Napi::Value DeviceHandle::peak(const Napi::CallbackInfo& info) {
                                                                                              : 0;
   };
   job->value = [gflops](Napi::Env env) { return Napi::Value(Napi::Number::New(env, *gflops)); };
-  return resolved(info, worker_, job);
+  return submit(info, worker_, job);
 }
 
 Napi::Value DeviceHandle::create_buffer(const Napi::CallbackInfo& info) {
@@ -137,7 +136,7 @@ Napi::Value DeviceHandle::compile(const Napi::CallbackInfo& info) {
   job->value = [compiled](Napi::Env env) {
     return Napi::Value(ProgramHandle::make(env, compiled));
   };
-  return resolved(info, worker_, job);
+  return submit(info, worker_, job);
 }
 
 Napi::Value DeviceHandle::cancel(const Napi::CallbackInfo& info) {

@@ -3,6 +3,7 @@
 
 #include <napi.h>
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -87,6 +88,14 @@ class ProgramHandle : public Napi::ObjectWrap<ProgramHandle> {
   Napi::Value dispose(const Napi::CallbackInfo& info);
   std::shared_ptr<Compiled> compiled_;
 };
+
+// A copy of `from`.
+template <class T>
+Napi::TypedArrayOf<T> to_array(Napi::Env env, const std::vector<T>& from) {
+  auto array = Napi::TypedArrayOf<T>::New(env, from.size());
+  std::copy(from.begin(), from.end(), array.Data());
+  return array;
+}
 
 // Runs f, turning Failure into the JavaScript error.
 template <class F>

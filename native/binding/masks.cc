@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -16,13 +15,10 @@ Napi::Value summaries(Napi::Env env, const std::vector<image::MaskSummary>& mask
     const image::MaskSummary& mask = masks[i];
     Napi::Array box = Napi::Array::New(env, 4);
     for (uint32_t k = 0; k < 4; ++k) box.Set(k, mask.box[k]);
-    auto counts = Napi::Uint32Array::New(env, mask.counts.size());
-    if (!mask.counts.empty())
-      std::memcpy(counts.Data(), mask.counts.data(), mask.counts.size() * sizeof(uint32_t));
     Napi::Object entry = Napi::Object::New(env);
     entry.Set("area", static_cast<double>(mask.area));
     entry.Set("bbox", box);
-    entry.Set("counts", counts);
+    entry.Set("counts", to_array(env, mask.counts));
     list.Set(static_cast<uint32_t>(i), entry);
   }
   return list;

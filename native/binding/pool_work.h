@@ -4,11 +4,9 @@
 #include <napi.h>
 
 #include <cstdio>
-#include <cstring>
 #include <functional>
 #include <new>
 #include <utility>
-#include <vector>
 
 #include "environment.h"
 
@@ -61,12 +59,6 @@ class PoolWork : public Napi::AsyncWorker {
   const Value value_;
   Result result_;
 };
-
-inline Napi::Uint8Array to_bytes(Napi::Env env, const std::vector<uint8_t>& from) {
-  auto array = Napi::Uint8Array::New(env, from.size());
-  if (!from.empty()) std::memcpy(array.Data(), from.data(), from.size());
-  return array;
-}
 
 // Plain functions of the module.
 Napi::Value generate_scene(const Napi::CallbackInfo& info);

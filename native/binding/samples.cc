@@ -103,10 +103,10 @@ Napi::Value make_sample(const Napi::CallbackInfo& info) {
     const auto work = [held] { return image::make_sample(held->spec); };
     const auto value = [held](Napi::Env inner, const image::Sample& sample) {
       Napi::Object result = Napi::Object::New(inner);
-      result.Set("rgb", to_bytes(inner, sample.rgb));
-      result.Set("mask", to_bytes(inner, sample.mask));
+      result.Set("rgb", to_array(inner, sample.rgb));
+      result.Set("mask", to_array(inner, sample.mask));
       Napi::Array masks = Napi::Array::New(inner, sample.others.size());
-      for (uint32_t i = 0; i < masks.Length(); ++i) masks.Set(i, to_bytes(inner, sample.others[i]));
+      for (uint32_t i = 0; i < masks.Length(); ++i) masks.Set(i, to_array(inner, sample.others[i]));
       result.Set("others", masks);
       return Napi::Value(result);
     };

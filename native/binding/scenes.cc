@@ -43,12 +43,12 @@ Napi::Value to_js(Napi::Env env, const Generated& generated) {
     Napi::Array box = Napi::Array::New(env, 4);
     // Edges: the summary's corners are both inside.
     for (uint32_t k = 0; k < 4; ++k) box.Set(k, seen[i].summary.box[k] + (k < 2 ? 0 : 1));
-    masks.Set(i, to_bytes(env, seen[i].mask));
+    masks.Set(i, to_array(env, seen[i].mask));
     boxes.Set(i, box);
     areas.Set(i, static_cast<double>(seen[i].summary.area));
   }
   Napi::Object result = Napi::Object::New(env);
-  result.Set("rgb", to_bytes(env, generated.scene.rgb));
+  result.Set("rgb", to_array(env, generated.scene.rgb));
   result.Set("masks", masks);
   result.Set("boxes", boxes);
   result.Set("areas", areas);

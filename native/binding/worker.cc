@@ -32,10 +32,6 @@ int guarded_step(Job& job, hrsam_error* error) {
   return -1;
 }
 
-}  // namespace
-
-namespace {
-
 struct Workers {
   // Where the process ends in the middle of work, somebody else holds the worker still.
   ~Workers() {

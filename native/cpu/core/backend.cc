@@ -1,8 +1,10 @@
 // The C ABI of the CPU backend: turns exceptions into error codes, nothing else.
 #include "backend.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -105,11 +107,10 @@ void buffer_destroy(hrsam_buffer* buffer) {
 
 void* buffer_host(hrsam_buffer* buffer) { return buffer->data(); }
 
-int check_range(const hrsam_buffer* buffer, uint64_t offset, uint64_t bytes) {
+void check_range(const hrsam_buffer* buffer, uint64_t offset, uint64_t bytes) {
   if (offset > buffer->bytes || bytes > buffer->bytes - offset)
     hrsam::plan::fail("ERR_INTERNAL", "past the end of a buffer of %llu bytes",
                       static_cast<unsigned long long>(buffer->bytes));
-  return 0;
 }
 
 int buffer_write(hrsam_buffer* buffer, uint64_t offset, const void* source, uint64_t bytes,

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include <cinttypes>
-#include <cstring>
+#include <string>
 #include <utility>
 
 #include "denormals.h"
