@@ -188,7 +188,7 @@ export class Device {
     return new Program(this, handle, plan);
   }
 
-  /** Area, box and COCO run lengths of 0/1 masks: u8 of shape (..., height, width). @throws HrsamError ERR_SHAPE, ERR_DEVICE, ERR_DISPOSED */
+  /** Area, box and COCO run lengths of 0/1 masks: u8 of shape (..., height, width), less than 2³² pixels each. @throws HrsamError ERR_SHAPE, ERR_DEVICE, ERR_DISPOSED */
   async encodeMasks(masks: Tensor): Promise<MaskEncoding[]> {
     const isTensor = masks instanceof Tensor;
     const [height, width] = isTensor ? masks.shape.slice(-2) : [];

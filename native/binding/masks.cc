@@ -48,6 +48,11 @@ Napi::Value DeviceHandle::encode_masks(const Napi::CallbackInfo& info) {
   const int64_t count = info[1].As<Napi::Number>().Int64Value();
   const int64_t height = info[2].As<Napi::Number>().Int64Value();
   const int64_t width = info[3].As<Napi::Number>().Int64Value();
+  guarded(env, [&] {
+    if (static_cast<double>(height) * static_cast<double>(width) >= 0x1p32)
+      fail("ERR_SHAPE", "masks of %lld x %lld: run lengths count less than 2^32 pixels",
+           static_cast<long long>(height), static_cast<long long>(width));
+  });
   auto results = std::make_shared<std::vector<image::MaskSummary>>();
   auto job = std::make_shared<PromiseJob>();
   job->cost = 4.0 * static_cast<double>(count * height * width);

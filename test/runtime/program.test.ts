@@ -57,6 +57,9 @@ describe('programs', () => {
       expect(await codeOf(() => program(wrong(none), inputs, build))).toBe('ERR_ARGUMENT');
       expect(await codeOf(() => cpu.encodeMasks(wrong(none)))).toBe('ERR_SHAPE');
     }
+    // More pixels than a run length counts.
+    expect(await codeOf(() => cpu.encodeMasks(cpu.tensor([0, 65536, 65536], 'u8')))).toBe('ERR_SHAPE');
+    expect(await cpu.encodeMasks(cpu.tensor([0, 65536, 65535], 'u8'))).toEqual([]);
     expect(await codeOf(() => program(cpu, wrong(null), build))).toBe('ERR_ARGUMENT');
   });
 
