@@ -5,6 +5,7 @@
 #include <exception>
 #include <map>
 #include <new>
+#include <system_error>
 #include <utility>
 
 namespace hrsam {
@@ -67,7 +68,12 @@ std::shared_ptr<Worker> Worker::open(const std::string& kind, int32_t ordinal) {
 Worker::Worker(const hrsam_backend* backend, int32_t ordinal) : backend_(backend) {
   Failure failure{};
   if (backend_->device_open(ordinal, &device_, &failure.error) != 0) throw failure;
-  thread_ = std::thread([this] { loop(); });
+  try {
+    thread_ = std::thread([this] { loop(); });
+  } catch (const std::system_error& error) {
+    backend_->device_close(device_);
+    fail("ERR_OUT_OF_MEMORY", "a device's thread could not be started: %s", error.what());
+  }
 }
 
 Worker::~Worker() {

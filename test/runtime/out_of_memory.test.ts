@@ -41,6 +41,33 @@ describe.skipIf(!existsSync(PRLIMIT))('out of memory', () => {
     expect(leaked).toBeLessThanOrEqual(0);
   });
 
+  it("is an error as well where a device's own thread finds no room", async () => {
+    const { stdout, stderr } = await runModule(`
+      import { spawnSync } from 'node:child_process';
+      import { readFileSync } from 'node:fs';
+      import { Device } from 'hrsam';
+      const limit = (bytes) => spawnSync('${PRLIMIT}', ['--pid', process.pid, '--as=' + bytes + ':']);
+      const stack = 1024 * Number(spawnSync('sh', ['-c', 'ulimit -s'], { encoding: 'utf8' }).stdout);
+      const { threads } = Device.list('cpu')[0];
+      const now = 1024 * Number(/VmSize:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]);
+      // For the threads that compute, not for the one that hands out their work.
+      limit(now + (threads - 0.5) * (stack + 4096));
+      let failed;
+      try {
+        Device.open('cpu');
+      } catch (error) {
+        failed = [error.constructor.name, error.code, error.message.slice(0, 15)];
+      }
+      limit('unlimited');
+      console.log(JSON.stringify({ failed, later: Device.open('cpu').name }));
+    `);
+    expect(stderr).toBe('');
+    expect(JSON.parse(stdout)).toEqual({
+      failed: ['HrsamError', 'ERR_OUT_OF_MEMORY', "a device's thre"],
+      later: 'cpu',
+    });
+  });
+
   it('is known before pictures are made ready, and what a run left is counted as free', async () => {
     const { code, stdout, stderr } = await runModule(`
       import { spawnSync } from 'node:child_process';
