@@ -82,6 +82,7 @@ file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda
 set(HOPPER_SOURCES ${CUDA_SOURCES})
 list(FILTER HOPPER_SOURCES INCLUDE REGEX "/native/cuda/hopper/")
 list(FILTER CUDA_SOURCES EXCLUDE REGEX "/native/cuda/hopper/")
+option(HRSAM_PTX "Keep the kernels' PTX, and build hrsam_cuda_ptx: tests that interpret it (native/test/ptx)" OFF)
 add_library(hrsam_hopper OBJECT ${HOPPER_SOURCES})
 add_library(hrsam_cuda MODULE ${CUDA_SOURCES} $<TARGET_OBJECTS:hrsam_hopper>)
 set_target_properties(hrsam_cuda PROPERTIES PREFIX "" SUFFIX ".so")
@@ -91,12 +92,15 @@ foreach(target hrsam_cuda hrsam_hopper)
   target_compile_definitions(${target} PRIVATE HRSAM_GPU)
   # Files that run on the host alone are the host compiler's.
   target_include_directories(${target} SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall --expt-relaxed-constexpr>)
   target_compile_options(${target} PRIVATE
-    $<$<COMPILE_LANGUAGE:CUDA>:-Xfatbin=-compress-all -Xcompiler=-Wall --expt-relaxed-constexpr>)
+    $<$<COMPILE_LANGUAGE:CUDA>:$<IF:$<BOOL:${HRSAM_PTX}>,--no-compress,-Xfatbin=-compress-all>>)
 endforeach()
 target_compile_options(hrsam_cuda PRIVATE
   "$<$<COMPILE_LANGUAGE:CUDA>:--generate-code=arch=compute_${first_arch},code=[compute_${first_arch},${machine_codes}]>")
-target_compile_options(hrsam_hopper PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--generate-code=arch=compute_90a,code=sm_90a>)
+set(hopper_codes $<$<BOOL:${HRSAM_PTX}>:compute_90a,>sm_90a)
+target_compile_options(hrsam_hopper PRIVATE
+  "$<$<COMPILE_LANGUAGE:CUDA>:--generate-code=arch=compute_90a,code=[${hopper_codes}]>")
 # Registers that do not suffice cost more than anything else a compiler does wrong.
 option(HRSAM_CUDA_STRICT "Fail where registers of the kernels that matter spill to memory" OFF)
 if(HRSAM_CUDA_STRICT)
@@ -109,3 +113,6 @@ if(HRSAM_CUDA_STRICT)
 endif()
 # The runtime inside must not be taken for that of another library in the process.
 target_link_options(hrsam_cuda PRIVATE -Wl,--exclude-libs,ALL)
+if(HRSAM_PTX)
+  add_subdirectory(${CMAKE_CURRENT_SOURCE_DIR}/native/test/ptx native/test/ptx)
+endif()

@@ -1,0 +1,247 @@
+// A GPU that interprets PTX: warps of 32 lanes with a program counter each, run in turns chosen by
+// a seeded generator; what PTX leaves undefined (and hardware lets pass now and then) is an error
+// that says where.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "module.h"
+
+namespace ptx {
+
+constexpr int kLanes = 32;
+constexpr uint32_t kAll = 0xffffffffu;
+
+// Where a block's shared memory begins: after what Hopper keeps for itself, aligned as declared (to
+// 128 bytes) and no better.
+constexpr uint32_t kSharedBase = 1024 + 128;
+
+// Generic addresses of what is not global memory.
+constexpr uint64_t kSharedWindow = uint64_t{1} << 60, kLocalWindow = uint64_t{1} << 61;
+// Blocks of a cluster see each other's shared memory this far apart.
+constexpr uint32_t kBlockWindow = 1u << 24;
+
+struct Warp;
+struct Instruction;
+using Run = void (*)(Warp&, const Instruction&, uint32_t lanes);
+
+enum class Control : uint8_t { none, branch, leave, together, barrier, cluster_wait, trap };
+
+struct Instruction {
+  Run run = nullptr;
+  Control control = Control::none;
+  bool guard_not = false;
+  uint8_t count = 1;    // of a vector's elements
+  bool narrow = false;  // the address register has 32 bits
+  int guard = -1;
+  int d = -1, a = -1, b = -1, c = -1;  // registers' places
+  int list = 0;                        // in Code::lists
+  int64_t offset = 0;                  // of an address; a branch's target
+  uint64_t extra = 0;
+  int line = 0;
+};
+
+struct Code {
+  std::string name, target;
+  int most_threads = 0;
+  std::vector<Instruction> instructions;
+  std::vector<int> lists;
+  std::vector<bool> is_move;
+  std::vector<std::vector<int>> sources,
+      results;  // registers, by instruction; of kernels with products
+  struct Constant {
+    int at;
+    uint64_t value;
+    bool wide;
+  };
+  std::vector<Constant> constants;
+  int words = 0, predicates = 0;  // of the register file
+  int special[16] = {};           // tid.x … by Special
+  struct Parameter {
+    size_t offset, bytes;
+  };
+  std::vector<Parameter> parameters;
+  size_t parameter_bytes = 0, local_bytes = 0, static_shared = 0;
+  int parameter_base = 0;  // register that holds where they are
+  bool uses_products = false;
+};
+
+struct Dim {
+  uint32_t x = 1, y = 1, z = 1;
+};
+
+struct Launch {
+  std::shared_ptr<const Code> code;
+  Dim grid, block;
+  size_t shared_bytes = 0;
+  unsigned cluster = 1;
+  std::vector<uint8_t> parameters;
+};
+
+struct Fault : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// Global memory: what may be touched.
+class Memory {
+ public:
+  void add(void* begin, size_t bytes, bool writable = true);
+  void remove(void* begin);
+  bool allows(uint64_t address, size_t bytes, bool write);
+
+ private:
+  struct Range {
+    uint64_t end;
+    bool writable;
+  };
+  std::map<uint64_t, Range> ranges_;
+  uint64_t begin_ = 1, end_ = 0;
+  bool last_writable_ = false;
+};
+
+std::shared_ptr<const Code> decode(const Function& function,
+                                   const std::map<std::string, uint64_t>& globals);
+
+void run(const Launch& launch, Memory& memory, uint64_t seed);
+
+// ---- while it runs
+// -------------------------------------------------------------------------------
+
+// What has happened before, as each warp of the cluster knows it.
+using Clock = std::vector<uint32_t>;
+
+struct Barrier {  // an mbarrier
+  uint32_t expected = 0, pending = 0, phase = 0;
+  int64_t bytes = 0;
+  Clock known;
+};
+
+struct Access {
+  uint16_t warp = 0xffff, lane = 0;
+  uint32_t clock = 0;
+};
+struct Touched {
+  Access write, read;
+  int many = -1;  // readers that know nothing of each other: a clock for each warp
+};
+
+struct NamedBarrier {
+  int arrived = 0, needed = 0;
+  std::vector<Warp*> waiting;
+};
+
+struct Block;
+
+struct BoxCopy {
+  Block* issuer;
+  uint64_t map;
+  int32_t at[3];
+  uint32_t shared, barrier;
+  uint16_t blocks;
+  Clock known;
+};
+
+struct Cluster {
+  const Launch* launch;
+  const Code* code;
+  Memory* memory;
+  std::mt19937_64 random;
+  std::vector<std::unique_ptr<Block>> blocks;
+  std::vector<BoxCopy> copies;
+  std::vector<Clock> readers;
+  Clock engine;     // of what copies boxes: the last of each clock
+  int arrived = 0;  // at the cluster's barrier
+  uint32_t phase = 0;
+  Clock arrived_known;
+  int live = 0;       // warps
+  bool races = true;  // look for them
+};
+
+struct Block {
+  Cluster* cluster;
+  unsigned rank;
+  Dim index;
+  uint32_t shared_end;
+  std::vector<uint8_t> shared;
+  std::vector<Touched> touched;  // by two bytes of shared memory
+  std::vector<int> unfenced;     // by 16 bytes: the warp + 1 that wrote and has shown it to no one
+  std::unordered_map<uint32_t, Barrier> barriers;
+  NamedBarrier named[16];
+  std::vector<std::unique_ptr<Warp>> warps;
+};
+
+struct LaneCopy {
+  uint32_t shared;
+  uint64_t global;
+  uint32_t read;
+};
+
+struct Warp {
+  Block* block;
+  const Code* code;
+  int number;  // in the block
+  int id;      // in the cluster
+  uint32_t alive, waiting,
+      parked;  // lanes: not ended; at a barrier; where the others are still to come
+  uint32_t pc[kLanes];
+  uint32_t here;  // where the lanes that run are
+  uint32_t carry = 0;
+  std::vector<uint32_t> file, predicates;
+  std::vector<uint8_t> local;
+  std::vector<LaneCopy> open[kLanes];
+  std::deque<std::vector<LaneCopy>> groups[kLanes];
+  Clock known;
+  // wgmma: by register, the group that writes it (0: none) and when it was last written.
+  std::vector<uint32_t> in_flight;
+  std::vector<uint64_t> written;
+  uint64_t now = 0, fenced = 0;
+  uint32_t products = 0, products_done = 0;  // groups
+  struct Piece {
+    uint32_t offset, group;
+  };
+  std::deque<Piece> pieces;  // 16 bytes of shared memory each that products still read
+  bool yields = false;
+  uint32_t cluster_phase = 0;
+  bool cluster_arrived = false;
+  std::vector<uint32_t> dirty;  // pieces written and not yet shown to products
+
+  uint32_t* u32(int at) { return file.data() + at; }
+  uint64_t* u64(int at) { return reinterpret_cast<uint64_t*>(file.data() + at); }
+};
+
+inline uint64_t address_of(Warp& w, const Instruction& i, int lane) {
+  const uint64_t base = i.a < 0 ? 0 : i.narrow ? w.u32(i.a)[lane] : w.u64(i.a)[lane];
+  return base + static_cast<uint64_t>(i.offset);
+}
+
+[[noreturn]] void fault(const Warp& warp, const std::string& what, int lane = -1);
+
+void merge(Clock& to, const Clock& from);
+
+// Shared memory at an address of the block, or of the cluster.
+uint8_t* shared_at(Warp& warp, int lane, uint64_t address, size_t bytes, bool write,
+                   bool generic = true);
+constexpr uint32_t kNotOver = 0xffffffffu;  // the clock of what goes on
+void touch(const Clock& known, int id, const Warp* who, Block& block, int lane, uint32_t offset,
+           size_t bytes, bool write, uint32_t clock);
+
+template <class F>
+inline void each_lane(uint32_t lanes, F f) {
+  if (lanes == kAll) {
+    for (int lane = 0; lane < kLanes; ++lane) f(lane);
+  } else {
+    while (lanes != 0) {
+      f(__builtin_ctz(lanes));
+      lanes &= lanes - 1;
+    }
+  }
+}
+
+}  // namespace ptx

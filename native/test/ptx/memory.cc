@@ -1,0 +1,120 @@
+// Which memory may be touched, and who touched shared memory before.
+#include <algorithm>
+
+#include "machine.h"
+
+namespace ptx {
+
+void Memory::add(void* begin, size_t bytes, bool writable) {
+  const auto at = reinterpret_cast<uint64_t>(begin);
+  ranges_[at] = {at + bytes, writable};
+}
+void Memory::remove(void* begin) {
+  ranges_.erase(reinterpret_cast<uint64_t>(begin));
+  begin_ = 1;
+  end_ = 0;
+}
+bool Memory::allows(uint64_t address, size_t bytes, bool write) {
+  if (address >= begin_ && address + bytes <= end_ && (!write || last_writable_)) return true;
+  auto found = ranges_.upper_bound(address);
+  if (found == ranges_.begin()) return false;
+  --found;
+  if (address + bytes > found->second.end || (write && !found->second.writable)) return false;
+  begin_ = found->first;
+  end_ = found->second.end;
+  last_writable_ = found->second.writable;
+  return true;
+}
+
+void fault(const Warp& warp, const std::string& what, int lane) {
+  const Instruction& at = warp.code->instructions[warp.here];
+  const Dim& block = warp.block->index;
+  char place[512];
+  std::snprintf(
+      place, sizeof(place), "%s\n  in %s, line %d of its PTX, block (%u, %u, %u), warp %d, lane %d",
+      what.c_str(), warp.code->name.c_str(), at.line, block.x, block.y, block.z, warp.number, lane);
+  throw Fault(place);
+}
+
+void merge(Clock& to, const Clock& from) {
+  if (to.size() < from.size()) to.resize(from.size());
+  for (size_t i = 0; i < from.size(); ++i) to[i] = std::max(to[i], from[i]);
+}
+
+namespace {
+
+std::string race(const char* what, const Access& other) {
+  return std::string("shared memory: ") + what + " by warp " + std::to_string(other.warp) +
+         " lane " + std::to_string(other.lane) + " with nothing between them";
+}
+
+}  // namespace
+
+void touch(const Clock& known, int id, const Warp* who, Block& block, int lane, uint32_t offset,
+           size_t bytes, bool write, uint32_t clock) {
+  Cluster& cluster = *block.cluster;
+  if (!cluster.races || bytes < 2) return;  // two bytes are the smallest that is told apart
+  const auto ordered = [&](const Access& other) {
+    if (other.warp == 0xffff) return true;
+    if (other.clock == kNotOver) return false;
+    if (other.warp == id) return other.lane == lane || other.clock < known[id];
+    return other.clock < known[other.warp];
+  };
+  const auto fail = [&](const std::string& what) {
+    if (who != nullptr) fault(*who, what + ", at " + std::to_string(offset), lane);
+    throw Fault(what + ", by a copy of a box, in " + cluster.code->name);
+  };
+  const Access own{static_cast<uint16_t>(id), static_cast<uint16_t>(lane), clock};
+  for (size_t g = (offset - kSharedBase) / 2, end = (offset - kSharedBase + bytes + 1) / 2; g < end;
+       ++g) {
+    Touched& at = block.touched[g];
+    if (!ordered(at.write))
+      fail(race(write ? "written twice," : "read after it was written", at.write));
+    if (write) {
+      if (at.many >= 0) {
+        const Clock& readers = cluster.readers[at.many];
+        for (size_t k = 0; k < readers.size(); ++k)
+          if (readers[k] != 0 &&
+              (readers[k] == kNotOver || (static_cast<int>(k) != id && readers[k] - 1 >= known[k])))
+            fail(race("written after it was read", {static_cast<uint16_t>(k), 0, readers[k] - 1}));
+      } else if (!ordered(at.read)) {
+        fail(race("written after it was read", at.read));
+      }
+      at.write = own;
+      at.read = {};
+      at.many = -1;
+    } else if (at.many >= 0) {
+      cluster.readers[at.many][id] = clock == kNotOver ? clock : clock + 1;
+    } else if (at.read.warp == 0xffff || at.read.warp == id || ordered(at.read)) {
+      at.read = own;
+    } else {
+      at.many = static_cast<int>(cluster.readers.size());
+      cluster.readers.emplace_back(known.size());
+      cluster.readers.back()[at.read.warp] =
+          at.read.clock == kNotOver ? kNotOver : at.read.clock + 1;
+      cluster.readers.back()[id] = clock == kNotOver ? clock : clock + 1;
+    }
+  }
+}
+
+uint8_t* shared_at(Warp& warp, int lane, uint64_t address, size_t bytes, bool write, bool generic) {
+  const uint64_t tag = address / kBlockWindow;
+  Block* block = warp.block;
+  if (tag > block->cluster->blocks.size()) fault(warp, "an address outside of shared memory", lane);
+  if (tag != 0) block = block->cluster->blocks[tag - 1].get();
+  const auto offset = static_cast<uint32_t>(address % kBlockWindow);
+  if (offset < kSharedBase || offset + bytes > block->shared_end)
+    fault(warp,
+          "shared memory that is not the block's: " + std::to_string(offset) + " of " +
+              std::to_string(kSharedBase) + " to " + std::to_string(block->shared_end),
+          lane);
+  touch(warp.known, warp.id, &warp, *block, lane, offset, bytes, write, warp.known[warp.id]);
+  if (write && generic && warp.code->uses_products)
+    for (uint32_t piece = offset / 16; piece <= (offset + bytes - 1) / 16; ++piece) {
+      block->unfenced[piece - kSharedBase / 16] = warp.id + 1;
+      warp.dirty.push_back(piece);
+    }
+  return block->shared.data() + (offset - kSharedBase);
+}
+
+}  // namespace ptx

@@ -1,0 +1,223 @@
+// The GPU that interprets PTX as a Hopper: mbarriers, clusters, copies of boxes, products of
+// warpgroups.
+#include <bit>
+#include <cstdlib>
+#include <memory>
+
+#include "ptx/run_kernel.h"
+#include "ptx/tensor_boxes.h"
+
+namespace {
+
+using namespace ptx::test;
+
+constexpr const char* kHopper = "sm_90a";
+// Boxes begin at %r2, aligned to 1024 bytes; %r3 is the address of an mbarrier behind two of them.
+constexpr int kBox = 64 * 128;
+constexpr Shape kGroup{128, 1, 1, 1024 + 2 * kBox + 64};
+constexpr const char* kPlaces =
+    "mov.u32 %r1, memory; add.u32 %r2, %r1, 1023; and.b32 %r2, %r2, -1024; add.u32 %r3, %r2, "
+    "16384;\n";
+constexpr const char* kInit =
+    "setp.ne.u32 %p1, %r0, 0;\n@!%p1 mbarrier.init.shared::cta.b64 [%r3], "
+    "1;\nfence.mbarrier_init.release.cluster;\nbar.sync 0;\n";
+constexpr const char* kWait =
+    "WAIT:\nmbarrier.try_wait.parity.shared::cta.b64 %p2, [%r3], 0;\n@!%p2 bra WAIT;\n";
+
+// What kernels here are given: tensor maps, matrices of bf16, room for results.
+struct Data {
+  static constexpr int kRows = 70, kColumns = 100;
+  alignas(128) ptx::TensorBoxes maps[2];
+  alignas(128) uint16_t matrix[2][kRows][104];
+  uint32_t out[128][64];
+
+  static std::unique_ptr<Data> make(int box_rows) {
+    auto made = std::make_unique<Data>();
+    for (int m = 0; m < 2; ++m) {
+      auto& map = made->maps[m];
+      map.data = reinterpret_cast<uint64_t>(made->matrix[m]);
+      const int64_t sizes[] = {kColumns, kRows, 1}, strides[] = {208, 208 * kRows};
+      std::copy(sizes, sizes + 3, map.sizes);
+      std::copy(strides, strides + 2, map.strides);
+      map.rows = static_cast<uint32_t>(box_rows);
+      for (int r = 0; r < kRows; ++r)
+        for (int c = 0; c < 104; ++c)
+          made->matrix[m][r][c] = static_cast<uint16_t>(
+              std::bit_cast<uint32_t>(static_cast<float>((r * 7 + c * 13 + m) % 29 - 14)) >> 16);
+    }
+    return made;
+  }
+  float at(int m, int row, int column) const {
+    if (row >= kRows || column >= kColumns) return 0;
+    return std::bit_cast<float>(static_cast<uint32_t>(matrix[m][row][column]) << 16);
+  }
+};
+static_assert(sizeof(ptx::TensorBoxes) <= 128);
+
+std::string run(const std::string& ptx, Data& data, const Shape& shape = kGroup,
+                uint64_t seed = 1) {
+  return ptx::test::run(ptx, &data, sizeof(data), shape, seed);
+}
+
+// Matrix `m`'s box to the place `at` bytes behind %r2, by the first thread.
+std::string copy(int m, int column, int row, int at) {
+  return text("add.u64 %d1, %d0, ", offsetof(Data, maps) + m * sizeof(ptx::TensorBoxes),
+              "; add.u32 %r4, %r2, ", at, "; mov.u32 %r5, ", column, "; mov.u32 %r6, ", row,
+              "; mov.u32 %r7, 0;\n",
+              "@!%p1 cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes "
+              "[%r4], [%d1, {%r5, %r6, %r7}], [%r3];\n");
+}
+std::string expect_bytes(int bytes) {
+  return text("@!%p1 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r3], ", bytes, ";\n");
+}
+
+// Each of 128 threads stores its words of shared memory.
+std::string store_words(int count) {
+  std::string made =
+      text("mul.wide.u32 %d2, %r0, 256; add.s64 %d2, %d0, %d2;\nmul.lo.s32 %r8, %r0, ", count * 4,
+           "; add.u32 %r8, %r2, %r8;\n");
+  for (int i = 0; i < count; ++i)
+    made += text("ld.shared.u32 %r9, [%r8+", 4 * i, "]; st.global.u32 [%d2+",
+                 offsetof(Data, out) + 4 * i, "], %r9;\n");
+  return made;
+}
+
+}  // namespace
+
+TEST(boxes_are_swizzled_and_end_in_zeros) {
+  const auto data = Data::make(64);
+  CHECK_EQ(run(kernel(std::string(kPlaces) + kInit + expect_bytes(kBox) + copy(0, 64, 16, 0) +
+                          kWait + store_words(16),
+                      kHopper),
+               *data),
+           "");
+  int wrong = 0;
+  for (int row = 0; row < 64; ++row)
+    for (int column = 0; column < 64; ++column) {
+      const int byte = row * 128 + ((column / 8) ^ (row % 8)) * 16 + column % 8 * 2;
+      const uint32_t word = data->out[byte / 64][byte % 64 / 4];
+      const float got = std::bit_cast<float>((byte % 4 ? word >> 16 : word & 0xffff) << 16);
+      wrong += got != data->at(0, row + 16, column + 64);
+    }
+  CHECK_EQ(wrong, 0);
+}
+
+TEST(a_box_that_is_not_waited_for) {
+  const auto data = Data::make(64);
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    const std::string message = run(kernel(std::string(kPlaces) + kInit + expect_bytes(kBox) +
+                                               copy(0, 0, 0, 0) + store_words(16),
+                                           kHopper),
+                                    *data, kGroup, seed);
+    CHECK(says(message, "shared memory") || says(message, "before copies to them did"));
+  }
+  // More bytes than come, none at all, and a place that is not aligned.
+  CHECK(says(
+      run(kernel(std::string(kPlaces) + kInit + expect_bytes(kBox + 16) + copy(0, 0, 0, 0) + kWait,
+                 kHopper),
+          *data),
+      "nothing goes on"));
+  CHECK(says(run(kernel(std::string(kPlaces) + kInit + kWait, kHopper), *data), "nothing goes on"));
+  CHECK(says(
+      run(kernel(std::string(kPlaces) + kInit + expect_bytes(kBox) + copy(0, 0, 0, 128) + kWait,
+                 kHopper),
+          *data),
+      "not aligned to 1024"));
+}
+
+namespace {
+
+// 64 x 64 sums of four products of depth 16, of the boxes at 0 and 8192 behind %r2, in parts that
+// may be left out.
+struct Product {
+  const char* fence = "wgmma.fence.sync.aligned;\n";
+  const char* before = "";  // ahead of the fence
+  const char* after_issue = "";
+  const char* wait = "wgmma.wait_group.sync.aligned 0;\n";
+
+  std::string ptx() const {
+    std::string made = std::string(kPlaces) + kInit + expect_bytes(2 * kBox) + copy(0, 0, 0, 0) +
+                       copy(1, 0, 0, kBox) + kWait;
+    std::string sums;
+    for (int i = 0; i < 32; ++i) {
+      made += text("mov.f32 %f", i, ", 0f3F800000;\n");  // 1
+      sums += text(i ? ", " : "", "%f", i);
+    }
+    // Rows of eight 1024 bytes apart, swizzled by 128 bytes.
+    made +=
+        "shr.u32 %r10, %r2, 4; cvt.u64.u32 %d3, %r10; or.b64 %d3, %d3, 0x4000004000010000; add.u64 "
+        "%d4, %d3, 512;\n";
+    made += std::string(before) + fence + "setp.eq.u32 %p3, %r0, %r0;\n";
+    for (int k = 0; k < 4; ++k)
+      made +=
+          text("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {", sums,
+               "}, %d3, %d4, %p3, 1, 1, 0, 0;\n", "add.u64 %d3, %d3, 2; add.u64 %d4, %d4, 2;\n");
+    made += std::string("wgmma.commit_group.sync.aligned;\n") + after_issue + wait;
+    made += "mul.wide.u32 %d2, %r0, 256; add.s64 %d2, %d0, %d2;\n";
+    for (int i = 0; i < 32; ++i)
+      made += text("st.global.f32 [%d2+", offsetof(Data, out) + 4 * i, "], %f", i, ";\n");
+    return kernel(made, kHopper);
+  }
+};
+
+}  // namespace
+
+TEST(products_of_a_warpgroup) {
+  const auto data = Data::make(64);
+  CHECK_EQ(run(Product().ptx(), *data), "");
+  int wrong = 0;
+  for (int thread = 0; thread < 128; ++thread)
+    for (int i = 0; i < 32; ++i) {
+      const int row = thread / 32 * 16 + thread % 32 / 4 + i / 2 % 2 * 8,
+                column = i / 4 * 8 + thread % 4 * 2 + i % 2;
+      float want = 1;
+      for (int k = 0; k < 64; ++k) want += data->at(0, row, k) * data->at(1, column, k);
+      wrong += std::bit_cast<float>(data->out[thread][i]) != want;
+    }
+  CHECK_EQ(wrong, 0);
+}
+
+TEST(products_out_of_order) {
+  const auto data = Data::make(64);
+  const char* write =
+      "add.u32 %r11, %r2, 16; mov.u32 %r12, 0; setp.eq.u32 %p4, %r0, 0; @%p4 st.shared.u32 [%r11], "
+      "%r12;\n";
+  CHECK(says(run(Product{.fence = ""}.ptx(), *data), "since the last wgmma.fence"));
+  CHECK(says(run(Product{.wait = ""}.ptx(), *data), "products still write"));
+  CHECK(says(run(Product{.after_issue = "add.f32 %f3, %f3, %f3;\n"}.ptx(), *data),
+             "products still write"));
+  CHECK(says(run(Product{.after_issue = write}.ptx(), *data), "written after it was read"));
+  CHECK(says(run(Product{.before = write}.ptx(), *data), "without fence.proxy.async"));
+  const std::string shown = std::string(write) + "fence.proxy.async.shared::cta;\nbar.sync 0;\n";
+  CHECK_EQ(run(Product{.before = shown.c_str()}.ptx(), *data), "");
+}
+
+TEST(blocks_of_a_cluster) {
+  // Each block's first thread arrives at the other's mbarrier; boxes go to both.
+  const std::string both =
+      "mov.u32 %r20, %ctaid.x; xor.b32 %r21, %r20, 1; mapa.shared::cluster.u32 %r22, %r3, %r21;\n"
+      "barrier.cluster.arrive.release; barrier.cluster.wait.acquire;\n";
+  const std::string exchange = std::string(kPlaces) + kInit + both +
+                               "@!%p1 mbarrier.arrive.shared::cluster.b64 _, [%r22];\n" + kWait +
+                               "barrier.cluster.arrive.release; barrier.cluster.wait.acquire;";
+  const auto data = Data::make(64);
+  Shape two = kGroup;
+  two.blocks = two.cluster = 2;
+  for (uint64_t seed = 0; seed < 5; ++seed)
+    CHECK_EQ(run(kernel(exchange, kHopper), *data, two, seed), "");
+  std::string all = copy(0, 0, 0, 0);
+  all.replace(all.find("::bytes"), 7, "::bytes.multicast::cluster");
+  all.replace(all.rfind(";"), 1, ", %h1;");
+  const std::string multicast = std::string(kPlaces) + kInit + both +
+                                "mov.u16 %h1, 3; setp.ne.u32 %p5, %r20, 0;\n" + expect_bytes(kBox) +
+                                "or.pred %p1, %p1, %p5;\n" + all + kWait + store_words(16);
+  CHECK_EQ(run(kernel(multicast, kHopper), *data, two), "");
+  CHECK(says(run(kernel(multicast, kHopper), *data), "that the cluster has not"));
+}
+
+int main() {
+  for (const hrsam::test::Test& test : hrsam::test::tests()) test.body();
+  std::cout << hrsam::test::tests().size() << " tests, " << hrsam::test::failures()
+            << " failed checks" << std::endl;
+  return hrsam::test::failures() == 0 ? 0 : 1;
+}
