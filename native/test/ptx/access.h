@@ -32,8 +32,15 @@ inline uint8_t* find(Warp& w, int lane, uint64_t address, size_t bytes, bool wri
 template <Space kSpace, class T, class R>
 void load(Warp& w, const Instruction& i, uint32_t lanes) {
   const int* to = w.code->lists.data() + i.list;
+  const int first = __builtin_ctz(lanes);
+  const uint64_t one = address_of(w, i, first);
+  bool same = kSpace == Space::shared && (lanes & (lanes - 1)) != 0;
+  if (same) each_lane(lanes, [&](int l) { same &= address_of(w, i, l) == one; });
+  const uint8_t* all =
+      same ? find<kSpace>(w, kSeveralLanes, one, sizeof(T) * i.count, false) : nullptr;
   each_lane(lanes, [&](int l) {
-    const uint8_t* from = find<kSpace>(w, l, address_of(w, i, l), sizeof(T) * i.count, false);
+    const uint8_t* from =
+        same ? all : find<kSpace>(w, l, address_of(w, i, l), sizeof(T) * i.count, false);
     for (int k = 0; k < i.count; ++k) {
       T value;
       std::memcpy(&value, from + k * sizeof(T), sizeof(T));

@@ -114,6 +114,8 @@ void Decoder::memory(const Statement& at, Instruction& made,
                 : has(parts, "local")                               ? Space::local
                 : has(parts, "param")                               ? Space::param
                                                                     : Space::generic;
+  if (space == Space::shared && (type.ends_with("8") || type.ends_with("16")))
+    code_->shared_shift = 1;
   const Operand& where = at.operands.at(is_load ? 1 : 0);
   address(where, made);
   // Of a call: its arguments lie in local memory.

@@ -104,7 +104,7 @@ class Runner {
     for (auto& block : cluster_.blocks) {
       block->index = {x + block->rank, y, z};
       block->shared.assign(launch_.shared_bytes, 0xff);
-      block->touched.assign(launch_.shared_bytes / 2 + 2, {});
+      block->touched.assign((launch_.shared_bytes >> code_.shared_shift) + 1, {});
       block->unfenced.assign(launch_.shared_bytes / 16 + 2, 0);
       block->barriers.clear();
       for (auto& named : block->named) named = {};

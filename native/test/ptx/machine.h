@@ -71,6 +71,8 @@ struct Code {
   size_t parameter_bytes = 0, local_bytes = 0, static_shared = 0;
   int parameter_base = 0;  // register that holds where they are
   bool uses_products = false;
+  int shared_shift =
+      2;  // shared memory is watched in pieces of 4 bytes, or 2 where halves are used
 };
 
 struct Dim {
@@ -126,10 +128,12 @@ struct Barrier {  // an mbarrier
 struct Access {
   uint16_t warp = 0xffff, lane = 0;
   uint32_t clock = 0;
+  bool operator==(const Access&) const = default;
 };
+constexpr uint16_t kSeveralLanes = 0xffff;
 struct Touched {
   Access write, read;
-  int many = -1;  // readers that know nothing of each other: a clock for each warp
+  int many = -1;  // readers that know nothing of each other: where their clocks are
 };
 
 struct NamedBarrier {
@@ -155,9 +159,9 @@ struct Cluster {
   std::mt19937_64 random;
   std::vector<std::unique_ptr<Block>> blocks;
   std::vector<BoxCopy> copies;
-  std::vector<Clock> readers;
-  Clock engine;     // of what copies boxes: the last of each clock
-  int arrived = 0;  // at the cluster's barrier
+  std::vector<uint32_t> readers;  // of all that many read: a clock for each warp
+  Clock engine;                   // of what copies boxes: the last of each clock
+  int arrived = 0;                // at the cluster's barrier
   uint32_t phase = 0;
   Clock arrived_known;
   int live = 0;       // warps
@@ -170,7 +174,7 @@ struct Block {
   Dim index;
   uint32_t shared_end;
   std::vector<uint8_t> shared;
-  std::vector<Touched> touched;  // by two bytes of shared memory
+  std::vector<Touched> touched;  // by pieces of shared memory
   std::vector<int> unfenced;     // by 16 bytes: the warp + 1 that wrote and has shown it to no one
   std::unordered_map<uint32_t, Barrier> barriers;
   NamedBarrier named[16];

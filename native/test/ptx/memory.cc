@@ -64,35 +64,41 @@ void touch(const Clock& known, int id, const Warp* who, Block& block, int lane, 
     if (who != nullptr) fault(*who, what + ", at " + std::to_string(offset), lane);
     throw Fault(what + ", by a copy of a box, in " + cluster.code->name);
   };
-  const Access own{static_cast<uint16_t>(id), static_cast<uint16_t>(lane), clock};
-  for (size_t g = (offset - kSharedBase) / 2, end = (offset - kSharedBase + bytes + 1) / 2; g < end;
-       ++g) {
+  Access own{static_cast<uint16_t>(id), static_cast<uint16_t>(lane), clock};
+  const uint32_t later = clock == kNotOver ? clock : clock + 1;
+  const size_t warps = known.size();
+  const int shift = cluster.code->shared_shift;
+  const size_t end = (offset - kSharedBase + bytes - 1) >> shift;
+  for (size_t g = (offset - kSharedBase) >> shift; g <= end; ++g) {
     Touched& at = block.touched[g];
+    if (!write && at.read == own && at.many < 0) continue;
     if (!ordered(at.write))
       fail(race(write ? "written twice," : "read after it was written", at.write));
     if (write) {
       if (at.many >= 0) {
-        const Clock& readers = cluster.readers[at.many];
-        for (size_t k = 0; k < readers.size(); ++k)
+        const uint32_t* readers = cluster.readers.data() + at.many;
+        for (size_t k = 0; k < warps; ++k)
           if (readers[k] != 0 &&
               (readers[k] == kNotOver || (static_cast<int>(k) != id && readers[k] - 1 >= known[k])))
             fail(race("written after it was read", {static_cast<uint16_t>(k), 0, readers[k] - 1}));
       } else if (!ordered(at.read)) {
         fail(race("written after it was read", at.read));
       }
-      at.write = own;
-      at.read = {};
-      at.many = -1;
+      at = {own, {}, -1};
     } else if (at.many >= 0) {
-      cluster.readers[at.many][id] = clock == kNotOver ? clock : clock + 1;
-    } else if (at.read.warp == 0xffff || at.read.warp == id || ordered(at.read)) {
+      cluster.readers[at.many + id] = later;
+    } else if (at.read.warp == id) {
+      const bool others = at.read.clock == clock && at.read.lane != lane;
+      at.read = own;
+      if (others) at.read.lane = kSeveralLanes;
+    } else if (ordered(at.read)) {
       at.read = own;
     } else {
       at.many = static_cast<int>(cluster.readers.size());
-      cluster.readers.emplace_back(known.size());
-      cluster.readers.back()[at.read.warp] =
-          at.read.clock == kNotOver ? kNotOver : at.read.clock + 1;
-      cluster.readers.back()[id] = clock == kNotOver ? clock : clock + 1;
+      cluster.readers.resize(cluster.readers.size() + warps);
+      uint32_t* readers = cluster.readers.data() + at.many;
+      readers[at.read.warp] = at.read.clock == kNotOver ? kNotOver : at.read.clock + 1;
+      readers[id] = later;
     }
   }
 }
