@@ -1,4 +1,4 @@
-// What the backend asks of a GPU and its driver. runtime.cu does it with CUDA; in tests
+// What the backend asks of a GPU and its driver. runtime.cc does it with CUDA; in tests
 // native/test/cuda/runtime.cc does it with the host's memory.
 #pragma once
 
