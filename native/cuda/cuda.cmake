@@ -70,10 +70,6 @@ if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.8)
   message(STATUS "CUDA: nvcc ${CMAKE_CUDA_COMPILER_VERSION} is too old (12.8 or newer needed), CPU only")
   return()
 endif()
-if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION) # not every CMake knows that nvcc takes C++20
-  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
-  list(APPEND CMAKE_CUDA_COMPILE_FEATURES cuda_std_20)
-endif()
 message(STATUS "CUDA: nvcc ${CMAKE_CUDA_COMPILER_VERSION}, architectures ${HRSAM_CUDA_ARCHS}")
 
 file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/*.cu ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/*/*.cu
@@ -87,7 +83,8 @@ add_library(hrsam_hopper OBJECT ${HOPPER_SOURCES})
 add_library(hrsam_cuda MODULE ${CUDA_SOURCES} $<TARGET_OBJECTS:hrsam_hopper>)
 set_target_properties(hrsam_cuda PROPERTIES PREFIX "" SUFFIX ".so")
 foreach(target hrsam_cuda hrsam_hopper)
-  set_target_properties(${target} PROPERTIES CUDA_STANDARD 20 CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden)
+  # Not 20: its <memory> costs every file more than a second, and kernels need nothing of it.
+  set_target_properties(${target} PROPERTIES CUDA_STANDARD 17 CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden)
   target_include_directories(${target} PRIVATE native/include native/cuda/core ${GENERATED})
   target_compile_definitions(${target} PRIVATE HRSAM_GPU)
   # Files that run on the host alone are the host compiler's.
