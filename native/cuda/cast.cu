@@ -1,7 +1,7 @@
 // f32 to bf16 and back, rounded to nearest even; or a copy, byte for byte. Bound by memory.
 #include "../plan/forward_checks.h"
-#include "convert.h"
-#include "strided_copy.h"
+#include "core/convert.h"
+#include "core/strided_copy.h"
 
 namespace hrsam::cuda {
 

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "../plan/joins.h"
-#include "strided_copy.h"
+#include "core/strided_copy.h"
 
 namespace hrsam::cuda {
 

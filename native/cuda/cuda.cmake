@@ -102,7 +102,7 @@ target_compile_options(hrsam_hopper PRIVATE
 option(HRSAM_CUDA_STRICT "Fail where registers of the kernels that matter spill to memory" OFF)
 if(HRSAM_CUDA_STRICT)
   foreach(op gemm/gemm linear linear_weight_gradient matmul attention/plain attention/tensor attention/gradient_tensor layer_norm
-          cycle_scan cycle_scan_gradient mask_summary mask_threshold core/mask_runs)
+          cycle_scan cycle_scan_gradient mask_summary mask_threshold core/convert core/mask_runs)
     set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/native/cuda/${op}.cu PROPERTIES
                                 COMPILE_OPTIONS -Xptxas=--warn-on-spills,-Werror)
   endforeach()

@@ -1,7 +1,7 @@
 // (B, h, w, k·k·C), last axis ordered (row in the block, column, channel) → (B, k·h, k·w, C): the
 // second half of a transposed convolution whose stride is its kernel's size.
 #include "../plan/forward_checks.h"
-#include "strided_copy.h"
+#include "core/strided_copy.h"
 
 namespace hrsam::cuda {
 

@@ -1,6 +1,6 @@
 // One item repeated over the leading axis.
 #include "../plan/forward_checks.h"
-#include "strided_copy.h"
+#include "core/strided_copy.h"
 
 namespace hrsam::cuda {
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "../plan/forward_checks.h"
-#include "convert.h"
+#include "core/convert.h"
 #include "core/runtime.h"
 #include "gemm/gemm.h"
 

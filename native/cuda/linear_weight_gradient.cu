@@ -4,7 +4,7 @@
 #include "../plan/gradient_checks.h"
 #include "add_parts.h"
 #include "carver.h"
-#include "convert.h"
+#include "core/convert.h"
 #include "gemm/gemm.h"
 
 namespace hrsam::cuda {

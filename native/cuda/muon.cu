@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "carver.h"
-#include "convert.h"
+#include "core/convert.h"
 #include "gemm/gemm.h"
 #include "samples.h"
 

@@ -2,7 +2,8 @@
 // that rows of x and of the result are both read and written in runs. Bound by memory.
 #include "../plan/forward_checks.h"
 #include "../plan/order.h"
-#include "strided_copy.h"
+#include "core/kernel.h"
+#include "core/strided_copy.h"
 
 namespace hrsam::cuda {
 

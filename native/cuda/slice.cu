@@ -1,6 +1,6 @@
 // x[start:end] along one axis.
 #include "../plan/joins.h"
-#include "strided_copy.h"
+#include "core/strided_copy.h"
 
 namespace hrsam::cuda {
 

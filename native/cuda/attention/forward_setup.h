@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "../convert.h"
+#include "../core/convert.h"
 #include "bias.h"
 
 namespace hrsam::cuda {

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "../carver.h"
-#include "../convert.h"
+#include "../core/convert.h"
 #include "bias.h"
 #include "gradient.h"
 #include "start.h"

@@ -1,11 +1,11 @@
-// Rows of numbers from one type to another.
-#pragma once
+#include "convert.h"
 
-#include "core/kernel.h"
+#include "kernel.h"
 
 namespace hrsam::cuda {
 
-// y[row][0 … width) = x[row][0 … columns), zeros beyond; y's rows are `width` apart.
+namespace {
+
 template <class X, class Y>
 struct ConvertRows {
   const X* x;
@@ -21,9 +21,8 @@ struct ConvertRows {
 
 constexpr int kConvertTile = 64, kConvertThreads = 256, kConvertPitch = kConvertTile + 1;
 
-// y[row][0 … width) = x[0 … columns)[row], zeros beyond: the rows of y are x's columns. Tiles go
-// through shared memory, so that both are read and written in runs, four numbers a thread. The same
-// for the items that follow.
+// Tiles go through shared memory, so that x and y are both read and written in runs, four numbers a
+// thread.
 template <class X, class Y>
 __global__ void __launch_bounds__(kConvertThreads)
     convert_columns_kernel(const X* x, Y* y, int64_t rows, int64_t columns, int64_t width) {
@@ -53,8 +52,10 @@ __global__ void __launch_bounds__(kConvertThreads)
   }
 }
 
-inline void convert_columns(cudaStream_t stream, const void* x, DType from, void* y, DType to,
-                            int64_t rows, int64_t columns, int64_t width, int64_t items = 1) {
+}  // namespace
+
+void convert_columns(cudaStream_t stream, const void* x, DType from, void* y, DType to,
+                     int64_t rows, int64_t columns, int64_t width, int64_t items) {
   with_floats(from, [&](auto a) {
     with_floats(to, [&](auto b) {
       using X = decltype(a);
@@ -69,8 +70,8 @@ inline void convert_columns(cudaStream_t stream, const void* x, DType from, void
   });
 }
 
-inline void convert_rows(cudaStream_t stream, const void* x, DType from, void* y, DType to,
-                         int64_t rows, int64_t columns, int64_t width) {
+void convert_rows(cudaStream_t stream, const void* x, DType from, void* y, DType to, int64_t rows,
+                  int64_t columns, int64_t width) {
   with_floats(from, [&](auto a) {
     with_floats(to, [&](auto b) {
       using X = decltype(a);
@@ -81,7 +82,7 @@ inline void convert_rows(cudaStream_t stream, const void* x, DType from, void* y
   });
 }
 
-inline void convert(cudaStream_t stream, const void* x, DType from, void* y, DType to, int64_t n) {
+void convert(cudaStream_t stream, const void* x, DType from, void* y, DType to, int64_t n) {
   convert_rows(stream, x, from, y, to, 1, n, n);
 }
 
