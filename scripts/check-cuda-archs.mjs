@@ -43,7 +43,9 @@ for (let at = 0; at + 16 <= fatbin.length; ) {
 }
 const missing = wanted.filter((architecture) => !found.code.has(architecture));
 console.log(`machine code: ${[...found.code].join(' ')}; PTX: ${[...found.ptx].join(' ')}`);
-if (missing.length > 0 || found.ptx.size === 0) {
-  console.error(`${path}: missing ${missing.length > 0 ? `machine code for ${missing.join(', ')}` : 'PTX'}`);
+if (missing.length > 0 || !found.ptx.has(wanted[0])) {
+  console.error(
+    `${path}: missing ${missing.length > 0 ? `machine code for ${missing.join(', ')}` : `PTX of ${wanted[0]}`}`,
+  );
   process.exit(1);
 }

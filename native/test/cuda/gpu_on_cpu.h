@@ -6,7 +6,7 @@
 // (NaN in every type of float). A missing barrier then gives wrong numbers, every time. Warp
 // functions need all 32 lanes, none of which may have ended; a block whose threads cannot all go on
 // ends in an error. What is not caught: memory-ordering races and whatever ptx.h's own instructions
-// would do.
+// would do. native/test/ptx does, where there is nvcc.
 #pragma once
 
 #include <cmath>

@@ -199,9 +199,17 @@ void** __cudaRegisterFatBinary(void* wrapper) {
   uint64_t bytes;
   std::memcpy(&bytes, data + 8, 8);
   auto* binary = new Binary;
-  const std::string all(reinterpret_cast<const char*>(data) + 16, bytes);
-  const size_t at = all.find(".version");
-  if (at != std::string::npos) binary->text = all.substr(at, all.find('\0', at) - at);
+  // Pieces, each after a header of its own: machine code of kind 2, PTX of kind 1.
+  for (const uint8_t *at = data + 16, *end = at + bytes; at < end;) {
+    uint16_t kind;
+    uint32_t header;
+    uint64_t size;
+    std::memcpy(&kind, at, 2);
+    std::memcpy(&header, at + 4, 4);
+    std::memcpy(&size, at + 8, 8);
+    if (kind == 1) binary->text = reinterpret_cast<const char*>(at + header);
+    at += header + size;
+  }
   return reinterpret_cast<void**>(binary);
 }
 void __cudaRegisterFatBinaryEnd(void**) {}
