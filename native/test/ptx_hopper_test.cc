@@ -182,7 +182,7 @@ TEST(products_out_of_order) {
   const char* write =
       "add.u32 %r11, %r2, 16; mov.u32 %r12, 0; setp.eq.u32 %p4, %r0, 0; @%p4 st.shared.u32 [%r11], "
       "%r12;\n";
-  CHECK(says(run(Product{.fence = ""}.ptx(), *data), "since the last wgmma.fence"));
+  CHECK(says(run(Product{.fence = ""}.ptx(), *data), "wgmma.fence"));
   CHECK(says(run(Product{.wait = ""}.ptx(), *data), "products still write"));
   CHECK(says(run(Product{.after_issue = "add.f32 %f3, %f3, %f3;\n"}.ptx(), *data),
              "products still write"));

@@ -45,8 +45,10 @@ void Decoder::hopper(const Statement& at, Instruction& made,
          place(source.parts[0].parts[1], "b32"), place(source.parts[0].parts[2], "b32"),
          base(at.operands.at(2), "b32"), all ? place(at.operands.at(3), "b16") : -1});
     made.run = copy_box;
-  } else if (op == "prefetch.tensormap" || op == "fence.mbarrier_init.release.cluster") {
+  } else if (op == "prefetch.tensormap") {
     made.run = nothing;
+  } else if (op == "fence.mbarrier_init.release.cluster") {
+    made.run = barrier_show;
   } else if (op == "fence.proxy.async.shared::cta") {
     made.run = show_to_products;
   } else if (op.rfind("setmaxnreg.", 0) == 0) {

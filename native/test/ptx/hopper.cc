@@ -10,11 +10,19 @@ namespace ptx {
 
 namespace {
 
+bool has_ended(const Block& block) {
+  for (const auto& warp : block.warps)
+    if (warp->alive != 0) return false;
+  return true;
+}
+
 Block& block_of(Warp& warp, uint32_t address, int lane) {
   const uint32_t tag = address / kBlockWindow;
   if (tag > warp.block->cluster->blocks.size())
     fault(warp, "an address outside of the cluster", lane);
-  return tag == 0 ? *warp.block : *warp.block->cluster->blocks[tag - 1];
+  Block& block = tag == 0 ? *warp.block : *warp.block->cluster->blocks[tag - 1];
+  if (has_ended(block)) fault(warp, "shared memory of a block that has ended", lane);
+  return block;
 }
 
 Barrier& barrier_at(Warp& warp, Block& block, uint32_t address, int lane) {
@@ -42,8 +50,15 @@ void barrier_init(Warp& w, const Instruction& i, uint32_t lanes) {
     if (w.block->barriers.count(address) != 0) fault(w, "an mbarrier that is one already", l);
     Barrier made;
     made.expected = made.pending = count;
+    made.hidden_by = w.id;
     w.block->barriers[address] = made;
   });
+}
+
+// Others than its block's threads may use what this warp has made an mbarrier.
+void barrier_show(Warp& w, const Instruction&, uint32_t) {
+  for (auto& [address, barrier] : w.block->barriers)
+    if (barrier.hidden_by == w.id) barrier.hidden_by = -1;
 }
 
 // list: address, bytes or -1. extra: of the cluster
@@ -54,6 +69,8 @@ void barrier_arrive(Warp& w, const Instruction& i, uint32_t lanes) {
     const uint32_t address = w.u32(at[0])[l];
     if (i.extra == 0 && address >= kBlockWindow) fault(w, "another block's mbarrier", l);
     Barrier& barrier = barrier_at(w, block_of(w, address, l), address, l);
+    if (address >= kBlockWindow && barrier.hidden_by >= 0)
+      fault(w, "an mbarrier whose making no fence has shown to the cluster", l);
     if (at[1] >= 0) barrier.bytes += w.u32(at[1])[l];
     if (barrier.pending == 0) fault(w, "more arrive at an mbarrier than it counts", l);
     --barrier.pending;
@@ -126,7 +143,8 @@ void copy_box(Warp& w, const Instruction& i, uint32_t lanes) {
       fault(w, "a copy to another block alone", l);
     if (copy.blocks == 0 || copy.blocks >> w.block->cluster->blocks.size() != 0)
       fault(w, "a copy to blocks that the cluster has not", l);
-    barrier_at(w, *w.block, copy.barrier, l);
+    if (barrier_at(w, *w.block, copy.barrier, l).hidden_by >= 0)
+      fault(w, "an mbarrier whose making no fence has shown to copies", l);
     copy.known = w.known;
     w.block->cluster->copies.push_back(std::move(copy));
   });
@@ -142,6 +160,8 @@ void finish_copy(Cluster& cluster, const BoxCopy& copy) {
     if ((copy.blocks >> rank & 1) == 0) continue;
     Block& block = *cluster.blocks[rank];
     const uint32_t bytes = map.rows * 128;
+    if (has_ended(block))
+      throw Fault("a box is copied to a block that has ended, in " + cluster.code->name);
     if (copy.shared < kSharedBase || copy.shared + bytes > block.shared_end)
       throw Fault("a box that does not fit into shared memory, in " + cluster.code->name);
     const Clock& known = copy.known;
@@ -252,9 +272,10 @@ void multiply_group(Warp& w, const Instruction& i, uint32_t) {
   const uint32_t add = w.predicates[i.c];
   if (add != 0 && add != kAll) fault(w, "lanes do not agree whether a product is added");
 
+  if (w.fenced == 0) fault(w, "a product without a wgmma.fence ahead of it");
   const auto check_register = [&](int place) {
-    if (w.written[place / kLanes] > w.fenced)
-      fault(w, "a product uses registers written since the last wgmma.fence");
+    if (w.used[place / kLanes] > w.fenced)
+      fault(w, "a product uses registers that others used since the last wgmma.fence");
   };
   const auto same = [&](int place) {
     for (int l = 1; l < kLanes; ++l)
@@ -316,8 +337,7 @@ void multiply_group(Warp& w, const Instruction& i, uint32_t) {
       b[n * depth + k] = number_at(transposed ? from.start + n / 64 * from.leading +
                                                     k / 8 * from.stride + k % 8 * 128 + n % 64 * 2
                                               : from.along(n, k * element));
-  for (int k = 0; k < sums; ++k)
-    if (add != 0) check_register(at[k]);
+  for (int k = 0; k < sums; ++k) check_register(at[k]);
   for (int l = 0; l < kLanes; ++l)
     for (int k = 0; k < sums; ++k) {
       const int row = l / 4 + 8 * (k / 2 % 2), column = k / 4 * 8 + l % 4 * 2 + k % 2;
@@ -329,7 +349,7 @@ void multiply_group(Warp& w, const Instruction& i, uint32_t) {
     }
   for (int k = 0; k < sums; ++k) {
     w.in_flight[at[k] / kLanes] = group;
-    w.written[at[k] / kLanes] = 0;
+    w.used[at[k] / kLanes] = 0;
   }
 }
 

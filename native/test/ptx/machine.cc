@@ -61,7 +61,7 @@ class Runner {
         warp->local.resize(code_.local_bytes * kLanes);
         if (code_.uses_products) {
           warp->in_flight.resize(code_.words / kLanes);
-          warp->written.resize(code_.words / kLanes);
+          warp->used.resize(code_.words / kLanes);
         }
         for (const auto& constant : code_.constants)
           for (int l = 0; l < kLanes; ++l) {
@@ -123,7 +123,7 @@ class Runner {
         warp->known.assign(all, 0);
         warp->known[warp->id] = 1;
         std::fill(warp->in_flight.begin(), warp->in_flight.end(), 0);
-        std::fill(warp->written.begin(), warp->written.end(), 0);
+        std::fill(warp->used.begin(), warp->used.end(), 0);
         warp->now = 1;
         warp->fenced = warp->products = warp->products_done = 0;
         warp->pieces.clear();
@@ -245,18 +245,19 @@ class Runner {
                        at.control == Control::none && code_.is_move[pc];
     if (moves) {
       warp.in_flight[results[0]] = warp.in_flight[sources[0]];
-      warp.written[results[0]] = warp.written[sources[0]];
+      warp.used[results[0]] = warp.used[sources[0]];
       return;
     }
-    if (pending)
-      for (const int source : sources)
-        if (warp.in_flight[source] > warp.products_done)
-          fault(warp, "reads a register that products still write");
+    for (const int source : sources) {
+      if (pending && warp.in_flight[source] > warp.products_done)
+        fault(warp, "reads a register that products still write");
+      warp.used[source] = warp.now;
+    }
     for (const int result : results) {
       if (pending && warp.in_flight[result] > warp.products_done)
         fault(warp, "writes a register that products still write");
       warp.in_flight[result] = 0;
-      warp.written[result] = warp.now;
+      warp.used[result] = warp.now;
     }
   }
 

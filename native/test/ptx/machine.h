@@ -131,6 +131,7 @@ using Clock = std::vector<uint32_t>;
 
 struct Barrier {  // an mbarrier
   uint32_t expected = 0, pending = 0, phase = 0;
+  int hidden_by = -1;  // the warp that made it and has not fenced that yet
   int64_t bytes = 0;
   Clock known;
 };
@@ -212,9 +213,9 @@ struct Warp {
   std::vector<LaneCopy> open[kLanes];
   std::deque<std::vector<LaneCopy>> groups[kLanes];
   Clock known;
-  // wgmma: by register, the group that writes it (0: none) and when it was last written.
+  // wgmma: by register, the group that writes it (0: none) and when others last used it.
   std::vector<uint32_t> in_flight;
-  std::vector<uint64_t> written;
+  std::vector<uint64_t> used;
   uint64_t now = 0, fenced = 0;
   uint32_t products = 0, products_done = 0;  // groups
   struct Piece {
