@@ -259,10 +259,10 @@ TEST(types) {
   verify({.queries = 35, .packed = true, .rel = true, .grids = {5, 7}, .in = HRSAM_BF16});
 }
 
-TEST(random_cases) {
+TEST(random_calls) {
   std::mt19937 random(11);
   const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < random_cases(40); ++i) {
     Case c{.queries = 1 + below(120), .keys = 2 + below(700), .heads = 1 + below(3)};
     c.d = 1 + below(70);
     c.batch = 1 + below(3);

@@ -236,10 +236,10 @@ TEST(heads_of_64_in_bf16) {
   verify(packed);
 }
 
-TEST(random_cases) {
+TEST(random_calls) {
   std::mt19937 random(11);
   const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
-  for (int i = 0; i < 50; ++i) {
+  for (int i = 0; i < random_cases(50); ++i) {
     Case c{.queries = 1 + below(120), .keys = 1 + below(700), .heads = 1 + below(3)};
     c.d = 1 + below(70);
     c.batch = 1 + below(3);

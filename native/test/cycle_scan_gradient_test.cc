@@ -236,10 +236,10 @@ TEST(fast_powers) {
   }
 }
 
-TEST(random_cases) {
+TEST(random_calls) {
   std::mt19937 random(3);
   const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
-  for (int i = 0; i < 40; ++i)
+  for (int i = 0; i < random_cases(40); ++i)
     verify({.segments = {1 + below(200), below(100)},
             .channels = 1 + below(50),
             .states = 1 + below(40),

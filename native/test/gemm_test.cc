@@ -207,7 +207,7 @@ TEST(weights_that_are_not_constant) {
 TEST(random_shapes) {
   std::mt19937 random(7);
   const auto up_to = [&](int64_t limit) { return static_cast<int64_t>(random() % limit) + 1; };
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < random_cases(60); ++i) {
     const int x = random() % 2 == 0 ? HRSAM_F32 : HRSAM_BF16;
     const int weight = random() % 2 == 0 ? HRSAM_F32 : HRSAM_BF16;
     Linear linear(up_to(150), up_to(300), up_to(200), x, weight);

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -23,6 +24,11 @@ const hrsam_backend& backend() {
     return reinterpret_cast<hrsam_backend_entry_fn>(dlsym(library, HRSAM_BACKEND_ENTRY))();
   }();
   return *chosen;
+}
+
+int random_cases(int count) {
+  const char* most = std::getenv("HRSAM_TEST_CASES");
+  return most == nullptr ? count : std::min(count, std::atoi(most));
 }
 
 bool is_cuda() { return std::getenv("HRSAM_TEST_BACKEND") != nullptr; }

@@ -32,8 +32,10 @@ struct BackendError : std::runtime_error {
 
 // The CPU, or the library that HRSAM_TEST_BACKEND names.
 const hrsam_backend& backend();
-// Whether it is the CUDA backend, on a GPU or in the shim.
+// Whether it is the CUDA backend, on a GPU, in the shim or interpreted.
 bool is_cuda();
+// How many random cases to try: `count`, or HRSAM_TEST_CASES if that is less.
+int random_cases(int count);
 extern int default_threads;  // 0: run() tries 1, 2 and 3
 extern hrsam_device* device;
 

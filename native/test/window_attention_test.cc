@@ -205,10 +205,10 @@ TEST(types) {
   verify({.scales = {9, 9}, .window = 7, .d = 20, .theta = 0, .rel = true, .in = HRSAM_BF16});
 }
 
-TEST(random_cases) {
+TEST(random_calls) {
   std::mt19937 random(7);
   const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < random_cases(40); ++i) {
     Case c{.scales = {1 + below(12), 1 + below(12)}, .window = 1 + below(9)};
     if (below(2) == 0) c.scales.insert(c.scales.end(), {1 + below(6), 1 + below(6)});
     c.heads = 1 + below(3);

@@ -146,22 +146,16 @@ struct Rem {
     return a % b;
   }
 };
-struct Min {
+struct Min {  // the number, where one is NaN
   template <class T>
   T operator()(T a, T b) const {
-    if constexpr (std::is_floating_point_v<T>)
-      return std::fmin(a, b);
-    else
-      return std::min(a, b);
+    return b != b || a < b ? a : b;
   }
 };
 struct Max {
   template <class T>
   T operator()(T a, T b) const {
-    if constexpr (std::is_floating_point_v<T>)
-      return std::fmax(a, b);
-    else
-      return std::max(a, b);
+    return b != b || a > b ? a : b;
   }
 };
 struct And {

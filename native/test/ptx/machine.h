@@ -250,6 +250,7 @@ void touch(const Clock& known, int id, const Warp* who, Block& block, int lane, 
 template <class F>
 inline void each_lane(uint32_t lanes, F f) {
   if (lanes == kAll) {
+#pragma GCC ivdep  // lanes have numbers of their own
     for (int lane = 0; lane < kLanes; ++lane) f(lane);
   } else {
     while (lanes != 0) {
