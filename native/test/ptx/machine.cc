@@ -18,7 +18,7 @@ class Runner {
     cluster_.code = &code_;
     cluster_.memory = &memory;
     cluster_.random.seed(seed);
-    const char* races = std::getenv("PTX_RACES");
+    const char* races = std::getenv("HRSAM_PTX_RACES");
     cluster_.races = races == nullptr || *races != '0';
     memory_.resize(launch.parameters.size() + 256);
     parameters_ = memory_.data() + (128 - reinterpret_cast<uintptr_t>(memory_.data()) % 128);

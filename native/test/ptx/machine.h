@@ -4,11 +4,11 @@
 //
 // A warp's lanes have a program counter each; those at the lowest go first, and so meet again.
 // Blocks run one after the other, a cluster's together, their warps in turns chosen by a seeded
-// generator (PTX_SEED). Copies to shared memory come as late as they may. What PTX leaves
+// generator (HRSAM_PTX_SEED). Copies to shared memory come as late as they may. What PTX leaves
 // undefined, and hardware lets pass now and then, is an error that says where: memory that is not
 // the kernel's, unaligned addresses, lanes and warps that wait in vain, shared memory that one warp
-// or lane touches after another with nothing between them (PTX_RACES=0: not looked for), products
-// (wgmma) whose operands are not fenced or whose sums are read too early.
+// or lane touches after another with nothing between them (HRSAM_PTX_RACES=0: not looked for),
+// products (wgmma) whose operands are not fenced or whose sums are read too early.
 //
 // Not seen: races in global memory, what ptxas makes of PTX, time. Approximate functions are exact.
 #pragma once

@@ -73,7 +73,7 @@ cudaError_t submit(cudaStream_t at, Work work) {
 
 uint64_t seed() {
   static std::atomic<uint64_t> count{0};
-  const char* value = std::getenv("PTX_SEED");
+  const char* value = std::getenv("HRSAM_PTX_SEED");
   return (value != nullptr ? std::strtoull(value, nullptr, 10) : 0) * 1000003 + count++;
 }
 
