@@ -7,11 +7,13 @@
 #include <vector>
 
 #include "check.h"
+#include "ptx/counts.h"
 #include "ptx/run_kernel.h"
 
 namespace {
 
 using namespace ptx::test;
+using ptx::Counts;
 
 // One instruction's result in lane 0.
 uint32_t word_of(const std::string& body) {
@@ -221,4 +223,77 @@ int main() {
   std::cout << hrsam::test::tests().size() << " tests, " << hrsam::test::failures()
             << " failed checks" << std::endl;
   return hrsam::test::failures() == 0 ? 0 : 1;
+}
+
+namespace {
+
+// What a kernel asks for, of one warp whose lanes go through 4 KB of shared memory.
+Counts::Kernel::Line count_line(const std::string& body, const char* opcode,
+                                unsigned threads = 32) {
+  std::vector<uint32_t> data(4096);
+  Counts counts;
+  const std::string error =
+      run(kernel(body), data.data(), data.size() * 4, {threads, 1, 1, 4096}, 1, &counts);
+  if (!error.empty()) hrsam::test::check(false, __FILE__, __LINE__, body + ": " + error);
+  for (const auto* one : counts.kernels())
+    for (size_t pc = 0; pc < one->lines.size(); ++pc)
+      if (one->code->opcodes[pc] == opcode) return one->lines[pc];
+  return {};
+}
+Counts::Kernel::Line stores(int stride, const char* type = "u32", const char* value = "%r0") {
+  return count_line(text("mov.u32 %r1, memory; mad.lo.u32 %r1, %r0, ", stride, ", %r1; st.shared.",
+                         type, " [%r1], ", value, ";"),
+                    (std::string("st.shared.") + type).c_str());
+}
+
+}  // namespace
+
+TEST(passes_over_shared_memory_are_counted) {
+  CHECK_EQ(stores(4).passes, 1.0);
+  CHECK_EQ(stores(8).passes, 2.0);
+  CHECK_EQ(stores(128).passes, 32.0);
+  CHECK_EQ(stores(128).fewest, 1.0);
+  CHECK_EQ(stores(16, "v4.u32", "{%r0, %r0, %r0, %r0}").passes, 4.0);
+  CHECK_EQ(stores(16, "v4.u32", "{%r0, %r0, %r0, %r0}").fewest, 4.0);
+  CHECK_EQ(stores(64, "v4.u32", "{%r0, %r0, %r0, %r0}").passes, 16.0);
+  CHECK_EQ(stores(8, "v2.u32", "{%r0, %r0}").passes, 2.0);
+}
+
+TEST(sectors_of_global_memory_are_counted) {
+  const auto loads = [](int stride) {
+    return count_line(text("mul.wide.u32 %d1, %r0, ", stride,
+                           "; add.u64 %d1, %d0, %d1; ld.global.u32 %r9, [%d1];"),
+                      "ld.global.u32");
+  };
+  CHECK_EQ(loads(4).issued, 1.0);
+  CHECK_EQ(loads(4).lanes, 32.0);
+  CHECK_EQ(loads(4).needed, 4.0);
+  CHECK(loads(4).sectors <= 5.0);  // where the vector begins within a sector is the allocator's
+  CHECK_EQ(loads(64).sectors, 32.0);
+  CHECK_EQ(loads(0).sectors, 1.0);
+}
+
+TEST(a_sample_counts_for_all_blocks) {
+  std::vector<uint32_t> data(4);
+  Counts counts;
+  counts.sample = 2;
+  const std::string error =
+      run(kernel("st.global.u32 [%d0], %r0;"), data.data(), 16, {32, 10, 1, 0}, 1, &counts);
+  CHECK_EQ(error, "");
+  for (const auto* one : counts.kernels()) {
+    CHECK_EQ(one->blocks, 10.0);
+    for (size_t pc = 0; pc < one->lines.size(); ++pc)
+      if (one->code->opcodes[pc] == "st.global.u32") CHECK_EQ(one->lines[pc].issued, 10.0);
+  }
+  CHECK(says(counts.report(), "test"));
+}
+
+TEST(errors_tell_the_source_where_ptx_has_it) {
+  std::vector<uint32_t> data(4);
+  const std::string ptx =
+      kernel(
+          ".loc 1 7 3, function_name $L__info_string0, inlined_at 2 9 1\n"
+          "ld.global.u32 %r9, [%d0+64];") +
+      ".file 1 \"/a/one.h\"\n.file 2 \"/a/two.cu\"\n.section .debug_str\n{\n.b8 1\n}\n";
+  CHECK(says(run(ptx, data), "one.h:7 from two.cu:9"));
 }

@@ -1,3 +1,4 @@
+#include "counts.h"
 #include "instructions.h"
 
 #include <algorithm>
@@ -12,7 +13,7 @@ constexpr uint32_t kNever = 0xffffffffu;
 
 class Runner {
  public:
-  Runner(const Launch& launch, Memory& memory, uint64_t seed)
+  Runner(const Launch& launch, Memory& memory, uint64_t seed, Counts* counts)
       : launch_(launch), code_(*launch.code) {
     cluster_.launch = &launch;
     cluster_.code = &code_;
@@ -20,6 +21,7 @@ class Runner {
     cluster_.random.seed(seed);
     const char* races = std::getenv("HRSAM_PTX_RACES");
     cluster_.races = races == nullptr || *races != '0';
+    cluster_.counts = counts;
     memory_.resize(launch.parameters.size() + 256);
     parameters_ = memory_.data() + (128 - reinterpret_cast<uintptr_t>(memory_.data()) % 128);
     std::copy(launch.parameters.begin(), launch.parameters.end(), parameters_);
@@ -30,15 +32,23 @@ class Runner {
   void run() {
     const unsigned wide = launch_.cluster;
     const uint64_t clusters = uint64_t{launch_.grid.x} / wide * launch_.grid.y * launch_.grid.z;
+    uint64_t some = clusters;
+    if (cluster_.counts != nullptr) {
+      if (cluster_.counts->sample != 0) some = std::min(clusters, cluster_.counts->sample);
+      cluster_.counts->begin(launch_, static_cast<double>(clusters) / static_cast<double>(some));
+    }
     build();
-    for (uint64_t k = 0; k < clusters; ++k) {
-      const uint64_t at = clusters - 1 - k;  // in no order that was promised
+    for (uint64_t k = 0; k < some; ++k) {
+      // In no order that was promised; a sample from all over.
+      const uint64_t at = (some - 1 - k) * clusters / some + clusters / some / 2;
       const uint64_t row = at / (launch_.grid.x / wide);
       begin(static_cast<uint32_t>(at % (launch_.grid.x / wide) * wide),
             static_cast<uint32_t>(row % launch_.grid.y),
             static_cast<uint32_t>(row / launch_.grid.y));
+      if (cluster_.counts != nullptr) cluster_.counts->begin_cluster();
       schedule();
     }
+    if (cluster_.counts != nullptr) cluster_.counts->end(launch_);
   }
 
  private:
@@ -287,6 +297,7 @@ class Runner {
         if (at.guard >= 0)
           on &= at.guard_not ? ~warp.predicates[at.guard] : warp.predicates[at.guard];
         --budget;
+        if (cluster_.counts != nullptr) cluster_.counts->add(warp, pc, on);
         bool regroup = false;
         switch (at.control) {
           case Control::none:
@@ -396,8 +407,8 @@ class Runner {
 
 }  // namespace
 
-void run(const Launch& launch, Memory& memory, uint64_t seed) {
-  Runner(launch, memory, seed).run();
+void run(const Launch& launch, Memory& memory, uint64_t seed, Counts* counts) {
+  Runner(launch, memory, seed, counts).run();
 }
 
 }  // namespace ptx

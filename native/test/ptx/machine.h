@@ -10,6 +10,8 @@
 // or lane touches after another with nothing between them (HRSAM_PTX_RACES=0: not looked for),
 // products (wgmma) whose operands are not fenced or whose sums are read too early.
 //
+// counts.h tells what kernels ask of a GPU's units.
+//
 // Not seen: races in global memory, what ptxas makes of PTX, time. Approximate functions are exact.
 #pragma once
 
@@ -60,6 +62,9 @@ struct Instruction {
 
 struct Code {
   std::string name, target;
+  std::vector<std::string> opcodes;
+  std::vector<Source> places;  // by instruction
+  std::shared_ptr<const std::map<int, std::string>> files;
   int most_threads = 0;
   std::vector<Instruction> instructions;
   std::vector<int> lists;
@@ -81,6 +86,8 @@ struct Code {
   size_t parameter_bytes = 0, local_bytes = 0, static_shared = 0;
   int parameter_base = 0;  // register that holds where they are
   bool uses_products = false;
+  // The line of PTX and, where it is known, of CUDA.
+  std::string where(size_t instruction) const;
   int shared_shift =
       2;  // shared memory is watched in pieces of 4 bytes, or 2 where halves are used
 };
@@ -121,7 +128,8 @@ class Memory {
 std::shared_ptr<const Code> decode(const Function& function,
                                    const std::map<std::string, uint64_t>& globals);
 
-void run(const Launch& launch, Memory& memory, uint64_t seed);
+class Counts;
+void run(const Launch& launch, Memory& memory, uint64_t seed, Counts* counts = nullptr);
 
 // ---- while it runs
 // -------------------------------------------------------------------------------
@@ -177,6 +185,7 @@ struct Cluster {
   Clock arrived_known;
   int live = 0;       // warps
   bool races = true;  // look for them
+  Counts* counts = nullptr;
 };
 
 struct Block {

@@ -26,13 +26,25 @@ bool Memory::allows(uint64_t address, size_t bytes, bool write) {
   return true;
 }
 
+std::string Code::where(size_t instruction) const {
+  const Source& at = places[instruction];
+  std::string made = "line " + std::to_string(instructions[instruction].line) + " of its PTX";
+  const auto add = [&](const char* before, int file, int line) {
+    if (files == nullptr || files->count(file) == 0) return;
+    const std::string& path = files->at(file);
+    made += before + path.substr(path.find_last_of('/') + 1) + ":" + std::to_string(line);
+  };
+  add(", ", at.file, at.line);
+  add(" from ", at.caller_file, at.caller_line);
+  return made;
+}
+
 void fault(const Warp& warp, const std::string& what, int lane) {
-  const Instruction& at = warp.code->instructions[warp.here];
   const Dim& block = warp.block->index;
   char place[512];
-  std::snprintf(
-      place, sizeof(place), "%s\n  in %s, line %d of its PTX, block (%u, %u, %u), warp %d, lane %d",
-      what.c_str(), warp.code->name.c_str(), at.line, block.x, block.y, block.z, warp.number, lane);
+  std::snprintf(place, sizeof(place), "%s\n  in %s, %s, block (%u, %u, %u), warp %d, lane %d",
+                what.c_str(), warp.code->name.c_str(), warp.code->where(warp.here).c_str(), block.x,
+                block.y, block.z, warp.number, lane);
   throw Fault(place);
 }
 

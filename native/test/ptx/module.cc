@@ -133,6 +133,16 @@ class Parser {
   void directive() {
     const std::string first = word();
     if (first == ".version" || first == ".address_size") return to_end_of_line();
+    if (first == ".file") {
+      const auto number_of_it = static_cast<int>(number());
+      const size_t begin = text_.find('"', at_) + 1, end = text_.find('"', begin);
+      (*files_)[number_of_it] = text_.substr(begin, end - begin);
+      return to_end_of_line();
+    }
+    if (first == ".section") {
+      at_ = text_.find('}', at_) + 1;
+      return;
+    }
     if (first == ".target") {
       target_ = word();
       return to_end_of_line();
@@ -167,6 +177,7 @@ class Parser {
     Function made;
     made.is_kernel = is_kernel;
     made.target = target_;
+    made.files = files_;
     if (accept('(')) list_of_parameters(made.results);
     made.name = word();
     if (accept('(')) list_of_parameters(made.parameters);
@@ -252,6 +263,8 @@ class Parser {
           }
         } else if (what == ".pragma") {
           to_end_of_line();
+        } else if (what == ".loc") {
+          source();
         } else {
           fail("unknown directive " + what);
         }
@@ -259,6 +272,21 @@ class Parser {
       }
       statement();
     }
+  }
+
+  // .loc file line column [, function_name …, inlined_at file line column]
+  void source() {
+    source_ = {};
+    source_.file = static_cast<int>(number());
+    source_.line = static_cast<int>(number());
+    const size_t end = std::min(text_.find('\n', at_), text_.size());
+    const size_t caller = text_.find("inlined_at", at_);
+    if (caller < end) {
+      at_ = caller + 10;
+      source_.caller_file = static_cast<int>(number());
+      source_.caller_line = static_cast<int>(number());
+    }
+    to_end_of_line();
   }
 
   Operand operand() {
@@ -306,6 +334,7 @@ class Parser {
   void statement() {
     Statement made;
     made.line = line_;
+    made.source = source_;
     if (accept('@')) {
       made.guard_not = accept('!');
       made.guard = resolve(word());
@@ -326,6 +355,9 @@ class Parser {
   size_t at_ = 0;
   int line_ = 1, scoped_ = 0;
   std::string target_;
+  Source source_;
+  std::shared_ptr<std::map<int, std::string>> files_ =
+      std::make_shared<std::map<int, std::string>>();
   Module module_;
   std::vector<Variable> module_shared_;
   Function* function_ = nullptr;

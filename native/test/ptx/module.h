@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -17,12 +18,18 @@ struct Operand {
   std::vector<Operand> parts;  // of a list; of an address of a tensor map: its coordinates
 };
 
+// A line of CUDA, where PTX has them (nvcc -lineinfo), and the one that called the function there.
+struct Source {
+  int file = 0, line = 0, caller_file = 0, caller_line = 0;
+};
+
 struct Statement {
   std::string opcode;
   std::string guard;  // the predicate's name, or nothing
   bool guard_not = false;
   std::vector<Operand> operands;
   int line = 0;
+  Source source;
 };
 
 struct Variable {
@@ -39,7 +46,8 @@ struct Function {
   std::vector<Variable> parameters, results, locals, shared;
   std::map<std::string, std::string> registers;  // by name: pred, b16, b32, b64
   std::vector<Statement> body;
-  std::map<std::string, size_t> labels;  // by name: the statement that follows
+  std::map<std::string, size_t> labels;                     // by name: the statement that follows
+  std::shared_ptr<const std::map<int, std::string>> files;  // of sources, by their numbers
 };
 
 struct Module {

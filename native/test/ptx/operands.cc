@@ -7,6 +7,7 @@ namespace ptx {
 std::shared_ptr<const Code> Decoder::run() {
   code_->name = function_.name;
   code_->target = function_.target;
+  code_->files = function_.files;
   code_->most_threads = function_.most_threads;
   for (const auto& [name, type] : function_.registers) declare(name, type);
   const char* specials[] = {"%tid.x",    "%tid.y",    "%tid.z",   "%ntid.x",         "%ntid.y",
@@ -39,6 +40,8 @@ std::shared_ptr<const Code> Decoder::run() {
   for (const Statement& at : function_.body) {
     try {
       code_->instructions.push_back(one(at));
+      code_->opcodes.push_back(at.opcode);
+      code_->places.push_back(at.source);
       note_registers(at);
     } catch (const std::exception& error) {
       throw std::runtime_error(function_.name + " line " + std::to_string(at.line) + ": " +
@@ -48,6 +51,8 @@ std::shared_ptr<const Code> Decoder::run() {
   Instruction end;
   end.control = Control::leave;
   code_->instructions.push_back(end);
+  code_->opcodes.push_back("ret");
+  code_->places.emplace_back();
   code_->is_move.push_back(false);
   code_->sources.emplace_back();
   code_->results.emplace_back();

@@ -32,7 +32,7 @@ struct Shape {
 
 // What went wrong, or nothing.
 inline std::string run(const std::string& ptx, void* data, size_t bytes, const Shape& shape,
-                       uint64_t seed = 1) {
+                       uint64_t seed = 1, Counts* counts = nullptr) {
   try {
     const Module module = parse(ptx);
     Launch launch;
@@ -45,7 +45,7 @@ inline std::string run(const std::string& ptx, void* data, size_t bytes, const S
     std::memcpy(launch.parameters.data(), &data, 8);
     Memory memory;
     memory.add(data, bytes);
-    ptx::run(launch, memory, seed);
+    ptx::run(launch, memory, seed, counts);
   } catch (const std::runtime_error& error) {
     return error.what();
   }

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <utility>
 
+#include "counts.h"
 #include "machine.h"
 #include "tensor_boxes.h"
 
@@ -45,6 +46,10 @@ State& state() {
   static State* made = new State;
   return *made;
 }
+
+// Few, so that all are soon busy; as many as an H200 has where what they do is counted.
+size_t memory_bytes() { return size_t{ptx::Counts::wanted() == nullptr ? 4 : 141} << 30; }
+int multiprocessors() { return ptx::Counts::wanted() == nullptr ? 4 : 132; }
 
 bool is_hopper() {
   const char* gpu = std::getenv("HRSAM_TEST_GPU");
@@ -82,7 +87,7 @@ cudaError_t run(const ptx::Launch& launch) {
   std::lock_guard<std::mutex> lock(s.mutex);
   if (s.lost != cudaSuccess) return s.lost;
   try {
-    ptx::run(launch, s.memory, seed());
+    ptx::run(launch, s.memory, seed(), ptx::Counts::wanted());
   } catch (const std::exception& error) {
     std::fprintf(stderr, "ptx: %s\n", error.what());
     s.lost = cudaErrorIllegalAddress;
@@ -269,8 +274,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* made, int) {
   *made = {};
   std::strcpy(made->name, "PTX on the CPU");
   made->major = is_hopper() ? 9 : 8;
-  made->multiProcessorCount = 4;
-  made->totalGlobalMem = size_t{4} << 30;
+  made->multiProcessorCount = multiprocessors();
+  made->totalGlobalMem = memory_bytes();
   made->sharedMemPerBlockOptin = static_cast<size_t>(is_hopper() ? 227 : 163) << 10;
   return cudaSuccess;
 }
@@ -290,7 +295,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
       *value = 0;
       return cudaSuccess;
     case cudaDevAttrMultiProcessorCount:
-      *value = 4;
+      *value = multiprocessors();
       return cudaSuccess;
     default:
       return give(cudaErrorInvalidValue);
@@ -305,7 +310,7 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** function, 
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  *free = *total = size_t{4} << 30;
+  *free = *total = memory_bytes();
   return cudaSuccess;
 }
 cudaError_t cudaMalloc(void** data, size_t bytes) {
