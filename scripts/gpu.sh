@@ -165,9 +165,10 @@ fi
 export HRSAM_BENCH_RUN=${HRSAM_BENCH_RUN:-$(date -u +%Y-%m-%d), commit ${HRSAM_COMMIT:-$(git rev-parse HEAD 2>/dev/null)}}
 ours() { HRSAM_NODE=$node HRSAM_PYTHON=none HRSAM_BENCH="--only $*" limited scripts/measure.sh cuda; }
 theirs() { HRSAM_NODE=none HRSAM_RIVALS=${HRSAM_RIVALS:---seconds 400} limited scripts/measure.sh cuda; }
-# The same products by the instructions of earlier GPUs, and encoders in e4m3.
+# The same products by the instructions of earlier GPUs, and without squares of blocks; encoders in e4m3.
 hopper() {
   HRSAM_CUDA_WGMMA=0 limited "$node" scripts/hrsam.mjs bench --device cuda --only gemm,attention -o "$out/mma.json" &&
+    HRSAM_CUDA_SQUARES=0 limited "$node" scripts/hrsam.mjs bench --device cuda --only gemm --dtype bf16 -o "$out/pairs.json" &&
     limited "$node" scripts/hrsam.mjs bench --device cuda --only encoder --full --dtype fp8 -o "$out/fp8.json"
 }
 if [ -n "$node" ]; then

@@ -160,6 +160,10 @@ TEST(many_tiles_in_turn) {
     linear.activation = 1;
     linear.with_bias().with_residual(650, HRSAM_BF16).check();
   }
+  // An even number of tiles across: on Hopper four blocks share what they read.
+  Linear wide(650, 760, 200, HRSAM_BF16, HRSAM_BF16);
+  wide.activation = 2;
+  wide.with_bias().with_residual(650, HRSAM_BF16).check();
   Linear f32_result(520, 256, 384, HRSAM_BF16, HRSAM_F32);
   f32_result.dtype = HRSAM_F32;
   f32_result.with_residual(130, HRSAM_F32).check();

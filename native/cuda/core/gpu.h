@@ -70,29 +70,54 @@ inline void check(cudaError_t status, const char* what) {
              lost ? "; this process cannot use the GPU any more: restart it" : "");
 }
 
+inline void allow_shared_bytes(const void* function, size_t bytes) {
+  if (bytes > kPlainSharedBytes)
+    check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(bytes)),
+          "shared memory for a kernel");
+}
+
+// `attribute` must live as long as what this returns.
+inline cudaLaunchConfig_t configuration(const Launch& at, cudaLaunchAttribute* attribute) {
+  *attribute = {};
+  attribute->id = cudaLaunchAttributeClusterDimension;
+  attribute->val.clusterDim = {at.cluster, 1, 1};
+  cudaLaunchConfig_t made{};
+  made.gridDim = at.grid;
+  made.blockDim = at.block;
+  made.dynamicSmemBytes = at.shared_bytes;
+  made.stream = at.stream;
+  made.attrs = attribute;
+  made.numAttrs = at.cluster > 1 ? 1 : 0;
+  return made;
+}
+
+// How many of the launch's clusters the GPU runs at once.
+template <class... Parameters>
+int active_clusters(const Launch& at, void (*kernel)(Parameters...)) {
+  const void* function = reinterpret_cast<const void*>(kernel);
+  allow_shared_bytes(function, at.shared_bytes);
+  Launch one = at;
+  one.grid = dim3(at.cluster);
+  cudaLaunchAttribute attribute;
+  const cudaLaunchConfig_t config = configuration(one, &attribute);
+  int found = 0;
+  check(cudaOccupancyMaxActiveClusters(&found, function, &config), "counting clusters");
+  return found;
+}
+
 // kernel<<<grid, block, shared_bytes, stream>>>(arguments...); nothing for an empty grid.
 template <class... Parameters, class... Arguments>
 void launch(const Launch& at, void (*kernel)(Parameters...), Arguments&&... arguments) {
   if (at.grid.x == 0 || at.grid.y == 0 || at.grid.z == 0) return;
   const void* function = reinterpret_cast<const void*>(kernel);
-  if (at.shared_bytes > kPlainSharedBytes)
-    check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(at.shared_bytes)),
-          "shared memory for a kernel");
+  allow_shared_bytes(function, at.shared_bytes);
   std::tuple<Parameters...> values(std::forward<Arguments>(arguments)...);
   std::apply(
       [&](auto&... each) {
         void* list[] = {const_cast<void*>(static_cast<const void*>(&each))...};
-        cudaLaunchAttribute cluster{};
-        cluster.id = cudaLaunchAttributeClusterDimension;
-        cluster.val.clusterDim = {at.cluster, 1, 1};
-        cudaLaunchConfig_t config{};
-        config.gridDim = at.grid;
-        config.blockDim = at.block;
-        config.dynamicSmemBytes = at.shared_bytes;
-        config.stream = at.stream;
-        config.attrs = &cluster;
-        config.numAttrs = at.cluster > 1 ? 1 : 0;
+        cudaLaunchAttribute attribute;
+        const cudaLaunchConfig_t config = configuration(at, &attribute);
         check(cudaLaunchKernelExC(&config, function, list), "launching a kernel");
       },
       values);
@@ -105,6 +130,11 @@ HRSAM_DEVICE void* shared_memory() {
 }
 
 #else
+
+template <class... Parameters>
+int active_clusters(const Launch& at, void (*)(Parameters...)) {
+  return gpu_on_cpu::kProcessors / static_cast<int>(at.cluster);
+}
 
 template <class... Parameters, class... Arguments>
 void launch(const Launch& at, void (*kernel)(Parameters...), Arguments&&... arguments) {

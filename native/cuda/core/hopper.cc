@@ -24,4 +24,12 @@ HopperUse hopper_use() {
   return wanted == "1" ? HopperUse::wherever_it_fits : HopperUse::where_it_pays;
 }
 
+bool hopper_squares() {
+  static const bool wanted = [] {
+    const char* value = std::getenv("HRSAM_CUDA_SQUARES");
+    return value == nullptr || *value != '0';
+  }();
+  return wanted;
+}
+
 }  // namespace hrsam::cuda

@@ -9,4 +9,8 @@ enum class HopperUse { never, where_it_pays, wherever_it_fits };
 // error on other GPUs; not set, on Hopper where it pays.
 HopperUse hopper_use();
 
+// Whether four blocks of a product may share what they read, as they do unless HRSAM_CUDA_SQUARES
+// is 0: a choice to be measured.
+bool hopper_squares();
+
 }  // namespace hrsam::cuda

@@ -6,6 +6,15 @@
 
 namespace hrsam::cuda {
 
+// Keeps what is computed from x where it is written, out of a loop's preparation: for registers
+// where none are left.
+HRSAM_DEVICE uint32_t compute_here(uint32_t x) {
+#ifdef __CUDACC__
+  asm volatile("" : "+r"(x));
+#endif
+  return x;
+}
+
 // Where shared memory's own instructions find it.
 HRSAM_DEVICE uint32_t shared_address(const void* pointer) {
 #ifdef __CUDACC__

@@ -28,24 +28,48 @@ Boxes boxes_of(const void* data, int64_t rows, int64_t stride, int64_t batch_str
           box_rows};
 }
 
+struct Clusters {
+  HopperTiles tiles;
+  int64_t count, rounds;
+};
+
+// Squares read less of the L2; but where a part of the chip has no multiple of four
+// multiprocessors, some do nothing, and an odd number of tiles across leaves half a square.
+template <class Kernel>
+Clusters clusters_for(const Gemm& g, Launch at, Kernel kernel) {
+  const auto of = [&](uint32_t beside) {
+    const HopperTiles tiles(g, beside);
+    at.cluster = tiles.blocks();
+    const int64_t all = tiles.all / beside;
+    const int64_t count = larger(1, smaller(all, active_clusters(at, kernel)));
+    return Clusters{tiles, count, divide_up(all, count)};
+  };
+  const Clusters pairs = of(1);
+  if (pairs.tiles.across % 2 != 0 || !hopper_squares()) return pairs;
+  const Clusters squares = of(2);
+  return 10 * squares.rounds <= 11 * pairs.rounds ? squares : pairs;
+}
+
 // False: the driver makes no tensor map of a matrix.
 template <bool kFp8>
 bool start(cudaStream_t stream, const Gemm& g, const Fp8Scales& scales) {
   using H = HopperGemm;
-  TensorMap a, b;
-  if (!gpu::map_boxes(boxes_of(g.a, g.m, g.a_stride, g.a_batch, g, H::kRows), &a) ||
-      !gpu::map_boxes(boxes_of(g.b, g.n, g.b_stride, g.b_batch, g, H::kShare), &b))
-    return false;
-  const HopperTiles tiles(g);
-  const int64_t clusters = smaller(tiles.all, larger(1, gpu::chip().processors / H::kBlocks));
-  const Launch at{dim3(static_cast<unsigned>(clusters * H::kBlocks)), dim3(kHopperThreads),
-                  H::kSharedBytes, stream, H::kBlocks};
+  bool made = false;
   for_activation(g.epilogue.activation, [&](auto activation) {
-    // Its registers would not suffice, and nothing asks for it: linear_fp8 refuses it.
-    if constexpr (!kFp8 || activation() != Activation::sigmoid)
-      launch(at, hopper_gemm_kernel<kFp8, activation()>, g, tiles, a, b, scales);
+    if constexpr (activation() != Activation::sigmoid) {
+      constexpr auto kKernel = hopper_gemm_kernel<kFp8, activation()>;
+      Launch at{dim3(1), dim3(kHopperThreads), H::kSharedBytes, stream};
+      const auto [tiles, count, rounds] = clusters_for(g, at, kKernel);
+      at.cluster = tiles.blocks();
+      at.grid = dim3(static_cast<unsigned>(count * at.cluster));
+      TensorMap a, b;
+      const int rows = H::kRows / static_cast<int>(tiles.beside);
+      made = gpu::map_boxes(boxes_of(g.a, g.m, g.a_stride, g.a_batch, g, rows), &a) &&
+             gpu::map_boxes(boxes_of(g.b, g.n, g.b_stride, g.b_batch, g, H::kShare), &b);
+      if (made) launch(at, kKernel, g, tiles, a, b, scales);
+    }
   });
-  return true;
+  return made;
 }
 
 [[noreturn]] void fail_without_maps() {
@@ -60,8 +84,10 @@ bool hopper_gemm(cudaStream_t stream, const Gemm& g) {
   const HopperUse use = hopper_use();
   if (use == HopperUse::never || g.type != DType::bf16) return false;
   if (use == HopperUse::where_it_pays && (g.n < kFewestColumns || g.k < kShortestSum)) return false;
-  const int64_t limit = INT32_MAX - HopperGemm::kBlocks * HopperGemm::kRows;
+  const int64_t limit = INT32_MAX - 2 * HopperGemm::kColumns;
   if (g.k < 1 || g.k > limit || g.m > limit || g.n > limit || g.batch > limit) return false;
+  // Its registers would not suffice, and no model asks for it; linear_fp8 refuses it.
+  if (g.epilogue.activation == Activation::sigmoid) return false;
   // Several products of one matrix: nobody asks for them in bf16.
   if (g.batch > 1 && (g.a_batch == 0 || g.b_batch == 0)) return false;
   if (!can_be_copied(g.a, g.a_stride, g.a_batch) || !can_be_copied(g.b, g.b_stride, g.b_batch))

@@ -1,14 +1,16 @@
 // bf16 and e4m3 products on Hopper's tensor cores, wgmma.
 //
-// Blocks come in pairs, clusters, that stay on their multiprocessors and take pairs of tiles of
-// 128 x 192 results, one below the other, until there are none; in each block two consumer
-// warpgroups take them in turn: one multiplies while the other turns its sums into results, 192 of
-// them a thread in registers. A and B come in steps of 64 along k through a ring of kStages stages
-// of 40 KB in shared memory, brought by one thread's bulk tensor copies (zeros beyond the ends).
-// Both blocks multiply by the same rows of B: each brings half of them, to both. A stage has two
-// barriers: full when its bytes are there, empty when the four warps that multiply have read them,
-// in both blocks, since copies of either write to both. Bound by the tensor cores: every 192 of
-// their cycles, 16 steps of k, read 16 KB of shared memory and bring 10 KB to it, 7 KB from the L2.
+// Blocks come in clusters of two, one below the other, or of two by two, that stay on their
+// multiprocessors and take as many tiles of 128 x 192 results until there are none; in each block
+// two consumer warpgroups take them in turn: one multiplies while the other turns its sums into
+// results, 192 of them a thread in registers. A and B come in steps of 64 along k through a ring of
+// kStages stages of 40 KB in shared memory, brought by one thread's bulk tensor copies (zeros
+// beyond the ends). Blocks one below the other multiply by the same rows of B: each brings half of
+// them, to both; blocks side by side share A's rows in the same way. A stage has two barriers: full
+// when its bytes are there, empty when the four warps that multiply have read them, in all blocks
+// that its copies write to. Every 192 cycles of the tensor cores, 16 steps of k, read 16 KB of
+// shared memory and bring 10 KB to it, of the L2's 7 KB in a pair and 5 KB in a square: 37 and 27
+// bytes a cycle, where 24 to 28 are measured on such chips.
 //
 // e4m3 goes the same way two numbers at a time, as if a pair of them were one bf16: columns, k and
 // strides are of pairs. Its results are multiplied by one scale for each row and each column.
@@ -22,7 +24,8 @@ namespace hrsam::cuda {
 
 struct HopperGemm {
   static constexpr int kRows = 128, kColumns = 192;
-  static constexpr int kBlocks = 2, kShare = kColumns / kBlocks;  // of a cluster; of B's rows
+  static constexpr int kBelow = 2;                  // blocks of a cluster, one below the other
+  static constexpr int kShare = kColumns / kBelow;  // of B's rows that a block brings
   static constexpr int kDepth = kBoxColumns;
   static constexpr uint32_t kStages = 5;
   static constexpr int kRowBytes = kDepth * 2, kLeftBytes = kRows * kRowBytes;
@@ -32,6 +35,54 @@ struct HopperGemm {
       kSwizzleBytes + kStages * kStageBytes + (2 * kStages + kConsumers) * sizeof(uint64_t);
   // Of each thread, 64 Ki altogether: few for who copies, many for who multiplies.
   static constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
+};
+
+// The block's tiles, one after the other: made on the host, since every register counts. They are
+// numbered by pairs, one below the other; those of a square follow each other.
+struct HopperTiles {
+  uint32_t beside;        // pairs of a cluster, side by side: 1 or 2
+  uint32_t down, across;  // clusters' tiles of an item
+  uint32_t each, all;     // pairs of an item, and of all
+  int steps;              // of k
+  HopperTiles(const Gemm& g, uint32_t pairs_beside)
+      : beside(pairs_beside),
+        down(tiles_across(g.m, HopperGemm::kBelow * HopperGemm::kRows)),
+        across(tiles_across(g.n, HopperGemm::kColumns * static_cast<int>(beside))),
+        each(down * across * beside),
+        all(each * static_cast<uint32_t>(g.batch)),
+        steps(static_cast<int>(divide_up(g.k, HopperGemm::kDepth))) {}
+  HRSAM_BOTH uint32_t blocks() const { return HopperGemm::kBelow * beside; }
+  // Of the cluster: even ones above, the first two on the left.
+  HRSAM_DEVICE uint32_t block() const { return blockIdx.x & (blocks() - 1); }
+  // What a block multiplies comes from itself, from below or above, and from beside; not from
+  // across the corner.
+  HRSAM_DEVICE bool is_partner(uint32_t other) const {
+    return other < blocks() && (other ^ block()) != 3;
+  }
+  HRSAM_DEVICE uint32_t partners() const { return 1 + beside; }
+  HRSAM_DEVICE bool has(uint32_t number) const { return index(number) < all; }
+  // Of the block's tile of that number: the item, and its first row and column.
+  struct Place {
+    int item, row, column;
+  };
+  HRSAM_DEVICE Place place(uint32_t number) const {
+    // Reciprocals of what is divided by would be kept in registers from tile to tile.
+    const uint32_t pairs = compute_here(each), high = compute_here(down),
+                   wide = compute_here(across), width = compute_here(beside);
+    const uint32_t pair = index(number) % pairs;
+    const Tile first = tile_of(pair >> (width - 1), high, wide);
+    const auto row = static_cast<int>(first.row), column = static_cast<int>(first.column);
+    const int left = static_cast<int>(pair & (width - 1));
+    return {static_cast<int>(index(number) / pairs),
+            (row * HopperGemm::kBelow + static_cast<int>(blockIdx.x % HopperGemm::kBelow)) *
+                HopperGemm::kRows,
+            (column * static_cast<int>(width) + left) * HopperGemm::kColumns};
+  }
+
+ private:
+  HRSAM_DEVICE uint32_t index(uint32_t number) const {
+    return blockIdx.x / HopperGemm::kBelow + number * (gridDim.x / HopperGemm::kBelow);
+  }
 };
 
 // The ring, and barriers behind it.
@@ -47,10 +98,10 @@ struct HopperGemmShared {
   HRSAM_DEVICE uint64_t* turn(uint32_t consumer) const {
     return empty(HopperGemm::kStages) + consumer;
   }
-  HRSAM_DEVICE void make() const {
+  HRSAM_DEVICE void make(const HopperTiles& tiles) const {
     for (int i = 0; i < static_cast<int>(HopperGemm::kStages); ++i) {
       make_barrier(full(i), 1);
-      make_barrier(empty(i), HopperGemm::kBlocks * kWarpgroup / kWarp);
+      make_barrier(empty(i), static_cast<int>(tiles.partners()) * kWarpgroup / kWarp);
     }
     for (uint32_t i = 0; i < kConsumers; ++i) make_barrier(turn(i), kWarpgroup / kWarp);
     publish_barriers();
@@ -58,34 +109,10 @@ struct HopperGemmShared {
   HRSAM_DEVICE unsigned char* stage(int index) const {
     return ring + index * HopperGemm::kStageBytes;
   }
-  // By a warp that has read the stage.
-  HRSAM_DEVICE void give_back(uint32_t turn) const {
+  // By a warp that has read the stage: to all that write to it.
+  HRSAM_DEVICE void give_back(const HopperTiles& tiles, uint32_t turn) const {
     const uint32_t lane = threadIdx.x % kWarp;
-    if (lane < HopperGemm::kBlocks)
-      arrive_at(empty(stage_of(turn, HopperGemm::kStages).index), lane);
-  }
-};
-
-// The block's tiles, one after the other: made on the host, since every register counts.
-struct HopperTiles {
-  uint32_t down, across, all;  // pairs of tiles
-  int steps;                   // of k
-  explicit HopperTiles(const Gemm& g)
-      : down(tiles_across(g.m, HopperGemm::kBlocks * HopperGemm::kRows)),
-        across(tiles_across(g.n, HopperGemm::kColumns)),
-        all(down * across * static_cast<uint32_t>(g.batch)),
-        steps(static_cast<int>(divide_up(g.k, HopperGemm::kDepth))) {}
-  HRSAM_DEVICE static uint32_t block() { return blockIdx.x % HopperGemm::kBlocks; }
-  HRSAM_DEVICE bool has(uint32_t number) const { return index(number) < all; }
-  HRSAM_DEVICE uint32_t item(uint32_t number) const { return index(number) / (down * across); }
-  HRSAM_DEVICE Tile tile(uint32_t number) const {
-    const Tile pair = tile_of(index(number) % (down * across), down, across);
-    return {pair.row * HopperGemm::kBlocks + block(), pair.column};
-  }
-
- private:
-  HRSAM_DEVICE uint32_t index(uint32_t number) const {
-    return blockIdx.x / HopperGemm::kBlocks + number * (gridDim.x / HopperGemm::kBlocks);
+    if (tiles.is_partner(lane)) arrive_at(empty(stage_of(turn, HopperGemm::kStages).index), lane);
   }
 };
 
@@ -93,23 +120,29 @@ struct HopperTiles {
 HRSAM_DEVICE void bring_tiles(const HopperTiles& tiles, const TensorMap& a, const TensorMap& b,
                               const HopperGemmShared& shared) {
   using H = HopperGemm;
-  constexpr uint16_t kBoth = (1 << H::kBlocks) - 1;
-  const int share = static_cast<int>(HopperTiles::block()) * H::kShare;
+  const uint32_t block = tiles.block();
+  // Of what a block multiplies, A's rows here and B's there are for it to bring, to these blocks.
+  const int a_share = static_cast<int>(block / 2) * (H::kRows / 2),
+            b_share = static_cast<int>(block % 2) * H::kShare;
+  const auto beside = static_cast<uint16_t>(5 << block % 2),
+             below = static_cast<uint16_t>(3 << (block & 2));
   uint32_t turn = 0;
   for (uint32_t number = 0; tiles.has(number); ++number) {
-    const Tile tile = tiles.tile(number);
-    const int row = static_cast<int>(tile.row) * H::kRows,
-              column = static_cast<int>(tile.column) * H::kColumns + share,
-              item = static_cast<int>(tiles.item(number));
+    const HopperTiles::Place place = tiles.place(number);
+    const int row = place.row + a_share, column = place.column + b_share;
     for (int step = 0; step < tiles.steps; ++step, ++turn) {
       const Stage stage = stage_of(turn, H::kStages);
       unsigned char* to = shared.stage(stage.index);
       uint64_t* full = shared.full(stage.index);
       wait_for_phase(shared.empty(stage.index), stage.parity ^ 1);
       arrive_expecting(full, H::kStageBytes);
-      copy_box(to, &a, step * H::kDepth, row, item, full);
-      copy_box_to(kBoth, to + H::kLeftBytes + share * H::kRowBytes, &b, step * H::kDepth, column,
-                  item, full);
+      unsigned char* a_to = to + a_share * H::kRowBytes;
+      if (tiles.beside == 1)
+        copy_box(a_to, &a, step * H::kDepth, row, place.item, full);
+      else
+        copy_box_to(beside, a_to, &a, step * H::kDepth, row, place.item, full);
+      copy_box_to(below, to + H::kLeftBytes + b_share * H::kRowBytes, &b, step * H::kDepth, column,
+                  place.item, full);
     }
   }
 }
@@ -121,10 +154,10 @@ struct Fp8Scales {
 
 // The sums of one tile, from the ring's stages `first`, first + 1 …
 template <bool kFp8>
-HRSAM_DEVICE void multiply_tile(const HopperGemmShared& shared, uint32_t first, int steps,
-                                HopperGemm::Sums& sums) {
+HRSAM_DEVICE void multiply_tile(const HopperGemmShared& shared, const HopperTiles& tiles,
+                                uint32_t first, HopperGemm::Sums& sums) {
   using H = HopperGemm;
-  for (int step = 0; step < steps; ++step) {
+  for (int step = 0; step < tiles.steps; ++step) {
     const Stage stage = stage_of(first + step, H::kStages);
     wait_for_phase(shared.full(stage.index), stage.parity);
     const unsigned char* from = shared.stage(stage.index);
@@ -143,7 +176,7 @@ HRSAM_DEVICE void multiply_tile(const HopperGemmShared& shared, uint32_t first, 
     commit_products();
     // The step before has been read.
     wait_for_products<1>();
-    if (step > 0) shared.give_back(first + step - 1);
+    if (step > 0) shared.give_back(tiles, first + step - 1);
   }
 }
 
@@ -152,12 +185,11 @@ struct HopperSums {
   static constexpr bool branches() { return false; }
   HopperGemm::Sums& of;
   int first_row, first_column;
-  HRSAM_DEVICE HopperSums(HopperGemm::Sums& sums, const Tile& tile)
+  HRSAM_DEVICE HopperSums(HopperGemm::Sums& sums, const HopperTiles::Place& place)
       : of(sums),
-        first_row(static_cast<int>(tile.row * HopperGemm::kRows +
-                                   threadIdx.x % kWarpgroup / kWarp * 16 +
-                                   threadIdx.x % kWarp / 4)),
-        first_column(static_cast<int>(tile.column * HopperGemm::kColumns + threadIdx.x % 4 * 2)) {}
+        first_row(place.row + static_cast<int>(threadIdx.x % kWarpgroup / kWarp * 16 +
+                                               threadIdx.x % kWarp / 4)),
+        first_column(place.column + static_cast<int>(threadIdx.x % 4 * 2)) {}
   HRSAM_DEVICE int row(int i) const { return first_row + i / 2 * 64 + i % 2 * 8; }
   HRSAM_DEVICE int offset(int j) const { return j * 8; }
   HRSAM_DEVICE float& at(int i, int j, int k) const { return of[i / 2][j * 4 + i % 2 * 2 + k]; }
@@ -189,14 +221,15 @@ HRSAM_DEVICE void compute_tiles(const Gemm& g, const Fp8Scales& scales, const Ho
     const uint32_t round = number / kConsumers;
     wait_for_phase(shared.turn(own), (round & 1) ^ (own == 0 ? 1 : 0));
     HopperGemm::Sums sums;
-    multiply_tile<kFp8>(shared, number * tiles.steps, tiles.steps, sums);
+    multiply_tile<kFp8>(shared, tiles, number * tiles.steps, sums);
     if (speaks) arrive(shared.turn(own ^ 1));
     wait_for_products<0>();
     settle(sums[0]);
     settle(sums[1]);
-    shared.give_back(number * tiles.steps + tiles.steps - 1);
-    HopperSums finished(sums, tiles.tile(number));
-    const int64_t first = tiles.item(number) * g.m * g.n;
+    shared.give_back(tiles, number * tiles.steps + tiles.steps - 1);
+    const HopperTiles::Place place = tiles.place(number);
+    HopperSums finished(sums, place);
+    const int64_t first = place.item * g.m * g.n;
     if constexpr (kFp8) scale_rows(finished, g, scales);
     finish_sums<kActivation, HopperSums::kRows, HopperSums::kPairs, kFp8>(
         g.epilogue, g.m, g.n, first, finished, scales.columns);
@@ -213,7 +246,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
   if (threadIdx.x == 0) {
     prefetch(&a);
     prefetch(&b);
-    shared.make();
+    shared.make(tiles);
   }
   begin_cluster();
   if (threadIdx.x < kWarpgroup) {

@@ -83,6 +83,9 @@ void copy_later(void* to, const void* from, size_t bytes, size_t valid);
 void commit_copies();
 void wait_for_copies(int newest_that_may_be_under_way);
 
+// Multiprocessors: few, so that all are soon busy.
+constexpr int kProcessors = 4;
+
 // Runs a grid block by block, or cluster by cluster: so many neighbours together. Throws
 // std::runtime_error.
 using Body = void (*)(void* context);

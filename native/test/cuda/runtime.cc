@@ -10,7 +10,6 @@ namespace hrsam::cuda::gpu {
 namespace {
 
 constexpr int kDevices = 2;
-constexpr int kProcessors = 4;
 constexpr uint64_t kMemory = uint64_t{2} << 30;
 
 }  // namespace
@@ -23,12 +22,12 @@ Properties properties(int) {
   std::snprintf(made.detail, sizeof(made.detail), "kernels run by the CPU, for tests");
   made.memory_bytes = kMemory;
   made.capability = chip().capability;
-  made.processors = kProcessors;
+  made.processors = gpu_on_cpu::kProcessors;
   made.shared_bytes = gpu_on_cpu::most_shared_bytes();
   return made;
 }
 
-Chip chip() { return {gpu_on_cpu::is_hopper() ? 90 : 80, kProcessors}; }
+Chip chip() { return {gpu_on_cpu::is_hopper() ? 90 : 80, gpu_on_cpu::kProcessors}; }
 
 bool map_boxes(const Boxes& boxes, TensorMap* map) {
   const gpu_on_cpu::Matrices3d made{boxes.data,

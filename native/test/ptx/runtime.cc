@@ -242,6 +242,17 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* fu
                      config->dynamicSmemBytes, config->stream, cluster));
 }
 
+cudaError_t cudaOccupancyMaxActiveClusters(int* found, const void* function,
+                                           const cudaLaunchConfig_t* config) {
+  State& s = state();
+  std::lock_guard<std::mutex> lock(s.mutex);
+  const auto kernel = s.kernels.find(function);
+  if (kernel == s.kernels.end() || config->dynamicSmemBytes > kernel->second.most_shared)
+    return give(cudaErrorInvalidValue);
+  *found = multiprocessors() / static_cast<int>(config->attrs[0].val.clusterDim.x);
+  return cudaSuccess;
+}
+
 cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribute, int value) {
   State& s = state();
   std::lock_guard<std::mutex> lock(s.mutex);
