@@ -7,7 +7,6 @@
 #pragma once
 
 #include "attention_gradient_tile.h"
-#include "carver.h"
 #include "transpose.h"
 
 namespace hrsam::cpu::HRSAM_ISA {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "attention_tile.h"
+#include "carver.h"
 #include "op.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
@@ -154,11 +155,10 @@ struct GradientScratch {
   static int64_t numbers(int padded) {
     return static_cast<int64_t>(kGradientGroup) * stride(padded) + kVectorRows;
   }
-  template <class Carver>
   static GradientScratch plan(Carver& carver, int padded, int width) {
-    float* logits = carver.template take<float>(numbers(padded));
-    float* products = carver.template take<float>(numbers(padded));
-    return {logits, products, carver.template take<float>(int64_t{kGradientGroup} * width)};
+    float* logits = carver.take<float>(numbers(padded));
+    float* products = carver.take<float>(numbers(padded));
+    return {logits, products, carver.take<float>(int64_t{kGradientGroup} * width)};
   }
 };
 
