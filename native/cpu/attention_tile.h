@@ -12,7 +12,7 @@
 namespace hrsam::cpu::HRSAM_ISA {
 
 constexpr int kSoftmaxRows = 4;
-alignas(64) constexpr float kLanes[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+alignas(64) constexpr float kLaneNumbers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
 // Queries that share a key panel while it is in L1.
 template <class E>
@@ -141,7 +141,7 @@ HRSAM_INLINE void softmax_rows(float* logits, int keys, int padded, Statistics* 
                                float* scale, E* probabilities) {
   const int whole = keys / kWidth * kWidth;
   const auto at_end = [&](int r, int j) {
-    return select_greater(set1(static_cast<float>(keys - j)), load(kLanes),
+    return select_greater(set1(static_cast<float>(keys - j)), load(kLaneNumbers),
                           load(logits + r * padded + j), set1(kMasked));
   };
   V largest[kCount], sum[kCount];

@@ -10,19 +10,19 @@ namespace hrsam::cpu::HRSAM_ISA {
 
 // As many sums as leave registers for a vector of each of W's columns and the broadcast.
 #if defined(HRSAM_ISA_avx512bf16) || defined(HRSAM_ISA_avx512)
-constexpr int kVectorRows = 8, kVectorColumns = 3;  // 24 sums in 32 registers
+constexpr int kMicroRows = 8, kMicroVectors = 3;  // 24 sums in 32 registers
 #elif defined(HRSAM_ISA_avx2)
-constexpr int kVectorRows = 6, kVectorColumns = 2;  // 12 in 16
+constexpr int kMicroRows = 6, kMicroVectors = 2;  // 12 in 16
 #elif defined(HRSAM_ISA_neon)
-constexpr int kVectorRows = 6, kVectorColumns = 3;  // 18 in 32: gcc loads several broadcasts ahead
+constexpr int kMicroRows = 6, kMicroVectors = 3;  // 18 in 32: gcc loads several broadcasts ahead
 #else
-constexpr int kVectorRows = 4, kVectorColumns = 4;
+constexpr int kMicroRows = 4, kMicroVectors = 4;
 #endif
 
 // The tile of a type: rows of A, vectors of W's rows, and how many values of k are packed together.
 template <class T>
 struct Tile {
-  static constexpr int kRows = kVectorRows, kVectors = kVectorColumns;
+  static constexpr int kRows = kMicroRows, kVectors = kMicroVectors;
   static constexpr int kDepth = static_cast<int>(sizeof(float) / sizeof(T));
 };
 #if defined(HRSAM_ISA_amx)
@@ -37,7 +37,7 @@ struct Tile<Split> : Tile<bf16> {};
 
 // Matrix tiles take rows of A as they are loaded (below), vectors where they are.
 template <class T>
-constexpr bool kMatrixTiles = Tile<T>::kRows > kVectorRows;
+constexpr bool kMatrixTiles = Tile<T>::kRows > kMicroRows;
 
 // How an element type is multiplied: kStep neighbours along k at a time. Packed weights hold kStep
 // values in every lane.
@@ -138,7 +138,7 @@ void micro_kernel(const T* a, int64_t lda, const float* b, int64_t depth, float*
 template <class T>
 using Kernel = void (*)(const T*, int64_t, const float*, int64_t, float*, bool);
 
-template <class T, int R = kVectorRows, int N = kVectorColumns>
+template <class T, int R = kMicroRows, int N = kMicroVectors>
 HRSAM_INLINE Kernel<T> kernel_for(int64_t rows, int64_t vectors) {
   if constexpr (R > 1)
     if (rows < R) return kernel_for<T, R - 1, N>(rows, vectors);

@@ -33,9 +33,9 @@ HRSAM_INLINE Packing packing_of(int64_t n, int64_t k) {
   // cache of 48 KB. Short chunks also keep sums accurate: in one chain of k additions the rounding
   // errors of a decoder's f32 logits were twice those of chains of 256.
   constexpr int64_t kTileBytes = packing_parts<T>() > 1 ? 384 : 512;
-  constexpr int64_t kChunkBytes = kMatrixTiles<T>                ? kTileBytes
-                                  : kVectorColumns * kWidth > 32 ? 768
-                                                                 : 1024;
+  constexpr int64_t kChunkBytes = kMatrixTiles<T>               ? kTileBytes
+                                  : kMicroVectors * kWidth > 32 ? 768
+                                                                : 1024;
   Packing p;
   p.step = Multiply<T>::kStep;
   p.chunks = divide_up(k * static_cast<int64_t>(sizeof(T)), kChunkBytes);
