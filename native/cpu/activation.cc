@@ -7,14 +7,6 @@ namespace hrsam::cpu::HRSAM_ISA {
 
 namespace {
 
-template <class X, class Y>
-void apply(const X* x, Y* y, int64_t n, Activation activation) {
-  int64_t i = 0;
-  for (; i + kWidth <= n; i += kWidth) store(y + i, activate(load(x + i), activation));
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0) store_n(y + i, activate(load_n(x + i, rest), activation), rest);
-}
-
 class ActivationOp : public Op {
  public:
   ActivationOp(int x, int64_t elements, DType from, DType to, Activation activation)
@@ -26,7 +18,9 @@ class ActivationOp : public Op {
         const auto* x = run.in<decltype(from)>(x_);
         auto* y = run.out<decltype(to)>();
         each_piece(run.pool, 1, elements_, 8, [&](int64_t, int64_t begin, int64_t end) {
-          apply(x + begin, y + begin, end - begin, activation_);
+          map_vectors(
+              y + begin, end - begin,
+              [activation = activation_](V v) { return activate(v, activation); }, x + begin);
         });
       });
     });

@@ -26,15 +26,6 @@ HRSAM_INLINE V slope(V x, Activation activation) {
   }
 }
 
-template <class X, class Dy, class Dx>
-void apply(const X* x, const Dy* dy, Dx* dx, int64_t n, Activation activation) {
-  int64_t i = 0;
-  for (; i + kWidth <= n; i += kWidth) store(dx + i, load(dy + i) * slope(load(x + i), activation));
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0)
-    store_n(dx + i, load_n(dy + i, rest) * slope(load_n(x + i, rest), activation), rest);
-}
-
 class ActivationGradient : public Op {
  public:
   ActivationGradient(const Node& node, Activation activation)
@@ -52,7 +43,10 @@ class ActivationGradient : public Op {
           const auto* dy = run.in<decltype(above)>(dy_);
           auto* dx = run.out<decltype(to)>();
           each_piece(run.pool, 1, elements_, 12, [&](int64_t, int64_t begin, int64_t end) {
-            apply(x + begin, dy + begin, dx + begin, end - begin, activation_);
+            map_vectors(
+                dx + begin, end - begin,
+                [activation = activation_](V v, V d) { return d * slope(v, activation); },
+                x + begin, dy + begin);
           });
         });
       });

@@ -15,22 +15,6 @@ struct Axis {
   int64_t b_stride;  // in elements; 0: b is repeated
 };
 
-template <class A, class B, class Y>
-void add_vectors(const A* a, const B* b, Y* y, int64_t n) {
-  int64_t i = 0;
-  for (; i + kWidth <= n; i += kWidth) store(y + i, load(a + i) + load(b + i));
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0) store_n(y + i, load_n(a + i, rest) + load_n(b + i, rest), rest);
-}
-
-template <class A, class Y>
-void add_number(const A* a, float b, Y* y, int64_t n) {
-  int64_t i = 0;
-  for (; i + kWidth <= n; i += kWidth) store(y + i, load(a + i) + set1(b));
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0) store_n(y + i, load_n(a + i, rest) + set1(b), rest);
-}
-
 class Add : public Op {
  public:
   Add(const Node& node, const Value& a, const Value& b, const Value& result)
@@ -77,10 +61,14 @@ class Add : public Op {
         rest /= axes_[i].size;
       }
       const int64_t at = row * inner.size + begin;
-      if (inner.b_stride == 0)
-        add_number(a + at, to_f32(*from), y + at, end - begin);
-      else
-        add_vectors(a + at, from + begin, y + at, end - begin);
+      if (inner.b_stride == 0) {
+        const V number = set1(to_f32(*from));
+        map_vectors(
+            y + at, end - begin, [number](V v) { return v + number; }, a + at);
+      } else {
+        map_vectors(
+            y + at, end - begin, [](V v, V w) { return v + w; }, a + at, from + begin);
+      }
     });
   }
 

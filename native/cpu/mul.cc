@@ -7,14 +7,6 @@ namespace hrsam::cpu::HRSAM_ISA {
 
 namespace {
 
-template <class A, class B, class Y>
-void multiply(const A* a, const B* b, Y* y, int64_t n) {
-  int64_t i = 0;
-  for (; i + kWidth <= n; i += kWidth) store(y + i, load(a + i) * load(b + i));
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0) store_n(y + i, load_n(a + i, rest) * load_n(b + i, rest), rest);
-}
-
 class Mul : public Op {
  public:
   explicit Mul(const Node& node)
@@ -31,7 +23,8 @@ class Mul : public Op {
           const auto* b = run.in<decltype(second)>(b_);
           auto* y = run.out<decltype(result)>();
           each_piece(run.pool, 1, elements_, 12, [&](int64_t, int64_t begin, int64_t end) {
-            multiply(a + begin, b + begin, y + begin, end - begin);
+            map_vectors(
+                y + begin, end - begin, [](V v, V w) { return v * w; }, a + begin, b + begin);
           });
         });
       });

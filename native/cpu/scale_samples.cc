@@ -7,15 +7,6 @@ namespace hrsam::cpu::HRSAM_ISA {
 
 namespace {
 
-template <class X, class Y>
-void multiply(const X* x, float scale, Y* y, int64_t n) {
-  const V factor = set1(scale);
-  int64_t i = 0;
-  for (; i + kWidth <= n; i += kWidth) store(y + i, load(x + i) * factor);
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0) store_n(y + i, load_n(x + i, rest) * factor, rest);
-}
-
 class ScaleSamples : public Op {
  public:
   explicit ScaleSamples(const Node& node)
@@ -33,7 +24,9 @@ class ScaleSamples : public Op {
         auto* y = run.out<decltype(to)>();
         each_piece(run.pool, samples_, length_, 8, [&](int64_t b, int64_t begin, int64_t end) {
           const int64_t at = b * length_ + begin;
-          multiply(x + at, scale[b], y + at, end - begin);
+          const V factor = set1(scale[b]);
+          map_vectors(
+              y + at, end - begin, [factor](V v) { return v * factor; }, x + at);
         });
       });
     });

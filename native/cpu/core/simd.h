@@ -122,6 +122,16 @@ HRSAM_INLINE void store_lanes(T* p, V x, int n) {
   n >= kWidth ? store(p, x) : store_n(p, x, n);
 }
 
+// y = f(x…), element by element, on vectors. f is inlined, though called for whole ones and the
+// rest.
+template <class Y, class F, class... X>
+[[gnu::flatten]] void map_vectors(Y* y, int64_t n, F f, const X*... x) {
+  int64_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) store(y + i, f(load(x + i)...));
+  const int rest = static_cast<int>(n - i);
+  if (rest > 0) store_n(y + i, f(load_n(x + i, rest)...), rest);
+}
+
 HRSAM_INLINE V sigmoid(V x) { return set1(1) / (set1(1) + exp(-x)); }
 HRSAM_INLINE V silu(V x) { return x / (set1(1) + exp(-x)); }
 HRSAM_INLINE V relu(V x) { return max(zero(), x); }

@@ -81,12 +81,9 @@ inline void pack_rows(const float* from, int64_t lda, int64_t rows, int64_t dept
 #else
 template <class From, class T>
 void pack_rows(const From* from, int64_t lda, int64_t rows, int64_t depth, T* to) {
-  for (int64_t row = 0; row < rows; ++row, from += lda, to += depth) {
-    int64_t i = 0;
-    for (; i + kWidth <= depth; i += kWidth) store(to + i, load(from + i));
-    const int rest = static_cast<int>(depth - i);
-    if (rest > 0) store_n(to + i, load_n(from + i, rest), rest);
-  }
+  for (int64_t row = 0; row < rows; ++row, from += lda, to += depth)
+    map_vectors(
+        to, depth, [](V x) { return x; }, from);
 }
 #endif
 
