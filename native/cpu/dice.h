@@ -6,8 +6,7 @@
 // (Milletari, Navab, Ahmadi: V-Net, 3DV 2016; the 1s as in MaskFormer, arXiv 2107.06278.)
 #pragma once
 
-#include "samples.h"
-#include "simd.h"
+#include "mask_loss.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
@@ -24,8 +23,9 @@ class DiceLoss {
     sums[0] = sums[1] = 0;
     for (int64_t begin = 0; begin < n; begin += kBlock) {
       V both = zero(), either = zero();
-      each_vector(logits, labels, begin, smaller(n, begin + kBlock),
-                  [&](int64_t, int, V p, V y, V counts) {
+      each_vector(logits, labels, ignore_, begin, smaller(n, begin + kBlock),
+                  [&](int64_t, int, V logit, V label, V counts) {
+                    const V p = sigmoid(logit), y = counts * foreground(label);
                     both = fma(p, y, both);
                     either = either + counts * (p + y);
                   });
@@ -48,28 +48,16 @@ class DiceLoss {
 
   void differentiate(const float* logits, const float* labels, int64_t n, Slope slope,
                      float* out) const {
-    each_vector(logits, labels, 0, n, [&](int64_t i, int lanes, V p, V y, V counts) {
-      const V d = fma(set1(slope.b), y, set1(slope.a));
-      store_lanes(out + i, counts * d * p * (set1(1) - p), lanes);
-    });
+    each_vector(logits, labels, ignore_, 0, n,
+                [&](int64_t i, int lanes, V logit, V label, V counts) {
+                  const V p = sigmoid(logit);
+                  const V d = fma(set1(slope.b), foreground(label), set1(slope.a));
+                  store_lanes(out + i, counts * d * p * (set1(1) - p), lanes);
+                });
   }
 
  private:
-  // f(position, lanes, p, y, counts) for [begin, end); y is 0 where nothing counts.
-  template <class F>
-  void each_vector(const float* logits, const float* labels, int64_t begin, int64_t end,
-                   F&& f) const {
-    for (int64_t i = begin; i < end; i += kWidth) {
-      const int lanes = static_cast<int>(smaller(kWidth, end - i));
-      float label[kWidth];
-      store(label, set1(ignore_));
-      store_n(label, load_n(labels + i, lanes), lanes);
-      const V y = load(label);
-      const V counts = select_greater(abs(y - set1(ignore_)), zero(), set1(1), zero());
-      f(i, lanes, sigmoid(load_n(logits + i, lanes)),
-        counts * select_greater(y, set1(0.5f), set1(1), zero()), counts);
-    }
-  }
+  static V foreground(V label) { return select_greater(label, set1(0.5f), set1(1), zero()); }
 
   float ignore_;
 };

@@ -13,8 +13,7 @@
 
 #include <math.h>
 
-#include "samples.h"
-#include "simd.h"
+#include "mask_loss.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
 
@@ -37,12 +36,14 @@ class FocalLoss {
     sums[0] = sums[1] = sums[2] = 0;
     for (int64_t begin = 0; begin < n; begin += kBlock) {
       V counts = zero(), powers = zero(), losses = zero();
-      each_vector(logits, labels, begin, smaller(n, begin + kBlock), [&](int64_t, int, Pixels p) {
-        const V power = p.counts * power_of(p, gamma_);
-        counts = counts + p.counts;
-        powers = powers + power;
-        if constexpr (kLoss) losses = fma(p.weight * power, loss_of(p), losses);
-      });
+      each_vector(logits, labels, ignore_, begin, smaller(n, begin + kBlock),
+                  [&](int64_t, int, V logit, V label, V counted) {
+                    const Pixels p = pixels(logit, label);
+                    const V power = counted * power_of(p, gamma_);
+                    counts = counts + counted;
+                    powers = powers + power;
+                    if constexpr (kLoss) losses = fma(p.weight * power, loss_of(p), losses);
+                  });
       sums[0] += static_cast<double>(reduce_add(counts));
       sums[1] += static_cast<double>(reduce_add(powers));
       sums[2] += static_cast<double>(reduce_add(losses));
@@ -56,13 +57,16 @@ class FocalLoss {
   void differentiate(const float* logits, const float* labels, int64_t n, Slope slope,
                      float* out) const {
     const V eps = set1(static_cast<float>(eps_));
-    each_vector(logits, labels, 0, n, [&](int64_t i, int lanes, Pixels p) {
-      const V rest = sigmoid(-p.x);
-      V term = power_of(p, gamma_) / (rest + eps);
-      if (gamma_ != 0) term = fma(set1(gamma_) * power_of(p, gamma_ - 1), loss_of(p), term);
-      const V scale = set1(slope) * p.sign * p.weight * p.counts * p.q * rest;
-      store_lanes(out + i, select_greater(p.q, eps, scale * term, zero()), lanes);
-    });
+    each_vector(logits, labels, ignore_, 0, n,
+                [&](int64_t i, int lanes, V logit, V label, V counts) {
+                  const Pixels p = pixels(logit, label);
+                  const V rest = sigmoid(-p.x);
+                  V term = power_of(p, gamma_) / (rest + eps);
+                  if (gamma_ != 0)
+                    term = fma(set1(gamma_) * power_of(p, gamma_ - 1), loss_of(p), term);
+                  const V scale = set1(slope) * p.sign * p.weight * counts * p.q * rest;
+                  store_lanes(out + i, select_greater(p.q, eps, scale * term, zero()), lanes);
+                });
   }
 
  private:
@@ -73,30 +77,14 @@ class FocalLoss {
 
   struct Pixels {
     V x, q;
-    V counts;        // 1, or 0 where the label is `ignore`
     V weight, sign;  // alpha_y; of the derivative of x with respect to the logit
   };
-
-  // f(position, lanes, pixels) for [begin, end).
-  template <class F>
-  void each_vector(const float* logits, const float* labels, int64_t begin, int64_t end,
-                   F&& f) const {
-    int64_t i = begin;
-    for (; i + kWidth <= end; i += kWidth) f(i, kWidth, pixels(load(logits + i), load(labels + i)));
-    if (i == end) return;
-    const int lanes = static_cast<int>(end - i);
-    float label[kWidth];
-    store(label, set1(ignore_));
-    store_n(label, load_n(labels + i, lanes), lanes);
-    f(i, lanes, pixels(load_n(logits + i, lanes), load(label)));
-  }
 
   Pixels pixels(V logit, V label) const {
     Pixels p;
     const V half = set1(0.5f);
     p.sign = select_greater(label, half, set1(-1), set1(1));
     p.weight = select_greater(label, half, set1(alpha_), set1(1 - alpha_));
-    p.counts = select_greater(abs(label - set1(ignore_)), zero(), set1(1), zero());
     // Beyond 80 nothing changes but the rounding of what cancels below.
     p.x = max(set1(-80), min(set1(80), p.sign * logit));
     p.q = sigmoid(p.x);

@@ -9,8 +9,28 @@
 #pragma once
 
 #include "samples.h"
+#include "simd.h"
 
 namespace hrsam::cpu::HRSAM_ISA {
+
+// f(position, lanes, logits, labels, counts) for [begin, end); counts: 1, or 0 where a label is
+// `ignore` or past the end.
+template <class F>
+HRSAM_INLINE void each_vector(const float* logits, const float* labels, float ignore, int64_t begin,
+                              int64_t end, F&& f) {
+  for (int64_t i = begin; i < end; i += kWidth) {
+    const int lanes = static_cast<int>(smaller(kWidth, end - i));
+    V label = load_lanes(labels + i, lanes);
+    if (lanes < kWidth) {
+      float filled[kWidth];
+      store(filled, set1(ignore));
+      store_n(filled, label, lanes);
+      label = load(filled);
+    }
+    const V counts = select_greater(abs(label - set1(ignore)), zero(), set1(1), zero());
+    f(i, lanes, load_lanes(logits + i, lanes), label, counts);
+  }
+}
 
 template <class Loss>
 class MaskLoss : public Op {

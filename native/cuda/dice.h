@@ -12,13 +12,11 @@ namespace hrsam::cuda {
 
 struct DiceLoss {
   static constexpr int kSums = 2;
-  float ignore;
 
-  static DiceLoss of(const Node& node) { return {static_cast<float>(node.number("ignore"))}; }
+  static DiceLoss of(const Node&) { return {}; }
 
   // Adds a pixel to the sums: p·y, and p + y.
   HRSAM_DEVICE void add(float logit, float label, double* sums) const {
-    if (label == ignore) return;
     const double p = static_cast<double>(sigmoid(logit));
     const double y = label > 0.5f ? 1 : 0;
     sums[0] += p * y;
@@ -34,7 +32,6 @@ struct DiceLoss {
                        static_cast<float>(-2 * dy / total));
   }
   HRSAM_DEVICE float derivative(float logit, float label, Slope slope) const {
-    if (label == ignore) return 0;
     return fmaf(slope.y, label > 0.5f ? 1.0f : 0.0f, slope.x) * sigmoid(logit) * sigmoid(-logit);
   }
 };

@@ -18,14 +18,10 @@ struct FocalLoss {
   static constexpr int kSums = 3;
   using Slope = double;  // what a pixel's derivative is multiplied by
   double alpha, gamma, eps;
-  float ignore;
 
   static FocalLoss of(const Node& node) {
-    return {node.number("alpha"), node.number("gamma"), node.number("eps"),
-            static_cast<float>(node.number("ignore"))};
+    return {node.number("alpha"), node.number("gamma"), node.number("eps")};
   }
-
-  HRSAM_DEVICE bool counts(float label) const { return label != ignore; }
 
   HRSAM_DEVICE double power(double q) const { return gamma == 2 ? q * q : ::pow(q, gamma); }
 
@@ -44,7 +40,6 @@ struct FocalLoss {
 
   // Adds a pixel to the sums: how many count, Σ q^gamma, Σ −alpha_y · q^gamma · ln(…).
   HRSAM_DEVICE void add(float logit, float label, double* sums) const {
-    if (!counts(label)) return;
     const Pixel p = pixel(logit, label);
     const double beta = power(p.q);
     sums[0] += 1;
@@ -56,7 +51,6 @@ struct FocalLoss {
   HRSAM_DEVICE Slope slope(const double* sums, double dy) const { return factor(sums) * dy; }
 
   HRSAM_DEVICE float derivative(float logit, float label, Slope slope) const {
-    if (!counts(label)) return 0;
     const Pixel p = pixel(logit, label);
     const double s = p.rest + eps;
     if (!(s < 1)) return 0;

@@ -3,7 +3,7 @@
 // Loss says:
 //
 //   of(node)
-//   add(logit, label, sums)               adds a pixel to kSums sums
+//   add(logit, label, sums)               adds a pixel that counts to kSums sums
 //   loss(sums), slope(sums, dy)           of a sample
 //   derivative(logit, label, slope)       of a pixel
 #pragma once
@@ -13,36 +13,42 @@
 namespace hrsam::cuda {
 
 template <class Loss>
-struct MaskLossSums {
+struct MaskLossPixels {
   Loss loss;
+  float ignore;
   const float *logits, *labels;
+  HRSAM_DEVICE bool counts(int64_t i) const { return labels[i] != ignore; }
+  HRSAM_DEVICE void add(int64_t i, double* sums) const {
+    if (counts(i)) loss.add(logits[i], labels[i], sums);
+  }
+};
+
+template <class Loss>
+struct MaskLossSums : MaskLossPixels<Loss> {
   float* out;
-  HRSAM_DEVICE void add(int64_t i, double* sums) const { loss.add(logits[i], labels[i], sums); }
   HRSAM_DEVICE void finish(int64_t sample, const double* sums) const {
-    out[sample] = static_cast<float>(loss.loss(sums));
+    out[sample] = static_cast<float>(this->loss.loss(sums));
   }
 };
 
 template <class Loss>
-struct MaskLossSlopes {
-  Loss loss;
-  const float *logits, *labels, *dy;
+struct MaskLossSlopes : MaskLossPixels<Loss> {
+  const float* dy;
   typename Loss::Slope* slopes;
-  HRSAM_DEVICE void add(int64_t i, double* sums) const { loss.add(logits[i], labels[i], sums); }
   HRSAM_DEVICE void finish(int64_t sample, const double* sums) const {
-    slopes[sample] = loss.slope(sums, static_cast<double>(dy[sample]));
+    slopes[sample] = this->loss.slope(sums, static_cast<double>(dy[sample]));
   }
 };
 
 template <class Loss>
-struct MaskLossDerivatives {
-  Loss loss;
-  const float *logits, *labels;
+struct MaskLossDerivatives : MaskLossPixels<Loss> {
   const typename Loss::Slope* slopes;
   float* out;
   int64_t length;
   HRSAM_DEVICE void operator()(int64_t i) const {
-    out[i] = loss.derivative(logits[i], labels[i], slopes[i / length]);
+    out[i] = this->counts(i)
+                 ? this->loss.derivative(this->logits[i], this->labels[i], slopes[i / length])
+                 : 0;
   }
 };
 
@@ -52,10 +58,11 @@ Op* mask_loss(const Node& node) {
   const int64_t samples = value.dim(0), length = value.elements() / larger(1, samples);
   return make_op(sample_workspace<Loss::kSums>(samples, length),
                  [=, logits = node.operand("logits"), labels = node.operand("labels"),
-                  loss = Loss::of(node)](const Run& run) {
+                  loss = Loss::of(node), ignore = node.number("ignore")](const Run& run) {
                    sum_samples<Loss::kSums>(
                        run.stream, samples, length, run.workspace,
-                       MaskLossSums<Loss>{loss, run.in<float>(logits), run.in<float>(labels),
+                       MaskLossSums<Loss>{{loss, static_cast<float>(ignore), run.in<float>(logits),
+                                           run.in<float>(labels)},
                                           run.out<float>()});
                  });
 }
@@ -69,14 +76,14 @@ Op* mask_loss_gradient(const Node& node) {
   return make_op(
       sums + sizeof(Slope) * static_cast<size_t>(samples),
       [=, logits = node.operand("logits"), labels = node.operand("labels"), dy = node.operand("dy"),
-       loss = Loss::of(node)](const Run& run) {
+       loss = Loss::of(node), ignore = node.number("ignore")](const Run& run) {
         auto* slopes = reinterpret_cast<Slope*>(static_cast<char*>(run.workspace) + sums);
-        const auto* x = run.in<float>(logits);
-        const auto* y = run.in<float>(labels);
+        const MaskLossPixels<Loss> pixels{loss, static_cast<float>(ignore), run.in<float>(logits),
+                                          run.in<float>(labels)};
         sum_samples<Loss::kSums>(run.stream, samples, length, run.workspace,
-                                 MaskLossSlopes<Loss>{loss, x, y, run.in<float>(dy), slopes});
+                                 MaskLossSlopes<Loss>{pixels, run.in<float>(dy), slopes});
         each(run.stream, n,
-             MaskLossDerivatives<Loss>{loss, x, y, slopes, run.out<float>(), larger(1, length)});
+             MaskLossDerivatives<Loss>{pixels, slopes, run.out<float>(), larger(1, length)});
       });
 }
 
