@@ -16,6 +16,8 @@
 // decays that a model starts its training with, 1.06 with fast ones, 1.5 with the slowest.
 // Sequences of few channels are also cut into chunks of tokens, so that there is work for all
 // threads; the second pass then carries each chunk's beginning state into it.
+#include <float.h>
+
 #include "carver.h"
 #include "cycle_scan_operands.h"
 
@@ -265,7 +267,7 @@ class CycleScan : public Op {
                    Scratch& s) const {
     int alive[kMaxStates], count = 0;
     for (int n = 0; n < in_.states; ++n)
-      if (any_greater(abs(load(begin + n * kWidth)), zero())) alive[count++] = n;
+      if (any_lasts(abs(load(begin + n * kWidth)), set1(FLT_MIN))) alive[count++] = n;
     int64_t token = part.begin;
     for (; token < part.end && count > 0; token += s.block.count) {
       s.block.count = static_cast<int>(smaller(kScanTokens, part.end - token));

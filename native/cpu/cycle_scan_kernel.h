@@ -208,6 +208,11 @@ void carry_tokens(const ScanBlock& block, int first, int end, const int* alive, 
   }
 }
 
+// Whether any lane of x is at least `limit`, or not a number: that never decays.
+HRSAM_INLINE bool any_lasts(V x, V limit) {
+  return any_greater(select_greater(limit, x, zero(), set1(1)), zero());
+}
+
 // y += ⟨C_t, exp(A·ΣΔ) · begin⟩ for the states listed in alive; takes those off the list that have
 // decayed in all lanes by the end of the block. block.total comes from add_steps(). Returns how
 // many stay.
@@ -220,9 +225,11 @@ int carry(const ScanBlock& block, int* alive, int count, const float* begin) {
   if (!kDecays) return count;
   const V total = load(block.total + (block.count - 1) * kWidth);
   int stay = 0;
-  for (int i = 0; i < count; ++i)
-    if (any_greater(total * load(block.decay + alive[i] * kWidth), set1(kNegligible)))
-      alive[stay++] = alive[i];
+  for (int i = 0; i < count; ++i) {
+    const V nan_or_zero = load(begin + alive[i] * kWidth) * zero();  // NaN of what is not finite
+    const V left = fma(total, load(block.decay + alive[i] * kWidth), nan_or_zero);
+    if (any_lasts(left, set1(kNegligible))) alive[stay++] = alive[i];
+  }
   return stay;
 }
 

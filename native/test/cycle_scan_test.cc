@@ -165,6 +165,23 @@ TEST(nan_stays_nan) {
   for (size_t i = 0; i < y.size(); ++i) CHECK_EQ(std::isnan(y[i]), i % 8 == 3);
 }
 
+// A state that is no number stays it however fast states decay, into the readings that follow.
+TEST(nan_is_carried_through_all_readings) {
+  for (const int readings : {1, 3})
+    for (const int length : {200, 2100}) {
+      const Case c{.segments = {length}, .readings = readings, .decay = 2};
+      Data data = make(c, 6);
+      std::vector<float> u = data.u.floats();
+      u[100 * 8 + 3] = NAN;
+      data.u = tensor<float>(data.u.dims, u);
+      for (const bool literal : {false, true}) {
+        const std::vector<float> y = cycle_scan(c, data, literal).run();
+        for (size_t i = 0; i < y.size(); ++i)
+          CHECK_EQ(std::isnan(y[i]), i % 8 == 3 && (readings > 1 || i >= 100 * 8));
+      }
+    }
+}
+
 TEST(long_sequences_in_chunks) {
   verify({.segments = {2100}, .channels = 8, .states = 16});
   verify({.segments = {1025, 1024, 3, 2500}, .channels = 3, .batch = 2});
