@@ -4,7 +4,6 @@
 #include <string>
 
 #include "handles.h"
-#include "pool_work.h"
 
 namespace hrsam {
 

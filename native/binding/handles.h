@@ -1,4 +1,5 @@
-// The classes JavaScript sees: Device, Buffer, Program. Thin: no arithmetic, no policy.
+// What JavaScript sees: Device, Buffer, Program, and plain functions. Thin: no arithmetic, no
+// policy.
 #pragma once
 
 #include <napi.h>
@@ -88,6 +89,11 @@ class ProgramHandle : public Napi::ObjectWrap<ProgramHandle> {
   Napi::Value dispose(const Napi::CallbackInfo& info);
   std::shared_ptr<Compiled> compiled_;
 };
+
+Napi::Value generate_scene(const Napi::CallbackInfo& info);
+Napi::Value make_sample(const Napi::CallbackInfo& info);
+Napi::Value next_click(const Napi::CallbackInfo& info);
+Napi::Value boundary_overlap(const Napi::CallbackInfo& info);
 
 // A copy of `from`.
 template <class T>

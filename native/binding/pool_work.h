@@ -60,10 +60,4 @@ class PoolWork : public Napi::AsyncWorker {
   Result result_;
 };
 
-// Plain functions of the module.
-Napi::Value generate_scene(const Napi::CallbackInfo& info);
-Napi::Value make_sample(const Napi::CallbackInfo& info);
-Napi::Value next_click(const Napi::CallbackInfo& info);
-Napi::Value boundary_overlap(const Napi::CallbackInfo& info);
-
 }  // namespace hrsam
