@@ -1,4 +1,5 @@
 import { HrsamError } from '../errors.js';
+import { isWhole } from '../whole.js';
 
 /** A picture in memory: rows from the top, pixels from the left, channels interleaved, 8 bits each. */
 export interface Pixels {
@@ -21,9 +22,6 @@ export interface GivenPixels extends Omit<Pixels, 'data'> {
 const isBytes = (value: unknown): value is Uint8Array | Uint8ClampedArray =>
   value instanceof Uint8Array || value instanceof Uint8ClampedArray;
 
-const isSide = (value: unknown): value is number =>
-  typeof value === 'number' && Number.isSafeInteger(value) && value > 0;
-
 /**
  * Checks a picture that came from outside.
  * @throws HrsamError ERR_IMAGE when its parts do not fit together.
@@ -37,7 +35,7 @@ export function checkPixels(pixels: { [key in keyof Pixels]?: unknown }, where =
       actual: data === null ? 'null' : typeof data,
     });
   }
-  if (!isSide(width) || !isSide(height)) {
+  if (!isWhole(width, 1) || !isWhole(height, 1)) {
     throw new HrsamError('ERR_IMAGE', 'width and height of a picture are whole numbers from 1', {
       where,
       actual: [width, height],
@@ -65,7 +63,7 @@ export function checkPixels(pixels: { [key in keyof Pixels]?: unknown }, where =
  * @throws HrsamError ERR_SHAPE
  */
 export function checkMask(mask: Uint8Array, height: number, width: number, where = 'mask'): void {
-  if (!Number.isSafeInteger(height) || !Number.isSafeInteger(width) || height < 0 || width < 0) {
+  if (!isWhole(height, 0) || !isWhole(width, 0)) {
     throw new HrsamError('ERR_SHAPE', 'height and width are whole numbers from 0', {
       where,
       actual: [height, width],

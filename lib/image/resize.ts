@@ -1,4 +1,5 @@
 import { HrsamError } from '../errors.js';
+import { isWhole } from '../whole.js';
 
 /** Height and width in pixels. */
 export interface Size {
@@ -36,8 +37,7 @@ export function scaleCoordinates(xy: ArrayLike<number>, from: Size, to: Size): F
 }
 
 function checkSides(height: number, width: number, target: number): void {
-  const good = (side: number) => Number.isSafeInteger(side) && side > 0;
-  if (good(height) && good(width) && good(target)) return;
+  if (isWhole(height, 1) && isWhole(width, 1) && isWhole(target, 1)) return;
   throw new HrsamError('ERR_ARGUMENT', 'sizes are whole numbers from 1', {
     where: 'resize',
     actual: [height, width, target],

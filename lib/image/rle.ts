@@ -1,4 +1,5 @@
 import { HrsamError } from '../errors.js';
+import { isWhole } from '../whole.js';
 import { checkMask } from './pixels.js';
 
 /** A mask as COCO run lengths: column by column, zeros first (0 if the first pixel is set). */
@@ -172,13 +173,12 @@ export function checkRle(rle: Rle): void {
     });
   }
   const [height, width] = size;
-  const good = (value: number) => Number.isSafeInteger(value) && value >= 0;
-  if (!good(height) || !good(width) || height * width > MAX_PIXELS) {
+  if (!isWhole(height, 0) || !isWhole(width, 0) || height * width > MAX_PIXELS) {
     throw new HrsamError('ERR_ARGUMENT', 'not the size of a mask', { where: 'RLE', actual: size });
   }
   let sum = 0;
   counts.forEach((count, i) => {
-    if (!good(count)) {
+    if (!isWhole(count, 0)) {
       throw new HrsamError('ERR_ARGUMENT', 'run lengths are whole numbers from 0', {
         where: `RLE, count ${i}`,
         actual: count,

@@ -7,6 +7,7 @@ import { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
 import { SafetensorsFile } from '../weights/safetensors.js';
 import { type TensorToWrite, writeSafetensors } from '../weights/safetensors_writer.js';
+import { isWhole } from '../whole.js';
 import type { PictureSizes } from './network.js';
 
 /** What a file may ask for: the masks of a picture of this many pixels, about 32768². */
@@ -74,8 +75,7 @@ function parseSizes(json: string | undefined, where: string): PictureSizes | und
   if (json === undefined) return undefined;
   const isSize = (value: unknown): value is Size => {
     const { height, width } = (value ?? {}) as Partial<Size>;
-    const good = (side: unknown): side is number => Number.isSafeInteger(side) && (side as number) > 0;
-    return good(height) && good(width) && height * width <= MAX_PIXELS;
+    return isWhole(height, 1) && isWhole(width, 1) && height * width <= MAX_PIXELS;
   };
   try {
     const { original, resized, input } = JSON.parse(json) as Partial<PictureSizes>;

@@ -11,6 +11,7 @@ import { expectedTensors } from '../weights/expected.js';
 import { toInternalName } from '../weights/names.js';
 import { SafetensorsFile } from '../weights/safetensors.js';
 import { type TensorToWrite, writeSafetensors } from '../weights/safetensors_writer.js';
+import { isWhole } from '../whole.js';
 import { readEmbedding, writeEmbedding } from './embedding_file.js';
 import type { EncodedImage } from './image.js';
 import type { PictureSizes } from './network.js';
@@ -176,8 +177,7 @@ async function fingerprint({ config, tensors }: ModelWeights): Promise<string> {
 function readOrigin(file: Checkpoint, where: string): Origin {
   try {
     const { size, weights } = JSON.parse(file.metadata.get(KEY) ?? '') as Partial<Origin>;
-    if (Number.isSafeInteger(size) && size! > 0 && typeof weights === 'string')
-      return { size: size!, weights };
+    if (isWhole(size, 1) && typeof weights === 'string') return { size, weights };
   } catch {
     // Falls through to the one error for everything that is not what we write.
   }

@@ -1,5 +1,6 @@
 import { HrsamError } from '../errors.js';
 import { elementCount } from '../runtime/dtype.js';
+import { isWhole } from '../whole.js';
 import { elementBytes, type FileDType } from './dtypes.js';
 import { Global, Inert, MAX_PICKLE_BYTES, PersistentId, type Pickled, readPickle, Tuple } from './pickle.js';
 import type { ByteSource } from './source.js';
@@ -138,7 +139,7 @@ class TensorReader {
     const args = argumentsOf(record);
     const { storage, dtype, elements } = this.storage(args[0], where);
     const [storageOffset, shape, strides] = [args[1], sizes(args[2]), sizes(args[3])];
-    if (!isSize(storageOffset) || !shape || !strides || shape.length !== strides.length) {
+    if (!isWhole(storageOffset, 0) || !shape || !strides || shape.length !== strides.length) {
       return bad(where, 'its offset, sizes or strides are none');
     }
     checkView(shape, strides, storageOffset, elements, where);
@@ -150,7 +151,7 @@ class TensorReader {
   private storage(value: Pickled | undefined, where: string) {
     const id = value instanceof PersistentId && value.id instanceof Tuple ? value.id.items : [];
     const [kind, type, key, , elements] = id;
-    if (kind !== 'storage' || !(type instanceof Global) || typeof key !== 'string' || !isSize(elements)) {
+    if (kind !== 'storage' || !(type instanceof Global) || typeof key !== 'string' || !isWhole(elements, 0)) {
       return bad(
         where,
         'its storage is none',
@@ -169,14 +170,13 @@ class TensorReader {
   }
 }
 
-const isSize = (value: Pickled | undefined): value is number =>
-  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
-
 /** A tuple of sizes, or a `torch.Size` of one. */
 const sizes = (value: Pickled | undefined): number[] | undefined => {
   const tuple = isCallOf(value, ['torch.Size']) ? argumentsOf(value)[0] : value;
   const items = tuple instanceof Tuple ? tuple.items : tuple;
-  return Array.isArray(items) && items.length <= 64 && items.every(isSize) ? items : undefined;
+  return Array.isArray(items) && items.length <= 64 && items.every((size) => isWhole(size, 0))
+    ? items
+    : undefined;
 };
 
 /** Every element of the view lies inside the storage, and the view is not absurdly larger than it. */

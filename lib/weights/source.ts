@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { HrsamError } from '../errors.js';
 import { openRegular } from '../files.js';
+import { isWhole } from '../whole.js';
 
 /** Random access to the bytes of a weights file, on disk or in memory. Nothing is read before it is asked for. */
 export interface ByteSource {
@@ -21,9 +22,7 @@ export interface ByteSource {
 const PIECE = 1 << 30;
 
 const checkRange = (source: ByteSource, offset: number, length: number): void => {
-  if (Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0) {
-    if (offset + length <= source.size) return;
-  }
+  if (isWhole(offset, 0) && isWhole(length, 0) && offset + length <= source.size) return;
   throw new HrsamError('ERR_WEIGHTS', 'the file is truncated', {
     where: source.name,
     expected: `bytes ${offset} to ${offset + length}`,
