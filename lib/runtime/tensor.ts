@@ -58,7 +58,8 @@ export class Tensor<T extends DType = DType> {
 
   /**
    * The elements. On the CPU the array is the memory itself (it stays valid after `dispose()`, which then frees it
-   * once the array is gone); from a GPU it is a copy. bf16 comes as its 16-bit patterns.
+   * once the array is gone); from a GPU, and where JavaScript takes no memory but its own (Electron), it is a copy. bf16
+   * comes as its 16-bit patterns.
    * @throws HrsamError ERR_DISPOSED, after the array's buffer was transferred as well
    */
   async data(): Promise<DataOf<T>> {

@@ -134,17 +134,24 @@ Napi::Value BufferHandle::read(const Napi::CallbackInfo& info) {
   return Environment::of(info.Env())->submit(info.Env(), memory->worker, job);
 }
 
-// view() → ArrayBuffer of the memory itself, or undefined where the host cannot read it. Keeps the
-// memory alive.
+// view() → ArrayBuffer of the memory itself, or undefined where the host cannot read it or
+// JavaScript takes only memory of its own (as in Electron): read() copies. Keeps the memory alive.
 Napi::Value BufferHandle::view(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const auto& memory = this->memory(env);
   void* data = memory->worker->backend()->buffer_host(memory->buffer);
   if (data == nullptr || memory->file) return env.Undefined();
   auto* holder = new std::shared_ptr<Memory>(memory);
-  return Napi::ArrayBuffer::New(
-      env, data, memory->bytes,
-      [](Napi::Env, void*, std::shared_ptr<Memory>* held) { delete held; }, holder);
+  const auto finalize = [](napi_env, void*, void* held) {
+    delete static_cast<std::shared_ptr<Memory>*>(held);
+  };
+  napi_value result = nullptr;
+  const napi_status status =
+      napi_create_external_arraybuffer(env, data, memory->bytes, finalize, holder, &result);
+  if (status == napi_ok) return Napi::Value(env, result);
+  if (status != napi_no_external_buffers_allowed) throw Napi::Error::New(env);
+  delete holder;  // any other failure has released it
+  return env.Undefined();
 }
 
 // allFinite(byte offset, count) → Promise<boolean>, of float32 in a mapped file
