@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { cudaCompiler } from './setup/cuda.mjs';
 import { hashFiles } from './setup/hash.mjs';
 import { withLock } from './setup/lock.mjs';
 import { packagesAreCurrent } from './setup/packages.mjs';
@@ -21,6 +22,7 @@ const DIST = ['index.js', 'index.cjs', 'index.d.ts', 'cli.js', 'hrsam.cjs'].map(
 );
 const JOBS = String(availableParallelism());
 const COMPILER = process.env.CXX ?? '';
+const CUDA = cudaCompiler();
 const STAMPS = join(BUILD, 'setup.json');
 const LOCK = join(root, 'build-lock');
 
@@ -75,7 +77,10 @@ function installTools() {
   if (still.length > 0) stop(toolchainAdvice(still));
 }
 
-/** CMake refuses to go on in a build folder of another place or generator, and keeps to the compiler it began with. */
+/** Whether CUDA came, or another one, since the build folder was made; one that is out of sight stays in use. */
+const isNewCuda = () => CUDA !== '' && CUDA !== readStamps().cuda;
+
+/** CMake refuses to go on in a build folder of another place or generator, and keeps to the compilers it began with. */
 function forgetForeignBuild() {
   const cache = join(BUILD, 'CMakeCache.txt');
   if (!existsSync(cache)) return;
@@ -84,7 +89,10 @@ function forgetForeignBuild() {
   const generator = spawnSync('ninja', ['--version']).status === 0 ? 'Ninja' : 'Unix Makefiles';
   const { compiler = '' } = readStamps();
   const fits =
-    value('CMAKE_HOME_DIRECTORY') === root && value('CMAKE_GENERATOR') === generator && compiler === COMPILER;
+    value('CMAKE_HOME_DIRECTORY') === root &&
+    value('CMAKE_GENERATOR') === generator &&
+    compiler === COMPILER &&
+    !isNewCuda();
   if (!fits) rmSync(BUILD, { recursive: true });
 }
 
@@ -106,12 +114,13 @@ const packages = {
 };
 
 const addon = {
-  isDone: () => existsSync(ADDON) && readStamps().addon === addonHash(),
+  isDone: () => existsSync(ADDON) && readStamps().addon === addonHash() && !isNewCuda(),
   run() {
     const hash = addonHash();
     installTools();
     forgetForeignBuild();
     writeStamp('compiler', COMPILER);
+    if (CUDA !== '') writeStamp('cuda', CUDA);
     packageStep('native addon (minutes)', 'cmake-js/bin/cmake-js', ['build', '--parallel', JOBS]);
     writeStamp('addon', hash);
   },

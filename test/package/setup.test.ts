@@ -1,5 +1,14 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -60,6 +69,35 @@ describe('missing tools', () => {
         'apt-get update -q',
         'apt-get install -y -q --no-install-recommends g++ cmake',
       ]);
+  });
+});
+
+describe('the CUDA compiler', () => {
+  const found = (env: object) =>
+    ask('cuda.mjs', `it.cudaCompiler(${JSON.stringify(env)}, ['${folder}/version'], '${folder}/none')`);
+
+  it('counts where there is a driver, on the PATH or where the environment says', () => {
+    mkdirSync(join(folder, 'bin'));
+    script('bin/nvcc', '');
+    const places = [{ CUDA_HOME: folder }, { CUDA_PATH: folder }, { PATH: `/none:${folder}/bin` }];
+    for (const env of places) expect(found(env)).toBe('');
+    writeFileSync(join(folder, 'version'), '');
+    for (const env of places) expect(found(env)).toMatch(/\/bin\/nvcc \d/);
+    expect(found({})).toBe('');
+  });
+
+  it('is another one after an upgrade under the same name', () => {
+    writeFileSync(join(folder, 'version'), '');
+    for (const name of ['12', '13']) mkdirSync(join(folder, name, 'bin'), { recursive: true });
+    for (const name of ['12', '13']) script(`${name}/bin/nvcc`, '');
+    const home = join(folder, 'cuda');
+    const seen = ['12', '13'].map((name) => {
+      rmSync(home, { force: true });
+      symlinkSync(join(folder, name), home);
+      return found({ CUDA_HOME: home });
+    });
+    utimesSync(join(folder, '13/bin/nvcc'), 1, 1);
+    expect(new Set([...seen, found({ CUDA_HOME: home })]).size).toBe(3);
   });
 });
 
