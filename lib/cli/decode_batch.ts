@@ -1,9 +1,10 @@
 import { dirname } from 'node:path';
 import { HrsamError } from '../errors.js';
 import { LABEL } from '../model/prompt_encoder.js';
-import { decodeTokens } from '../predictor/decode.js';
+import { decodeTokens, promptsPerRun } from '../predictor/decode.js';
 import type { Network } from '../predictor/network.js';
 import { arrange, boxTokens, type PromptToken, promptTokens } from '../predictor/prompt_tokens.js';
+import { elementCount } from '../runtime/dtype.js';
 import { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { ModelConfig } from '../weights/config.js';
@@ -30,7 +31,7 @@ export interface Decoded {
 }
 
 /**
- * Decodes one batch of prompts.
+ * Decodes one batch of prompts. Those about one embedding take turns; where each has its own, all are decoded together.
  * @param earlier results that masks may come from
  * @throws HrsamError ERR_PROMPT, ERR_FILE, ERR_WEIGHTS, ERR_ABORTED
  */
@@ -60,7 +61,39 @@ export async function decodeBatch(
       actual: logits.shape[0],
     });
   }
-  const arrays = arrange(tokenLists(prompt, count), network.config.decoder);
+  const lists = tokenLists(prompt, count);
+  const run = batch === 1 ? promptsPerRun(network, embedding) : count;
+  let result: Decoded | undefined;
+  for (let first = 0; first < count; first += run) {
+    const last = Math.min(count, first + run);
+    const mask = logits && (logits.shape[0] === 1 ? logits : slice(logits, first, last));
+    const part = await decodeLists(network, embedding, lists.slice(first, last), mask);
+    if (last - first === count) return part;
+    const [, ...rest] = part.shape;
+    const [length, each] = [elementCount(rest), part.ious.length / (last - first)];
+    result ??= {
+      shape: [count, ...rest],
+      masks: new Float32Array(count * length),
+      ious: new Float32Array(count * each),
+    };
+    result.masks.set(part.masks, first * length);
+    result.ious.set(part.ious, first * each);
+  }
+  return result!;
+}
+
+const slice = ({ shape: [, height, width], data }: MaskBatch, first: number, last: number): MaskBatch => ({
+  shape: [last - first, height, width],
+  data: data.subarray(first * height * width, last * height * width),
+});
+
+async function decodeLists(
+  network: Network,
+  embedding: Tensor,
+  lists: readonly PromptToken[][],
+  logits?: MaskBatch,
+): Promise<Decoded> {
+  const arrays = arrange(lists, network.config.decoder);
   using owned = new Owned();
   const mask = logits && owned.add(network.device.tensor(logits.shape, 'f32', logits.data));
   const decoded = await decodeTokens(network, { embedding, mask }, arrays, owned, { signal: interruption() });

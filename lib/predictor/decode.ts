@@ -1,6 +1,6 @@
 import { HrsamError } from '../errors.js';
 import type { Size } from '../image/resize.js';
-import { LOGITS_PER_TOKEN, maskSide } from '../model/model.js';
+import { LOGITS_PER_TOKEN } from '../model/model.js';
 import type { Owned } from '../runtime/owned.js';
 import type { Tensor } from '../runtime/tensor.js';
 import type { ModelConfig } from '../weights/config.js';
@@ -32,10 +32,11 @@ export interface DecodedPrompts {
 const LOGITS_BYTES = 2 ** 24;
 const MAX_PROMPTS = 64;
 
-/** How many prompts are decoded together: working memory grows with them. */
-export function promptsPerRun({ config }: Network, input: Size): number {
+/** How many prompts about an embedding (1, h, w, E) are decoded together: working memory grows with them. */
+export function promptsPerRun({ config }: Network, { shape }: Tensor): number {
+  const [, height, width] = shape as [number, number, number];
   const masks = 1 + config.decoder.multimaskOutputs;
-  const bytes = masks * 4 * maskSide(input.height, config) * maskSide(input.width, config);
+  const bytes = masks * 4 * LOGITS_PER_TOKEN ** 2 * height * width;
   return Math.min(MAX_PROMPTS, Math.max(1, Math.floor(LOGITS_BYTES / bytes)));
 }
 

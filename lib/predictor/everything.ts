@@ -37,7 +37,7 @@ export async function findCandidates(
   const { pointsPerSide, minScore, minStability, maxOverlap } = checked(options);
   const points = grid(pointsPerSide, image.original);
   const { input, resized } = image;
-  const run = promptsPerRun(network, input);
+  const run = promptsPerRun(network, image.embedding);
   const found: Candidate[] = [];
   for (let first = 0; first < points.length; first += run) {
     using owned = new Owned();

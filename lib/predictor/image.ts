@@ -284,7 +284,7 @@ export class EncodedImage {
   #groups(indices: readonly number[], multimask: Multimask): number[][] {
     const masks = multimask === false ? 1 : 1 + this.#network.config.decoder.multimaskOutputs;
     const bytes = masks * this.original.height * this.original.width;
-    const most = promptsPerRun(this.#network, this.input);
+    const most = promptsPerRun(this.#network, this.embedding);
     const count = Math.min(most, Math.max(1, Math.floor(MASK_BYTES / bytes)));
     return Array.from({ length: Math.ceil(indices.length / count) }, (_, i) =>
       indices.slice(i * count, (i + 1) * count),
