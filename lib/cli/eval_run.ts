@@ -65,10 +65,7 @@ export async function judge(
     jobs,
     rule: { innerK, seed },
     signal: interruption(),
-    onProgress: ({ masks, failed, pictures, of }) =>
-      line.show(
-        () => `${label}: ${masks} masks, picture ${pictures} of ${of}${failed ? `, ${failed} failed` : ''}`,
-      ),
+    onProgress: (done) => line.show(() => `${label}: ${progressText(done, limit)}`),
   }).finally(line.end);
   const figures = {
     data: options.data,
@@ -79,6 +76,18 @@ export async function judge(
     ...summarise(evaluation, clicks, flops),
   };
   return { figures, objects: evaluation.objects };
+}
+
+/** How many objects a picture has is known once it is read: where they are limited, so are the pictures, to an unknown number. */
+export function progressText(
+  { masks, failed, pictures, of }: { masks: number; failed: number; pictures: number; of: number },
+  limit?: number,
+): string {
+  const done =
+    limit === undefined
+      ? `${masks} masks, picture ${pictures} of ${of}`
+      : `${masks} masks of at most ${limit}, picture ${pictures}`;
+  return failed > 0 ? `${done}, ${failed} failed` : done;
 }
 
 const total = (sizes: readonly number[], flops: (size: number) => number): number =>

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, symlinkSync } from 'node:fs';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { progressText } from '../../lib/cli/eval_run.js';
 import { decompressRle, rleArea } from '../../lib/image/rle.js';
 import { hrsam, hrsamJson } from '../cli/support.js';
 import { type Sample, sample } from './support.js';
@@ -60,6 +61,12 @@ describe('hrsam eval', () => {
     const all = JSON.parse(readFileSync(output!, 'utf8'));
     expect(all.objects.map(({ ious }: { ious: number[] }) => ious.length)).toEqual([3, 3, 3]);
     expect(all.iouAtClicks).toEqual(figures.iouAtClicks);
+  });
+
+  it('shows how far it is in what is judged, which --limit makes less than the set', () => {
+    const done = { masks: 3, failed: 1, pictures: 2, of: 150 };
+    expect(progressText(done)).toBe('3 masks, picture 2 of 150, 1 failed');
+    expect(progressText({ ...done, failed: 0 }, 4)).toBe('3 masks of at most 4, picture 2');
   });
 
   it('names the data sets where the folder around them is given', async () => {
