@@ -98,24 +98,34 @@ export class EncodedImage {
   ): Promise<Masks | Masks[]> {
     checkSegmentOptions(options, 'segment');
     if (Array.isArray(request)) return this.#segmentAll(request as readonly Prompt[], options);
-    if (typeof request !== 'object' || request === null) {
-      throw new HrsamError('ERR_PROMPT', 'no prompt', {
-        expected: '{ points, labels, box, boxes, mask } or a list of prompts',
-        actual: request,
-      });
-    }
-    if (Object.values(options).some((option) => option !== undefined)) {
+    if (request && Object.values(options).some((option) => option !== undefined)) {
       throw new HrsamError('ERR_ARGUMENT', 'options of a single prompt are fields of it', {
         where: 'segment',
         expected: '{ points, multimask, … } alone',
         actual: Object.keys(options),
       });
     }
-    const { boxes, multimask, refinements, signal, ...rest } = request as SegmentRequest;
-    const { points, labels, box, mask } = request as SegmentRequest;
+    return (await this.eachMask(request as SegmentRequest, async (mask) => mask)) as Masks;
+  }
+
+  /**
+   * @internal Of `segment` what is made of each mask: it is read before those of the next run of the decoder are there, as
+   * by `eachFound`.
+   */
+  async eachMask<Answer>(request: SegmentRequest, read: (mask: Mask) => Promise<Answer>): Promise<Answer[]> {
+    if (typeof request !== 'object' || request === null) {
+      throw new HrsamError('ERR_PROMPT', 'no prompt', {
+        expected: '{ points, labels, box, boxes, mask } or a list of prompts',
+        actual: request,
+      });
+    }
+    const { boxes, multimask, refinements, signal, ...rest } = request;
+    const { points, labels, box, mask } = request;
     const own = { multimask, refinements, signal };
     const prompt = { ...rest, points, labels, box, mask };
-    if (boxes === undefined) return (await this.#segmentAll([prompt], own, () => 'prompt'))[0]!;
+    const answers = async (prompts: readonly Prompt[], where: (i: number) => string) =>
+      (await this.use(() => this.#answers(prompts, own, where, (masks) => inTurn(masks, read)))).flat();
+    if (boxes === undefined) return answers([prompt], () => 'prompt');
     if (!Array.isArray(boxes)) {
       throw new HrsamError('ERR_PROMPT', 'boxes', { expected: 'a list of [x0, y0, x1, y1]', actual: boxes });
     }
@@ -125,8 +135,10 @@ export class EncodedImage {
         actual: Object.keys(request),
       });
     }
-    const prompts = boxes.map((one) => ({ box: one }));
-    return (await this.#segmentAll(prompts, own, (i) => `boxes[${i}]`)).flat() as Masks;
+    return answers(
+      boxes.map((one) => ({ box: one })),
+      (i) => `boxes[${i}]`,
+    );
   }
 
   /**
@@ -202,20 +214,26 @@ export class EncodedImage {
     this.embedding.dispose();
   }
 
-  async #segmentAll(
-    prompts: readonly Prompt[],
-    options: SegmentOptions,
-    where?: (i: number) => string,
-  ): Promise<Masks[]> {
-    return this.use(() => this.masksOf(prompts, options, where));
+  async #segmentAll(prompts: readonly Prompt[], options: SegmentOptions): Promise<Masks[]> {
+    return this.use(() => this.masksOf(prompts, options));
   }
 
   /** @internal `segment` within `use`. */
   async masksOf(
     prompts: readonly Prompt[],
-    { multimask = false, refinements, signal }: SegmentOptions,
+    options: SegmentOptions,
     where = (i: number) => `prompts[${i}]`,
   ): Promise<Masks[]> {
+    return this.#answers(prompts, options, where, async (masks) => masks);
+  }
+
+  /** What `read` makes of each prompt's masks. */
+  async #answers<Answer>(
+    prompts: readonly Prompt[],
+    { multimask = false, refinements, signal }: SegmentOptions,
+    where: (i: number) => string,
+    read: (masks: Masks) => Promise<Answer>,
+  ): Promise<Answer[]> {
     checkMultimask(multimask);
     checkRefinements(refinements);
     const passes = multimask === false ? (refinements ?? this.#network.config.decoder.refinements ?? 0) : 0;
@@ -224,14 +242,13 @@ export class EncodedImage {
       const masks = await this.coarse.#firstMasks(asked, passes, signal);
       asked = asked.map((prompt, i) => ({ ...prompt, mask: masks[i]! }));
     }
-    const answers = this.#answer(asked, multimask, { passes, signal }, (decoded) => {
+    return this.#answer(asked, multimask, { passes, signal }, async (decoded) => {
       const { ious, masksPerPrompt, sparseEntries } = decoded;
       const chosen = sparseEntries.map((entries, p) =>
         chooseMasks(ious.subarray(p * masksPerPrompt, (p + 1) * masksPerPrompt), multimask, entries),
       );
-      return this.#masks(decoded, chosen, signal);
+      return inTurn((await this.#masks(decoded, chosen, signal)) as Masks[], read);
     });
-    return answers as Promise<Masks[]>;
   }
 
   /** The decoder's own first answers. */
@@ -325,6 +342,13 @@ export class EncodedImage {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** What is made of each, one after the other. */
+async function inTurn<T, Made>(list: readonly T[], make: (each: T) => Promise<Made>): Promise<Made[]> {
+  const made: Made[] = [];
+  for (const each of list) made.push(await make(each));
+  return made;
 }
 
 /** Brings logits (P, M, H, W) to the host. @returns those of the mask at p × M + m */

@@ -98,16 +98,19 @@ const segment = (images: HeldImages): Handler =>
     const { mask: earlier, polygons = false, ...prompt } = segmentBody(request.body);
     const mask = earlier === undefined ? undefined : earlierLogits(picture, earlier);
     const begin = performance.now();
-    const masks = await picture.image.segment({ ...prompt, mask, signal });
-    if (accepts(request.raw).type(['json', 'png']) === 'png') {
-      reply.type('image/png').header('x-score', String(masks[0]!.score));
-      return masks[0]!.toPng();
+    const png = accepts(request.raw).type(['json', 'png']) === 'png';
+    // Of more masks than are kept, the first: their logits take most of the memory.
+    const kept: Mask[] = [];
+    const told = await picture.image.eachMask({ ...prompt, mask, signal }, async (one) => {
+      if (kept.length < SERVER_LIMITS.masks) kept.push(one);
+      return png ? undefined : answer(one, polygons, signal);
+    });
+    if (png) {
+      reply.type('image/png').header('x-score', String(kept[0]!.score));
+      return kept[0]!.toPng();
     }
     const ms = since(begin);
-    const told = [];
-    for (const one of masks) told.push(await answer(one, polygons, signal));
-    // Of more masks than are kept, the first.
-    const ids = masks.slice(0, SERVER_LIMITS.masks).map((one) => picture.keep(one));
+    const ids = kept.map((one) => picture.keep(one));
     return { masks: told.map((one, i) => ({ id: ids[i], ...one })), ms };
   });
 

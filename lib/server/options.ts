@@ -36,7 +36,7 @@ export const SERVER_DEFAULTS = {
 
 /** What one request may ask for, and what is kept for later ones. */
 export const SERVER_LIMITS = {
-  /** Of a request: each one's logits are kept until all are answered. */
+  /** Of a request: each takes as long as a prompt of its own. */
   boxes: 256,
   /** Of a prompt: each looks at all others, so that time grows with their square. */
   points: 1024,

@@ -184,6 +184,21 @@ describe('masks', () => {
     for (const mask of ids) expect((await ask(id, { points: [[9, 9]], mask })).statusCode).toBe(200);
   });
 
+  it('are made and read run by run, so that not all of their logits are in memory', async () => {
+    const id = await sent(app);
+    const decode = vi.spyOn(model.network, 'decode');
+    const runs = new Set<number>();
+    const polygons = vi.spyOn(Mask.prototype, 'polygons').mockImplementation(() => {
+      runs.add(decode.mock.calls.length);
+      return [];
+    });
+    const boxes = Array.from({ length: 130 }, (_, i) => [i % 40, 2, 50, 40]);
+    const { masks } = (await ask(id, { boxes, polygons: true, refinements: 0 })).json();
+    polygons.mockRestore();
+    decode.mockRestore();
+    expect([masks.length, [...runs]]).toEqual([130, [1, 2, 3]]);
+  });
+
   it('let others in between their outlines', async () => {
     let turn = 0;
     const count = () => {
