@@ -78,7 +78,9 @@ function checkExtensions({ output, overlay }: SegmentCommandOptions): void {
 }
 
 /** Points, one box and the mask together; or each of several boxes alone. */
-function checkPrompts({ point, box = [], mask }: SegmentCommandOptions): void {
+function checkPrompts({ point, box = [], mask, multimask, refine }: SegmentCommandOptions): void {
+  if (multimask && refine !== undefined)
+    usageError('--refine is for one mask per prompt: not together with --multimask');
   if (!point && box.length === 0 && !mask) {
     usageError('nothing to segment: give a point (-p x,y), a box (-b x0,y0,x1,y1) or a mask (--mask m.png)');
   }

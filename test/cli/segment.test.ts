@@ -226,6 +226,7 @@ describe('segment refuses', () => {
     ['an overlay of no known kind', ['-p', '1,1', '--overlay', 'o.tiff'], 'expected .png, .jpg or .webp'],
     ['standard output by a dash', ['-p', '1,1', '-o', '-'], '- is neither stdin nor stdout'],
     ['standard input by a dash', ['--mask', '-'], './- for one of that name'],
+    ['alternatives refined', ['-p', '1,1', '--multimask', '--refine', '1'], 'not together with --multimask'],
     ['an unknown option', ['-p', '1,1', '--frobnicate'], "unknown option '--frobnicate'"],
   ];
   test.each(usage)('%s, with exit code 2', async (_, args, message) => {
