@@ -3,7 +3,7 @@ import { Command, Option } from 'commander';
 import { firstOf } from '../errors.js';
 import type { ConvertOptions } from '../weights/convert.js';
 import { readConfig } from './options.js';
-import { checkOutputs, formatBytes, print, printJson } from './output.js';
+import { checkOutputs, expectSafetensors, formatBytes, print, printJson } from './output.js';
 import { progressBar } from './progress.js';
 
 interface ConvertCommandOptions extends Pick<ConvertOptions, 'average' | 'channelOrder' | 'dtype'> {
@@ -36,6 +36,7 @@ export function convertCommand(): Command {
 
 async function convertFile(input: string, output: string, options: ConvertCommandOptions): Promise<void> {
   const { average, channelOrder, dtype, json } = options;
+  expectSafetensors(output);
   const config = await readConfig(options);
   await checkOutputs([output], [input, average, options.config]);
   const { convert } = await import('../weights/convert.js');

@@ -5,7 +5,7 @@ import type { Decoded } from './decode_batch.js';
 import { throwIfInterrupted } from './interrupt.js';
 import { describeModel, loadModel, Stopwatch } from './model.js';
 import { addModelOptions, type ModelOptions } from './options.js';
-import { checkOutputs, formatMs, print, printJson } from './output.js';
+import { checkOutputs, expectSafetensors, formatMs, print, printJson } from './output.js';
 import { progressBar } from './progress.js';
 
 interface DecodeOptions extends ModelOptions {
@@ -36,6 +36,7 @@ export function decodeCommand(): Command {
 }
 
 async function decode(path: string, options: DecodeOptions): Promise<void> {
+  expectSafetensors(options.output);
   const { maskFiles, readPrompts } = await import('./prompts_file.js');
   const { checkEmbedding, decodeBatch } = await import('./decode_batch.js');
   const { readEmbedding } = await import('../predictor/embedding_file.js');

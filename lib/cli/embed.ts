@@ -6,7 +6,7 @@ import type { EmbedFolderOptions } from './embed_folder.js';
 import { interruption } from './interrupt.js';
 import { describeModel, loadModel, Stopwatch } from './model.js';
 import { addModelOptions, coarseOption, sizeOption } from './options.js';
-import { checkOutputs, formatMs, print, printJson } from './output.js';
+import { checkOutputs, expectSafetensors, formatMs, print, printJson } from './output.js';
 import { withSpinner } from './progress.js';
 import { usageError } from './usage.js';
 
@@ -48,6 +48,7 @@ async function embed(input: string, options: EmbedOptions): Promise<void> {
     const { embedFolder } = await import('./embed_folder.js');
     return embedFolder(input, options);
   }
+  expectSafetensors(options.output);
   await checkOutputs([options.output], [input, options.weights, options.config]);
   const watch = new Stopwatch();
   using model = await watch.time('load', () => loadModel(options));

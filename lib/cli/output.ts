@@ -1,9 +1,10 @@
 import { lstat } from 'node:fs/promises';
 import { dirname, extname } from 'node:path';
-import { isFolder } from '../data/files.js';
+import { isFolder, PICTURES } from '../data/files.js';
 import { HrsamError } from '../errors.js';
 import { cannotWrite, realPath } from '../files.js';
 import { hideProgress } from './progress.js';
+import { usageError } from './usage.js';
 
 // Names and metadata come from files of anyone: none of them moves a terminal's cursor.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
@@ -54,6 +55,12 @@ export async function checkOutputs(
     if (await isFolder(path))
       throw new HrsamError('ERR_FILE', 'cannot be written: it is a folder', { where: path });
   }
+}
+
+/** What is written is safetensors, whatever its name: one that promises another format is a mistake. */
+export function expectSafetensors(path: string): void {
+  if (PICTURES.test(path) || /\.pth?$/i.test(path))
+    usageError(`the output is .safetensors, not ${extname(path)}`);
 }
 
 /** `mask.png` for one file of one; `mask-0.png`, `mask-1.png` … for several. */

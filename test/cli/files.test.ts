@@ -128,6 +128,16 @@ test('embed and decode leave what they read as it is', async () => {
   }
 });
 
+test.each([
+  ['convert', ['tiny.safetensors', 'out.pth'], '.pth'],
+  ['convert', ['tiny.safetensors', 'out.PT'], '.PT'],
+  ['embed', ['x.jpg', '-o', 'out.jpg'], '.jpg'],
+  ['decode', ['e.safetensors', '--prompts', 'p.json', '-o', 'out.png'], '.png'],
+])('%s %s: no safetensors under the name of another format', async (command, args, extension) => {
+  const { code, stderr } = await hrsam([command, ...args], { cwd: path('.') });
+  expect([code, stderr]).toEqual([2, `hrsam: the output is .safetensors, not ${extension}\n`]);
+});
+
 describe('decode refuses', () => {
   const point = { name: 'p', points: [[[8, 8]]], labels: [[1]] };
   test.each<[string, unknown, string]>([
