@@ -89,6 +89,11 @@ describe('bench', () => {
     expect(click.median).toBeGreaterThan(0);
   });
 
+  test('refuses weights that it would not measure', async () => {
+    const { code, stderr } = await hrsam(['bench', '--only', 'call', '-w', 'random:hrsam-tiny', '-d', 'cpu']);
+    expect([code, stderr]).toEqual([1, 'hrsam: weights; expected --only encoder; got [call]\n']);
+  });
+
   test('pictures and clicks without and with coarse to fine, above the size that the model is made for', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'hrsam-bench-test-'));
     const weights = join(folder, 'tiny.safetensors');

@@ -40,6 +40,8 @@ export async function runBench(options: BenchOptions): Promise<void> {
   const dtypes = options.dtype ? [options.dtype] : (['f32', 'bf16'] as const);
   if (options.dtype === 'fp8' && !options.only.includes('encoder'))
     throw new HrsamError('ERR_ARGUMENT', 'fp8', { expected: '--only encoder', actual: options.only });
+  if (options.weights !== undefined && !options.only.includes('encoder'))
+    throw new HrsamError('ERR_ARGUMENT', 'weights', { expected: '--only encoder', actual: options.only });
   const { output } = options;
   await checkOutputs([output]);
   const folder = await mkdtemp(join(tmpdir(), 'hrsam-bench-'));
