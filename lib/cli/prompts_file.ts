@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { pathInside, readJson } from '../data/files.js';
 import { HrsamError } from '../errors.js';
 import { describeIssues } from '../issues.js';
+import { MOST_POINTS } from '../predictor/prompts.js';
 import { elementCount } from '../runtime/dtype.js';
 import { fillTensor } from '../weights/random.js';
 import { SafetensorsFile } from '../weights/safetensors.js';
@@ -89,6 +90,8 @@ function checkCounts({ points, labels, boxes }: TensorPrompt, where: string): vo
   if (lengths(points).join() !== lengths(labels).join()) {
     fail(where, 'labels', `one per point: rows of [${lengths(points)}]`, `rows of [${lengths(labels)}]`);
   }
+  const many = lengths(points).find((length) => length > MOST_POINTS);
+  if (many !== undefined) fail(where, 'too many points', `${MOST_POINTS} in one prompt at most`, many);
 }
 
 /** Logits (P or 1, height, width). */

@@ -33,7 +33,7 @@ const fail = (where: string, summary: string, expected: unknown, actual: unknown
 };
 
 /** Of one prompt: each point looks at all others, time grows with their square, seconds for these. */
-const MOST_POINTS = 4096;
+export const MOST_POINTS = 4096;
 
 /**
  * @returns a copy, so that what the caller does to the prompt later changes no answer; of a mask's logits, the same data

@@ -148,6 +148,11 @@ describe('decode refuses', () => {
       [{ name: 'p', points: [[[8, 8]]] }],
       "prompt 'p': labels; expected one per point",
     ],
+    [
+      'more points than a prompt takes',
+      [{ name: 'p', points: [Array(4097).fill([8, 8])], labels: [Array(4097).fill(1)] }],
+      "prompt 'p': too many points; expected 4096 in one prompt at most; got 4097",
+    ],
     ['a name twice', [point, point], 'two prompts have this name'],
     [
       'batches that differ',
