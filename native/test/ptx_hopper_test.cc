@@ -192,6 +192,14 @@ TEST(products_out_of_order) {
   CHECK_EQ(run(Product{.before = shown.c_str()}.ptx(), *data), "");
 }
 
+TEST(who_waits_in_a_long_loop_waits_in_vain) {
+  const auto data = Data::make(64);
+  std::string loop = "WAIT:\nmbarrier.try_wait.parity.shared::cta.b64 %p2, [%r3], 0;\n";
+  for (int i = 0; i < 20; ++i) loop += "add.u32 %r8, %r8, 1;\n";
+  CHECK(says(run(kernel(std::string(kPlaces) + kInit + loop + "@!%p2 bra WAIT;\n", kHopper), *data),
+             "nothing goes on"));
+}
+
 TEST(blocks_of_a_cluster) {
   // Each block's first thread arrives at the other's mbarrier; boxes go to both.
   const std::string both =

@@ -31,9 +31,10 @@ Barrier& barrier_at(Warp& warp, Block& block, uint32_t address, int lane) {
   return found->second;
 }
 
-void check_phase(Barrier& barrier) {
+void check_phase(Cluster& cluster, Barrier& barrier) {
   if (barrier.pending != 0 || barrier.bytes != 0) return;
   ++barrier.phase;
+  cluster.idle = 0;
   barrier.pending = barrier.expected;
 }
 
@@ -75,7 +76,7 @@ void barrier_arrive(Warp& w, const Instruction& i, uint32_t lanes) {
     if (barrier.pending == 0) fault(w, "more arrive at an mbarrier than it counts", l);
     --barrier.pending;
     merge(barrier.known, w.known);
-    check_phase(barrier);
+    check_phase(*w.block->cluster, barrier);
   });
 }
 
@@ -117,6 +118,7 @@ void cluster_arrive(Warp& w, const Instruction& i, uint32_t) {
   if (++cluster.arrived == cluster.live) {
     cluster.arrived = 0;
     ++cluster.phase;
+    cluster.idle = 0;
   }
 }
 
@@ -199,7 +201,7 @@ void finish_copy(Cluster& cluster, const BoxCopy& copy) {
     after[engine] = now + 1;
     merge(found->second.known, after);
     found->second.bytes -= bytes;
-    check_phase(found->second);
+    check_phase(cluster, found->second);
   }
 }
 

@@ -10,6 +10,8 @@ namespace ptx {
 namespace {
 
 constexpr uint32_t kNever = 0xffffffffu;
+constexpr int kPatience = 2000;  // times that warps wait for nothing
+constexpr int kRound = 64;       // instructions, more than a loop that waits has
 
 class Runner {
  public:
@@ -108,6 +110,7 @@ class Runner {
     cluster_.phase = 0;
     cluster_.arrived_known.clear();
     cluster_.live = 0;
+    cluster_.idle = 0;
     size_t all = 1;
     for (const auto& block : cluster_.blocks) all += block->warps.size();
     cluster_.engine.assign(all, 0);
@@ -147,29 +150,32 @@ class Runner {
 
   void schedule() {
     std::vector<Warp*> ready;
-    int idle = 0;
     while (cluster_.live > 0) {
       ready.clear();
       for (auto& block : cluster_.blocks)
         for (auto& warp : block->warps)
           if ((warp->alive & ~warp->waiting) != 0) ready.push_back(warp.get());
-      if (!cluster_.copies.empty() && (ready.empty() || idle > 64 || cluster_.random() % 8 == 0)) {
+      if (!cluster_.copies.empty() &&
+          (ready.empty() || cluster_.idle > 64 || cluster_.random() % 8 == 0)) {
         const size_t which = cluster_.random() % cluster_.copies.size();
         const BoxCopy copy = cluster_.copies[which];
         cluster_.copies.erase(cluster_.copies.begin() + static_cast<long>(which));
         finish_copy(cluster_, copy);
-        idle = 0;
         continue;
       }
-      if (ready.empty() || idle > 2000) {
+      if (ready.empty() || cluster_.idle > kPatience) {
         Warp& stuck = *(ready.empty() ? first_alive() : ready[0]);
         fault(stuck, "nothing goes on: warps wait for what no one does");
       }
       Warp& warp = *ready[cluster_.random() % ready.size()];
       warp.yields = false;
-      slice(warp,
-            cluster_.random() % 4 == 0 ? 4096 : 1 + static_cast<int>(cluster_.random() % 256));
-      idle = warp.yields ? idle + 1 : 0;
+      const int budget =
+          cluster_.random() % 4 == 0 ? 4096 : 1 + static_cast<int>(cluster_.random() % 256);
+      slice(warp, budget);
+      if (warp.yields)
+        ++cluster_.idle;
+      else if (budget >= kRound)  // who waits does not get that far
+        cluster_.idle = 0;
     }
     if (!cluster_.copies.empty())
       throw Fault("blocks ended before copies to them did, in " + code_.name);

@@ -184,6 +184,7 @@ struct Cluster {
   uint32_t phase = 0;
   Clock arrived_known;
   int live = 0;       // warps
+  int idle = 0;       // times that warps have waited since a phase ended
   bool races = true;  // look for them
   Counts* counts = nullptr;
 };
