@@ -192,6 +192,47 @@ TEST(products_out_of_order) {
   CHECK_EQ(run(Product{.before = shown.c_str()}.ptx(), *data), "");
 }
 
+// Two warps and two mbarriers of one arrival each: one warp's first lane arrives at the first for
+// all of its warp, the other warp waits, arrives at the second, for which the first waits, twice.
+TEST(a_lane_does_not_speak_for_its_warp) {
+  const std::string begin =
+      std::string(kPlaces) +
+      "add.u32 %r4, %r3, 8; and.b32 %r20, %r0, 31; setp.ne.u32 %p1, %r20, 0; setp.ge.u32 %p4, %r0, "
+      "32;\nsetp.eq.u32 %p3, %r0, 0;\n@%p3 mbarrier.init.shared::cta.b64 [%r3], 1;\n@%p3 "
+      "mbarrier.init.shared::cta.b64 [%r4], 1;\nbar.sync 0;\n";
+  const auto arrive = [](const char* at) {
+    return text("@!%p1 mbarrier.arrive.shared::cta.b64 _, [", at, "];\n");
+  };
+  const auto wait = [](const char* label, const char* at, int parity) {
+    return text(label, ":\nmbarrier.try_wait.parity.shared::cta.b64 %p2, [", at, "], ", parity,
+                ";\n@!%p2 bra ", label, ";\n");
+  };
+  Shape two_warps = kGroup;
+  two_warps.threads = 64;
+  const auto message = [&](const std::string& body, uint64_t seed) {
+    const auto data = Data::make(64);
+    return run(kernel(begin + body, kHopper), *data, two_warps, seed);
+  };
+  // Words that all lanes write.
+  const auto words = [&](const char* between) {
+    return "shl.b32 %r21, %r20, 2; add.u32 %r21, %r2, %r21;\n@%p4 bra OTHER;\n"
+           "st.shared.u32 [%r21], %r0;\n" +
+           std::string(between) + arrive("%r3") + "ret;\nOTHER:\n" + wait("WAIT", "%r3", 0) +
+           "ld.shared.u32 %r22, [%r21];\n";
+  };
+  // A lane that is late finds the first phase ended, or the second as well, and waits forever.
+  const auto turns = [&](const char* between) {
+    return "@%p4 bra OTHER;\n" + wait("WAIT", "%r3", 0) + between + arrive("%r4") +
+           "ret;\nOTHER:\n" + arrive("%r3") + wait("ANSWER", "%r4", 0) + arrive("%r3");
+  };
+  for (uint64_t seed = 0; seed < 10; ++seed) {
+    CHECK(says(message(words(""), seed), "read after it was written"));
+    CHECK_EQ(message(words("bar.warp.sync -1;\n"), seed), "");
+    CHECK(says(message(turns(""), seed), "may not have heard"));
+    CHECK_EQ(message(turns("bar.warp.sync -1;\n"), seed), "");
+  }
+}
+
 TEST(who_waits_in_a_long_loop_waits_in_vain) {
   const auto data = Data::make(64);
   std::string loop = "WAIT:\nmbarrier.try_wait.parity.shared::cta.b64 %p2, [%r3], 0;\n";

@@ -38,6 +38,7 @@ void load(Warp& w, const Instruction& i, uint32_t lanes) {
   if (same) each_lane(lanes, [&](int l) { same &= address_of(w, i, l) == one; });
   const uint8_t* all =
       same ? find<kSpace>(w, kSeveralLanes, one, sizeof(T) * i.count, false) : nullptr;
+  if (same) w.touched |= lanes;
   each_lane(lanes, [&](int l) {
     const uint8_t* from =
         same ? all : find<kSpace>(w, l, address_of(w, i, l), sizeof(T) * i.count, false);

@@ -33,6 +33,12 @@ Barrier& barrier_at(Warp& warp, Block& block, uint32_t address, int lane) {
 
 void check_phase(Cluster& cluster, Barrier& barrier) {
   if (barrier.pending != 0 || barrier.bytes != 0) return;
+  barrier.known.resize(std::max(barrier.known.size(), barrier.seen.size()));
+  for (size_t k = 0; k < barrier.seen.size(); ++k)
+    if (barrier.seen[k] > barrier.known[k])
+      throw Fault("an mbarrier's phase ends, of whose end before warp " + std::to_string(k) +
+                  " may not have heard, in " + cluster.code->name);
+  barrier.seen.clear();
   ++barrier.phase;
   cluster.idle = 0;
   barrier.pending = barrier.expected;
@@ -65,7 +71,9 @@ void barrier_show(Warp& w, const Instruction&, uint32_t) {
 // list: address, bytes or -1. extra: of the cluster
 void barrier_arrive(Warp& w, const Instruction& i, uint32_t lanes) {
   const int* at = w.code->lists.data() + i.list;
-  ++w.known[w.id];
+  w.waited &= ~lanes;
+  w.touched &= ~lanes;
+  if ((w.waited | w.touched) == 0) go_on(w);
   each_lane(lanes, [&](int l) {
     const uint32_t address = w.u32(at[0])[l];
     if (i.extra == 0 && address >= kBlockWindow) fault(w, "another block's mbarrier", l);
@@ -91,8 +99,11 @@ void barrier_try(Warp& w, const Instruction& i, uint32_t lanes) {
     if ((barrier.phase & 1) != parity) {
       set |= 1u << l;
       merge(w.known, barrier.known);
+      barrier.seen.resize(w.known.size());
+      barrier.seen[w.id] = w.known[w.id] + 1;
     }
   });
+  w.waited |= set;
   w.predicates[i.d] = (w.predicates[i.d] & ~lanes) | set;
   if (set != lanes) w.yields = true;
 }
@@ -112,7 +123,7 @@ void cluster_arrive(Warp& w, const Instruction& i, uint32_t) {
   w.cluster_arrived = true;
   w.cluster_phase = cluster.phase;
   if (i.extra != 0) {
-    ++w.known[w.id];
+    go_on(w);
     merge(cluster.arrived_known, w.known);
   }
   if (++cluster.arrived == cluster.live) {

@@ -100,7 +100,7 @@ void multiply(Warp& w, const Instruction& i, uint32_t) {
 }
 
 // A later access that is to be seen: lanes of a warp meet.
-void meet(Warp& w, const Instruction&, uint32_t) { ++w.known[w.id]; }
+void meet(Warp& w, const Instruction&, uint32_t) { go_on(w); }
 
 // cp.async: list: shared, global, bytes read or -1
 void copy_later(Warp& w, const Instruction& i, uint32_t lanes) {

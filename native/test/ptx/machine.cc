@@ -135,6 +135,7 @@ class Runner {
         for (int k = 0; k < 3; ++k) std::fill_n(warp->u32(code_.special[6 + k]), kLanes, values[k]);
         warp->known.assign(all, 0);
         warp->known[warp->id] = 1;
+        warp->touched = warp->waited = 0;
         std::fill(warp->in_flight.begin(), warp->in_flight.end(), 0);
         std::fill(warp->used.begin(), warp->used.end(), 0);
         warp->now = 1;
@@ -191,7 +192,7 @@ class Runner {
   void release(NamedBarrier& named) {
     Clock all;
     for (Warp* warp : named.waiting) {
-      ++warp->known[warp->id];
+      go_on(*warp);
       merge(all, warp->known);
     }
     for (Warp* warp : named.waiting) {
@@ -359,6 +360,7 @@ class Runner {
             }
             if (code_.uses_products) note(warp, pc, at);
             at.run(warp, at, all);
+            if (all == warp.alive) warp.waited = 0;  // memory may lag
             const uint32_t woken = warp.parked & all;
             each_lane(woken, [&](int l) { warp.pc[l] = pc + 1; });
             warp.parked &= ~all;

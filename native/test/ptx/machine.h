@@ -8,7 +8,8 @@
 // undefined, and hardware lets pass now and then, is an error that says where: memory that is not
 // the kernel's, unaligned addresses, lanes and warps that wait in vain, shared memory that one warp
 // or lane touches after another with nothing between them (HRSAM_PTX_RACES=0: not looked for),
-// products (wgmma) whose operands are not fenced or whose sums are read too early.
+// products (wgmma) whose operands are not fenced or whose sums are read too early, mbarriers whose
+// phases may pass a late lane by.
 //
 // counts.h tells what kernels ask of a GPU's units.
 //
@@ -142,6 +143,7 @@ struct Barrier {  // an mbarrier
   int hidden_by = -1;  // the warp that made it and has not fenced that yet
   int64_t bytes = 0;
   Clock known;
+  Clock seen;  // by warp: its clock + 1 when it last found a phase ended
 };
 
 struct Access {
@@ -223,6 +225,9 @@ struct Warp {
   std::vector<LaneCopy> open[kLanes];
   std::deque<std::vector<LaneCopy>> groups[kLanes];
   Clock known;
+  // Lanes that have touched shared memory since the warp's clock went on, and that have waited for
+  // an mbarrier since all lanes met: another lane that arrives does not speak for them.
+  uint32_t touched = 0, waited = 0;
   // wgmma: by register, the group that writes it (0: none) and when others last used it.
   std::vector<uint32_t> in_flight;
   std::vector<uint64_t> used;
@@ -249,6 +254,11 @@ inline uint64_t address_of(Warp& w, const Instruction& i, int lane) {
 [[noreturn]] void fault(const Warp& warp, const std::string& what, int lane = -1);
 
 void merge(Clock& to, const Clock& from);
+// All lanes have met: what they have touched so far comes before what others do that hear of it.
+inline void go_on(Warp& warp) {
+  ++warp.known[warp.id];
+  warp.touched = warp.waited = 0;
+}
 
 // Shared memory at an address of the block, or of the cluster.
 uint8_t* shared_at(Warp& warp, int lane, uint64_t address, size_t bytes, bool write,

@@ -127,6 +127,7 @@ uint8_t* shared_at(Warp& warp, int lane, uint64_t address, size_t bytes, bool wr
               std::to_string(kSharedBase) + " to " + std::to_string(block->shared_end),
           lane);
   touch(warp.known, warp.id, &warp, *block, lane, offset, bytes, write, warp.known[warp.id]);
+  if (lane < kLanes) warp.touched |= 1u << lane;
   if (write && generic && warp.code->uses_products)
     for (uint32_t piece = offset / 16; piece <= (offset + bytes - 1) / 16; ++piece) {
       block->unfenced[piece - kSharedBase / 16] = warp.id + 1;
