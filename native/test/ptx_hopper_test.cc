@@ -259,7 +259,8 @@ TEST(blocks_of_a_cluster) {
   all.replace(all.rfind(";"), 1, ", %h1;");
   const std::string multicast = std::string(kPlaces) + kInit + both +
                                 "mov.u16 %h1, 3; setp.ne.u32 %p5, %r20, 0;\n" + expect_bytes(kBox) +
-                                "or.pred %p1, %p1, %p5;\n" + all + kWait + store_words(16);
+                                "or.pred %p1, %p1, %p5;\n" + all + kWait + "@!%p5 ret;\n" +
+                                store_words(16);
   CHECK_EQ(run(kernel(multicast, kHopper), *data, two), "");
   CHECK(says(run(kernel(multicast, kHopper), *data), "that the cluster has not"));
 }

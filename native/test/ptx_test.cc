@@ -168,6 +168,31 @@ TEST(a_missing_barrier_is_a_race_whoever_comes_first) {
   CHECK(always_says(exchange("", 1), data, kTwoWarps, "read after it was written"));
 }
 
+// Each thread stores a word and reads another's: its neighbour's, of its warp, its block or not.
+TEST(global_memory_that_others_write) {
+  const std::vector<uint32_t> data(128);
+  const auto exchange = [](const char* between, int across) {
+    return kernel(
+        text("mov.u32 %r1, %ctaid.x; mov.u32 %r2, %ntid.x; mad.lo.s32 %r3, %r1, %r2, %r0; "
+             "mul.wide.u32 %d1, %r3, 4; add.s64 %d1, %d0, %d1; st.global.u32 [%d1], %r3;\n",
+             between, "\nxor.b32 %r4, %r3, ", across,
+             "; mul.wide.u32 %d2, %r4, 4; add.s64 %d2, %d0, %d2; ld.global.u32 %r5, [%d2];"));
+  };
+  const Shape shape{64, 2, 1, 0};
+  std::vector<uint32_t> copy = data;
+  for (const int across : {0, 1})
+    CHECK_EQ(run(exchange("bar.warp.sync -1;", across), copy, shape), "");
+  CHECK_EQ(run(exchange("bar.sync 0;", 32), copy, shape), "");
+  CHECK(says(run(exchange("", 1), copy, shape), "global memory: read after it was written"));
+  CHECK(says(run(exchange("bar.warp.sync -1;", 32), copy, shape, 3), "global memory"));
+  CHECK(says(run(exchange("bar.sync 0;", 64), copy, shape), "global memory"));
+  const std::string both = kernel(
+      "mul.wide.u32 %d1, %r0, 2; add.s64 %d1, %d0, %d1; mov.u16 %h1, 1; "
+      "st.global.u16 [%d1], %h1;");
+  CHECK_EQ(run(both, copy, {64, 1, 1, 0}), "");
+  CHECK(says(run(both, copy, shape), "global memory: written twice"));
+}
+
 TEST(memory_that_is_not_the_kernels) {
   std::vector<uint32_t> data(32);
   const auto at = [](const char* what) {
@@ -278,12 +303,12 @@ TEST(a_sample_counts_for_all_blocks) {
   Counts counts;
   counts.sample = 2;
   const std::string error =
-      run(kernel("st.global.u32 [%d0], %r0;"), data.data(), 16, {32, 10, 1, 0}, 1, &counts);
+      run(kernel("ld.global.u32 %r9, [%d0];"), data.data(), 16, {32, 10, 1, 0}, 1, &counts);
   CHECK_EQ(error, "");
   for (const auto* one : counts.kernels()) {
     CHECK_EQ(one->blocks, 10.0);
     for (size_t pc = 0; pc < one->lines.size(); ++pc)
-      if (one->code->opcodes[pc] == "st.global.u32") CHECK_EQ(one->lines[pc].issued, 10.0);
+      if (one->code->opcodes[pc] == "ld.global.u32") CHECK_EQ(one->lines[pc].issued, 10.0);
   }
   CHECK(says(counts.report(), "test"));
 }

@@ -109,6 +109,7 @@ class Runner {
     cluster_.arrived = 0;
     cluster_.phase = 0;
     cluster_.arrived_known.clear();
+    ++cluster_.number;
     cluster_.live = 0;
     cluster_.idle = 0;
     size_t all = 1;

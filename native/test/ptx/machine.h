@@ -7,13 +7,15 @@
 // generator (HRSAM_PTX_SEED). Copies to shared memory come as late as they may. What PTX leaves
 // undefined, and hardware lets pass now and then, is an error that says where: memory that is not
 // the kernel's, unaligned addresses, lanes and warps that wait in vain, shared memory that one warp
-// or lane touches after another with nothing between them (HRSAM_PTX_RACES=0: not looked for),
-// products (wgmma) whose operands are not fenced or whose sums are read too early, mbarriers whose
-// phases may pass a late lane by.
+// or lane touches after another with nothing between them, global memory that it reads or writes
+// after another has written it (HRSAM_PTX_RACES=0: both are not looked for), products (wgmma) whose
+// operands are not fenced or whose sums are read too early, mbarriers whose phases may pass a late
+// lane by.
 //
 // counts.h tells what kernels ask of a GPU's units.
 //
-// Not seen: races in global memory, what ptxas makes of PTX, time. Approximate functions are exact.
+// Not seen: global memory that one writes after another has read it, what ptxas makes of PTX, time.
+// Approximate functions are exact.
 #pragma once
 
 #include <cstdint>
@@ -157,6 +159,12 @@ struct Touched {
   int many = -1;  // readers that know nothing of each other: where their clocks are
 };
 
+// Who wrote 16 bytes of global memory last in this launch, by pairs of bytes.
+struct Written {
+  Access by[8];
+  uint32_t cluster[8] = {};
+};
+
 struct NamedBarrier {
   int arrived = 0, needed = 0;
   std::vector<Warp*> waiting;
@@ -185,6 +193,8 @@ struct Cluster {
   int arrived = 0;                // at the cluster's barrier
   uint32_t phase = 0;
   Clock arrived_known;
+  uint32_t number = 0;  // of those that have run
+  std::unordered_map<uint64_t, Written> written;
   int live = 0;       // warps
   int idle = 0;       // times that warps have waited since a phase ended
   bool races = true;  // look for them
@@ -259,6 +269,9 @@ inline void go_on(Warp& warp) {
   ++warp.known[warp.id];
   warp.touched = warp.waited = 0;
 }
+
+// A launch's blocks are in no order, and a block's lanes in none but what barriers make.
+void touch_global(Warp& warp, int lane, uint64_t address, size_t bytes, bool write);
 
 // Shared memory at an address of the block, or of the cluster.
 uint8_t* shared_at(Warp& warp, int lane, uint64_t address, size_t bytes, bool write,

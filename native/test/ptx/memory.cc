@@ -55,8 +55,8 @@ void merge(Clock& to, const Clock& from) {
 
 namespace {
 
-std::string race(const char* what, const Access& other) {
-  return std::string("shared memory: ") + what + " by warp " + std::to_string(other.warp) +
+std::string race(const char* what, const Access& other, const char* memory = "shared") {
+  return std::string(memory) + " memory: " + what + " by warp " + std::to_string(other.warp) +
          " lane " + std::to_string(other.lane) + " with nothing between them";
 }
 
@@ -112,6 +112,25 @@ void touch(const Clock& known, int id, const Warp* who, Block& block, int lane, 
       readers[at.read.warp] = at.read.clock == kNotOver ? kNotOver : at.read.clock + 1;
       readers[id] = later;
     }
+  }
+}
+
+void touch_global(Warp& w, int lane, uint64_t address, size_t bytes, bool write) {
+  Cluster& cluster = *w.block->cluster;
+  if (!cluster.races || bytes < 2 || (!write && cluster.written.empty())) return;
+  const auto found =
+      write ? cluster.written.try_emplace(address / 16).first : cluster.written.find(address / 16);
+  if (found == cluster.written.end()) return;
+  const Access own{static_cast<uint16_t>(w.id), static_cast<uint16_t>(lane), w.known[w.id]};
+  for (size_t k = address % 16 / 2; k < (address % 16 + bytes + 1) / 2; ++k) {
+    Access& last = found->second.by[k];
+    const bool mine = last.warp == own.warp && last.lane == own.lane;
+    if (last.warp != 0xffff &&
+        (found->second.cluster[k] != cluster.number || (!mine && last.clock >= w.known[last.warp])))
+      fault(w, race(write ? "written twice," : "read after it was written", last, "global"), lane);
+    if (!write) continue;
+    last = own;
+    found->second.cluster[k] = cluster.number;
   }
 }
 
