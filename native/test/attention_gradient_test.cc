@@ -241,6 +241,9 @@ TEST(relative_position_bias) {
   verify({.queries = 35, .packed = true, .rel = true, .grids = {5, 7}});
   verify({.queries = 576, .heads = 1, .d = 20, .packed = true, .rel = true, .grids = {24, 24}});
   verify({.queries = 12, .keys = 35, .q_grid = {4, 3}, .k_grid = {5, 7}, .rel = true});
+  // Heads of more than a lane.
+  for (const int d : {40, 72})
+    verify({.queries = 12, .keys = 35, .d = d, .q_grid = {4, 3}, .k_grid = {5, 7}, .rel = true});
   verify({.queries = 6, .keys = 4500, .d = 8, .q_grid = {2, 3}, .k_grid = {90, 50}, .rel = true});
   verify(
       {.queries = 300, .keys = 700, .d = 8, .q_grid = {100, 3}, .k_grid = {7, 100}, .rel = true});
