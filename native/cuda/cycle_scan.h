@@ -271,26 +271,28 @@ struct CombineChunks {
     const int64_t item = rest / call.segment_count;
     const float decay = call.decay(channel, n);
     const int begin = call.segment_chunks[segment], end = call.segment_chunks[segment + 1];
-    const int64_t own = static_cast<int64_t>(n) * call.channels + channel,
-                  steps = static_cast<int64_t>(call.states) * call.channels + channel;
-    // f(chunk, its product, its end) in order; what several chunks need is asked for at once.
+    const int chunk = (call.states + 1) * call.channels;
+    const int steps = (call.states - n) * call.channels;  // from a state's end
+    // f(where its end is, its product, its end) of each chunk in order; what several chunks need is
+    // asked for at once.
     const auto walk = [&](auto&& f) {
       constexpr int kAhead = 8;
-      for (int k = begin; k < end; k += kAhead) {
+      float* at = call.end(item, begin) + static_cast<int64_t>(n) * call.channels + channel;
+      for (int left = end - begin; left > 0; left -= kAhead) {
         float sums[kAhead], ends[kAhead];
 #pragma unroll
         for (int i = 0; i < kAhead; ++i) {
-          const float* at = call.end(item, smaller(k + i, end - 1));
-          sums[i] = at[steps];
-          ends[i] = at[own];
+          const float* from = at + static_cast<int64_t>(i < left ? i : left - 1) * chunk;
+          sums[i] = from[steps];
+          ends[i] = *from;
         }
 #pragma unroll
-        for (int i = 0; i < kAhead; ++i)
-          if (k + i < end) f(k + i, decay_of(decay * sums[i]), ends[i]);
+        for (int i = 0; i < kAhead; ++i, at += chunk)
+          if (i < left) f(at, decay_of(decay * sums[i]), ends[i]);
       }
     };
     float whole = 1, alone = 0;  // a reading takes a state h to whole·h + alone
-    walk([&](int, float product, float state) {
+    walk([&](float*, float product, float state) {
       whole *= product;
       alone = fmaf(product, alone, state);
     });
@@ -300,8 +302,8 @@ struct CombineChunks {
       carried = fmaf(call.gamma_at(channel, r), start, carried);
     }
     const float all = call.all_gammas(channel);
-    walk([&](int k, float product, float state) {
-      call.end(item, k)[own] = carried;
+    walk([&](float* at, float product, float state) {
+      *at = carried;
       carried = fmaf(product, carried, all * state);
     });
   }

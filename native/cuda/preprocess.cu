@@ -13,28 +13,40 @@ namespace hrsam::cuda {
 namespace {
 
 struct PlainPicture {
+  static constexpr int kColumns = 4;  // of a thread, in all planes
+
   const uint8_t* pixels;
   float* out;
   PictureShape s;
   const int32_t *rows, *columns;  // LerpAxis's tables
 
-  // One number of the result.
   HRSAM_DEVICE void operator()(int64_t i) const {
-    const int64_t x = i % s.padded[1], y = i / s.padded[1] % s.padded[0];
-    const int64_t plane = i / (s.padded[0] * s.padded[1]);
-    if (x >= s.size[1] || y >= s.size[0]) {
-      out[i] = 0;
-      return;
+    const int64_t across = divide_up(s.padded[1], kColumns), y = i / across;
+    const int64_t x0 = i % across * kColumns, plane_size = s.padded[0] * s.padded[1];
+    float* to = out + y * s.padded[1] + x0;
+    const int n = static_cast<int>(smaller(kColumns, s.padded[1] - x0));
+    Four values[3] = {};
+    if (y < s.size[0]) {
+      const uint8_t* top = pixels + rows[y] * s.width * s.channels;
+      const uint8_t* bottom = pixels + rows[s.size[0] + y] * s.width * s.channels;
+      const float wy = reinterpret_cast<const float*>(rows)[2 * s.size[0] + y];
+#pragma unroll
+      for (int k = 0; k < kColumns; ++k) {
+        const int64_t x = x0 + k;
+        if (x >= s.size[1]) continue;
+        const float wx = reinterpret_cast<const float*>(columns)[2 * s.size[1] + x];
+        const int64_t lo = columns[x] * s.channels, hi = columns[s.size[1] + x] * s.channels;
+#pragma unroll
+        for (int plane = 0; plane < 3; ++plane) {
+          const int64_t c = s.channel(plane);
+          const float a = top[lo + c], b = top[hi + c], d = bottom[lo + c], e = bottom[hi + c];
+          const float upper = a + wx * (b - a), lower = d + wx * (e - d);
+          values[plane].x[k] = (upper + wy * (lower - upper) - s.mean[plane]) / s.deviation[plane];
+        }
+      }
     }
-    const int64_t channel = s.channel(plane);
-    const uint8_t* top = pixels + rows[y] * s.width * s.channels + channel;
-    const uint8_t* bottom = pixels + rows[s.size[0] + y] * s.width * s.channels + channel;
-    const float wy = reinterpret_cast<const float*>(rows)[2 * s.size[0] + y];
-    const float wx = reinterpret_cast<const float*>(columns)[2 * s.size[1] + x];
-    const int64_t lo = columns[x] * s.channels, hi = columns[s.size[1] + x] * s.channels;
-    const float a = top[lo], b = top[hi], d = bottom[lo], e = bottom[hi];
-    const float upper = a + wx * (b - a), lower = d + wx * (e - d);
-    out[i] = (upper + wy * (lower - upper) - s.mean[plane]) / s.deviation[plane];
+#pragma unroll
+    for (int plane = 0; plane < 3; ++plane) store_four(to + plane * plane_size, values[plane], n);
   }
 };
 
@@ -99,7 +111,7 @@ Op* compile_preprocess(const Node& node, Compiler& compiler) {
     return make_op(
         [=, rows = compiler.upload(LerpAxis(s.height, s.size[0]).block()),
          columns = compiler.upload(LerpAxis(s.width, s.size[1]).block())](const Run& run) {
-          each(run.stream, n,
+          each(run.stream, s.padded[0] * divide_up(s.padded[1], PlainPicture::kColumns),
                PlainPicture{run.in<uint8_t>(pixels), run.out<float>(), s, rows->as<int32_t>(),
                             columns->as<int32_t>()});
         });

@@ -262,6 +262,8 @@ TEST(im2col_gathers_patches) {
       check_im2col({2, 6, 10, 3}, 2, 2, 0, last, dtype);
       check_im2col({1, 48, 160, 3}, 16, 16, 0, last, dtype);  // a patch embedding
       check_im2col({2, 9, 13, 5}, 3, 1, 1, last, dtype);      // a neck's convolution
+      check_im2col({2, 5, 8, 16}, 3, 1, 1, last, dtype);
+      check_im2col({1, 16, 24, 2}, 8, 8, 8, last, dtype);
       check_im2col({1, 1, 1, 1}, 3, 1, 1, last, dtype);
       check_im2col({1, 2, 3, 4}, 5, 2, 3, last, dtype);  // taller and wider than x
       check_im2col({1, 7, 11, 2}, 3, 4, 0, last, dtype);

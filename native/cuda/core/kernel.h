@@ -40,7 +40,7 @@ struct Four {
 };
 
 template <class T>
-HRSAM_DEVICE bool is_aligned(const T* p, size_t bytes) {
+HRSAM_BOTH bool is_aligned(const T* p, size_t bytes) {
   return reinterpret_cast<uintptr_t>(p) % bytes == 0;
 }
 

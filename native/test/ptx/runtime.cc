@@ -48,7 +48,7 @@ State& state() {
 }
 
 // Few, so that all are soon busy; as many as an H200 has where what they do is counted.
-size_t memory_bytes() { return size_t{ptx::Counts::wanted() == nullptr ? 4 : 141} << 30; }
+size_t memory_bytes() { return size_t{ptx::Counts::wanted() == nullptr ? 4u : 141u} << 30; }
 int multiprocessors() { return ptx::Counts::wanted() == nullptr ? 4 : 132; }
 
 bool is_hopper() {
