@@ -98,38 +98,42 @@ struct CombineGradient {
     float* finals = call.finals + place * (2 * s.states + 1) * s.channels + channel;
     const int64_t own = static_cast<int64_t>(n) * s.channels;
     const float total = finals[int64_t{2} * s.states * s.channels];
-    const auto before = [&](int k) {
-      return k == end ? total
-                      : s.end(item, k)[static_cast<int64_t>(s.states) * s.channels + channel];
+    // Of the segment's chunks, by their numbers in all: their ends, and ΣΔ of those before.
+    const int end_width = (s.states + 1) * s.channels, right_width = s.states * s.channels;
+    float* const first_end = s.end(item, begin) + own + channel;
+    const auto ends_at = [&](int k) {
+      return first_end + static_cast<int64_t>(k - begin) * end_width;
     };
+    const int steps = (s.states - n) * s.channels;
+    const auto before = [&](int k) { return k == end ? total : ends_at(k)[steps]; };
     const auto product = [&](float step) { return decay_of(decay * step); };
     constexpr int kAhead = 8;  // chunks whose numbers are asked for at once
     float state = 0;
     for (int k = begin; k < end; k += kAhead) {
       float ends[kAhead], sums[kAhead + 1];
 #pragma unroll
-      for (int i = 0; i < kAhead; ++i)
-        ends[i] = s.end(item, smaller(k + i, end - 1))[own + channel];
+      for (int i = 0; i < kAhead; ++i) ends[i] = *ends_at(k + i < end ? k + i : end - 1);
 #pragma unroll
-      for (int i = 0; i <= kAhead; ++i) sums[i] = before(static_cast<int>(smaller(k + i, end)));
+      for (int i = 0; i <= kAhead; ++i) sums[i] = before(k + i < end ? k + i : end);
 #pragma unroll
       for (int i = 0; i < kAhead; ++i) {
         if (k + i >= end) break;
-        s.end(item, k + i)[own + channel] = state;
+        *ends_at(k + i) = state;
         state = fmaf(product(sums[i + 1] - sums[i]), state, ends[i]);
       }
     }
     float right = 0;
+    float* const first_given =
+        call.right + (item * s.chunk_count + begin) * right_width + own + channel;
     const auto given = [&](int k) {
-      return call.right + (item * s.chunk_count + k) * s.states * s.channels + own + channel;
+      return first_given + static_cast<int64_t>(k - begin) * right_width;
     };
     for (int k = end; k > begin; k -= kAhead) {
       float lefts[kAhead], sums[kAhead + 1];
 #pragma unroll
-      for (int i = 0; i < kAhead; ++i)
-        lefts[i] = *given(static_cast<int>(larger(k - 1 - i, begin)));
+      for (int i = 0; i < kAhead; ++i) lefts[i] = *given(k - 1 - i > begin ? k - 1 - i : begin);
 #pragma unroll
-      for (int i = 0; i <= kAhead; ++i) sums[i] = before(static_cast<int>(larger(k - i, begin)));
+      for (int i = 0; i <= kAhead; ++i) sums[i] = before(k - i > begin ? k - i : begin);
 #pragma unroll
       for (int i = 0; i < kAhead; ++i) {
         if (k - 1 - i < begin) break;

@@ -160,6 +160,7 @@ __global__ void __launch_bounds__(kPlainThreads)
   const Unit unit(call, blockIdx.x);
   const int d = g.at.d, thread = static_cast<int>(threadIdx.x);
   const int own = thread / kLanes, lane = thread % kLanes;
+  const bool helps = first_of_warp(thread, kLanes) >= unit.queries;
   const bool here = own < unit.queries && unit.query(own).data != nullptr;
   const bool relative = g.axes != nullptr;
   const int axes = g.at.bias.rows + g.at.bias.columns;
@@ -193,6 +194,7 @@ __global__ void __launch_bounds__(kPlainThreads)
                 kRowThreads, values + thread / kRowThreads * kPitch);
     }
     __syncthreads();
+    if (helps) continue;
     const int count = unit.keys - first < kRows ? unit.keys - first : kRows;
     for (int j = 0; j < count; ++j) {
       float logit = q.product(keys + j * kPitch, lane) * g.at.scale;
@@ -240,7 +242,8 @@ __global__ void __launch_bounds__(kPlainThreads)
   float* above = queries + kRows * kPitch;               // [kRows][kPitch]
   const int d = g.at.d, thread = static_cast<int>(threadIdx.x);
   const int lane = thread % kLanes;
-  const int own = static_cast<int>(blockIdx.x % parts) * (kPlainThreads / kLanes) + thread / kLanes;
+  const int before = static_cast<int>(blockIdx.x % parts) * (kPlainThreads / kLanes);
+  const int own = before + thread / kLanes;
   const int64_t chunk = blockIdx.x / parts % g.query_chunks;
   const int64_t first_unit = blockIdx.x / parts / g.query_chunks;
 
@@ -254,6 +257,7 @@ __global__ void __launch_bounds__(kPlainThreads)
     const Unit unit(call, item * g.item_units + first_unit);
     // With lengths, items see different numbers of keys.
     const bool here = own < unit.keys;
+    const bool helps = before + first_of_warp(thread, kLanes) >= unit.keys;
     OwnedRow<kLanes> k, v;
     k.clear();
     v.clear();
@@ -286,6 +290,7 @@ __global__ void __launch_bounds__(kPlainThreads)
           to[c] = query.data != nullptr && c < d ? g.dy.at(unit.out(i) + c) : 0;
       }
       __syncthreads();
+      if (helps) continue;
       const int count = end - first < kRows ? end - first : kRows;
       for (int i = 0; i < count; ++i) {
         float logit = k.product(queries + i * kPitch, lane) * g.at.scale;

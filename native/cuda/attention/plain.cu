@@ -18,6 +18,7 @@ void launch_plain(cudaStream_t stream, typename Unit::Call call, int64_t units,
 template <class Unit>
 void start(cudaStream_t stream, const typename Unit::Call& call, int64_t units,
            const AttendCall& at) {
+  if (at.d <= 16) return launch_plain<Unit, 4, 1>(stream, call, units, at);
   if (at.d <= 32) return launch_plain<Unit, 8, 1>(stream, call, units, at);
   if (at.d <= 64) return launch_plain<Unit, 16, plain_lanes(64)>(stream, call, units, at);
   if (at.d <= 128) return launch_plain<Unit, 16, plain_lanes(128)>(stream, call, units, at);

@@ -19,6 +19,9 @@ constexpr int kPlainStep = 8;
 constexpr int plain_lanes(int d) { return d <= 64 ? 1 : d <= 128 ? 2 : 8; }
 // Queries that a block takes.
 constexpr int plain_queries(int d) { return kPlainThreads / plain_lanes(d); }
+// The first query or key that a thread's warp owns of its block's: where there is none, the warp
+// only helps to bring tiles.
+HRSAM_DEVICE int first_of_warp(int thread, int lanes) { return thread / kWarp * kWarp / lanes; }
 // From row to row of a tile: threads that write neighbouring rows meet other banks.
 constexpr int plain_pitch(int width) { return width + 4; }
 
@@ -47,6 +50,7 @@ __global__ void __launch_bounds__(kPlainThreads, 2)
   const Unit unit(call, blockIdx.x);
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kLanes;
   const int own = thread / kLanes;
+  const bool helps = first_of_warp(thread, kLanes) >= unit.queries;
   const bool here = own < unit.queries && unit.query(own).data != nullptr;
 
   float q[kFours][4], sums[kFours][4] = {};
@@ -77,6 +81,7 @@ __global__ void __launch_bounds__(kPlainThreads, 2)
                 kRowThreads, values + thread / kRowThreads * kPitch);
     }
     __syncthreads();
+    if (helps) continue;
     const int count = unit.keys - first < kKeys ? unit.keys - first : kKeys;
     for (int step = 0; step < count; step += kPlainStep) {
       float logit[kPlainStep];

@@ -1,5 +1,7 @@
 #include "convert.h"
 
+#include <type_traits>
+
 #include "kernel.h"
 
 namespace hrsam::cuda {
@@ -19,36 +21,59 @@ struct ConvertRows {
   }
 };
 
-constexpr int kConvertTile = 64, kConvertThreads = 256, kConvertPitch = kConvertTile + 1;
+constexpr int kConvertTile = 64, kConvertFours = kConvertTile / 4;
+constexpr int kConvertThreads = kConvertFours * kConvertFours;
 
-// Tiles go through shared memory, so that x and y are both read and written in runs, four numbers a
-// thread.
+// Four numbers side by side, one of each row.
+HRSAM_DEVICE void gather_column(const Four (&rows)[4], int column, float4* to) {
+  *to = make_float4(rows[0].x[column], rows[1].x[column], rows[2].x[column], rows[3].x[column]);
+}
+HRSAM_DEVICE void gather_column(const Four (&rows)[4], int column, uint2* to) {
+  *to = make_uint2(pack_bf16(rows[0].x[column], rows[1].x[column]),
+                   pack_bf16(rows[2].x[column], rows[3].x[column]));
+}
+
+// Threads turn squares of four by four numbers; tiles of them go through shared memory, so that x
+// and y are both read and written in runs. A row of the tile in shared memory is kConvertFours
+// fours, in another order for each four rows: neither writing nor reading them meets in a bank.
 template <class X, class Y>
 __global__ void __launch_bounds__(kConvertThreads)
     convert_columns_kernel(const X* x, Y* y, int64_t rows, int64_t columns, int64_t width) {
+  using Unit = std::conditional_t<sizeof(Y) == 4, float4, uint2>;
   x += blockIdx.y * rows * columns;
   y += blockIdx.y * rows * width;
-  constexpr int kFours = kConvertTile / 4, kStep = kConvertThreads / kFours;
-  auto* tile = static_cast<float*>(shared_memory());  // [kConvertTile][kConvertPitch]
+  auto* tile = static_cast<Unit*>(shared_memory());
   const int64_t row_tiles = divide_up(rows, kConvertTile);
   const int64_t row = blockIdx.x % row_tiles * kConvertTile,
                 column = blockIdx.x / row_tiles * kConvertTile;
-  const int i = static_cast<int>(threadIdx.x % kFours) * 4;
-  const int first = static_cast<int>(threadIdx.x / kFours);
-  for (int j = first; j < kConvertTile; j += kStep) {
-    const int64_t left = column + j < columns ? rows - row - i : 0;
-    const Four v =
-        load_four(x + (column + j) * rows + row + i, static_cast<int>(smaller(4, larger(0, left))));
+  const int i = static_cast<int>(threadIdx.x) % kConvertFours,
+            j = static_cast<int>(threadIdx.x) / kConvertFours;
+  const auto place = [&](int r, int four) {
+    return tile + r * kConvertFours + (four ^ (r / 4 % kConvertFours));
+  };
+  {
+    const int across = static_cast<int>(smaller(4, larger(0, rows - row - 4 * i))),
+              down = static_cast<int>(smaller(4, larger(0, columns - column - 4 * j)));
+    const X* from = x + (column + 4 * j) * rows + row + 4 * i;
+    Four square[4];
 #pragma unroll
-    for (int k = 0; k < 4; ++k) tile[j * kConvertPitch + i + k] = v.x[k];
+    for (int k = 0; k < 4; ++k, from += rows) square[k] = load_four(from, k < down ? across : 0);
+#pragma unroll
+    for (int k = 0; k < 4; ++k) gather_column(square, k, place(4 * i + k, j));
   }
   __syncthreads();
-  for (int j = first; j < kConvertTile && row + j < rows; j += kStep) {
-    Four v;
+  const int left = static_cast<int>(smaller(4, width - column - 4 * i));
+  Y* to = y + (row + j) * width + column + 4 * i;
+  for (int r = j; r < kConvertTile && row + r < rows; r += kConvertFours) {
+    const Unit four = *place(r, i);
+    if (left == 4 && is_aligned(to, sizeof(Unit))) {
+      *reinterpret_cast<Unit*>(to) = four;
+    } else {
 #pragma unroll
-    for (int k = 0; k < 4; ++k) v.x[k] = tile[(i + k) * kConvertPitch + j];
-    store_four(y + (row + j) * width + column + i, v,
-               static_cast<int>(smaller(4, larger(0, width - column - i))));
+      for (int k = 0; k < 4; ++k)
+        if (k < left) to[k] = reinterpret_cast<const Y*>(&four)[k];
+    }
+    to += kConvertFours * width;
   }
 }
 
@@ -63,7 +88,7 @@ void convert_columns(cudaStream_t stream, const void* x, DType from, void* y, DT
       const auto tiles =
           static_cast<unsigned>(divide_up(rows, kConvertTile) * divide_up(width, kConvertTile));
       launch({dim3(tiles, static_cast<unsigned>(items)), dim3(kConvertThreads),
-              sizeof(float) * kConvertTile * kConvertPitch, stream},
+              sizeof(Y) * kConvertTile * kConvertTile, stream},
              convert_columns_kernel<X, Y>, static_cast<const X*>(x), static_cast<Y*>(y), rows,
              columns, width);
     });
