@@ -59,6 +59,9 @@ TEST(integers) {
   CHECK_EQ(long_of("mov.u64 %d1, -9; shr.s64 %d9, %d1, 1;"), static_cast<uint64_t>(-5));
   CHECK_EQ(word_of("mov.u32 %r1, 0x00345678; mov.u32 %r2, 0xab; bfi.b32 %r9, %r2, %r1, 24, 8;"),
            0xab345678u);
+  const std::string bytes = "mov.u32 %r1, 0x33221100; mov.u32 %r2, 0x77665584; ";
+  CHECK_EQ(word_of(bytes + "prmt.b32 %r9, %r1, %r2, 0x5410;"), 0x55841100u);
+  CHECK_EQ(word_of(bytes + "prmt.b32 %r9, %r1, %r2, 0x7c03;"), 0x77ff0033u);
   CHECK_EQ(word_of("mov.u64 %d1, 0x0000800000000000; clz.b64 %r9, %d1;"), 16u);
 }
 

@@ -24,13 +24,30 @@ struct ConvertRows {
 constexpr int kConvertTile = 64, kConvertFours = kConvertTile / 4;
 constexpr int kConvertThreads = kConvertFours * kConvertFours;
 
-// Four numbers side by side, one of each row.
-HRSAM_DEVICE void gather_column(const Four (&rows)[4], int column, float4* to) {
-  *to = make_float4(rows[0].x[column], rows[1].x[column], rows[2].x[column], rows[3].x[column]);
+// A row's four numbers as they are read, and four numbers side by side, one of each row.
+HRSAM_DEVICE void read_row(const float* from, int n, Four* row) { *row = load_four(from, n); }
+HRSAM_DEVICE void read_row(const bf16* from, int n, Four* row) { *row = load_four(from, n); }
+HRSAM_DEVICE void read_row(const bf16* from, int n, uint2* row) {
+  if (n == 4 && is_aligned(from, sizeof(uint2))) {
+    *row = *reinterpret_cast<const uint2*>(from);
+    return;
+  }
+  const auto at = [&](int i) { return i < n ? uint32_t{from[i]} : 0u; };
+  *row = make_uint2(at(0) | at(1) << 16, at(2) | at(3) << 16);
 }
-HRSAM_DEVICE void gather_column(const Four (&rows)[4], int column, uint2* to) {
-  *to = make_uint2(pack_bf16(rows[0].x[column], rows[1].x[column]),
-                   pack_bf16(rows[2].x[column], rows[3].x[column]));
+HRSAM_DEVICE float4 gather_column(const Four (&rows)[4], int column, float4) {
+  return make_float4(rows[0].x[column], rows[1].x[column], rows[2].x[column], rows[3].x[column]);
+}
+HRSAM_DEVICE uint2 gather_column(const Four (&rows)[4], int column, uint2) {
+  return make_uint2(pack_bf16(rows[0].x[column], rows[1].x[column]),
+                    pack_bf16(rows[2].x[column], rows[3].x[column]));
+}
+HRSAM_DEVICE uint2 gather_column(const uint2 (&rows)[4], int column, uint2) {
+  const auto pair = [&](const uint2& above, const uint2& below) {
+    const uint32_t x = column < 2 ? above.x : above.y, y = column < 2 ? below.x : below.y;
+    return column % 2 == 0 ? (x & 0xffff) | y << 16 : x >> 16 | (y & 0xffff0000u);
+  };
+  return make_uint2(pair(rows[0], rows[1]), pair(rows[2], rows[3]));
 }
 
 // Threads turn squares of four by four numbers; tiles of them go through shared memory, so that x
@@ -39,41 +56,41 @@ HRSAM_DEVICE void gather_column(const Four (&rows)[4], int column, uint2* to) {
 template <class X, class Y>
 __global__ void __launch_bounds__(kConvertThreads)
     convert_columns_kernel(const X* x, Y* y, int64_t rows, int64_t columns, int64_t width) {
+  using Row = std::conditional_t<sizeof(X) + sizeof(Y) == 4, uint2, Four>;
   using Unit = std::conditional_t<sizeof(Y) == 4, float4, uint2>;
   x += blockIdx.y * rows * columns;
   y += blockIdx.y * rows * width;
   auto* tile = static_cast<Unit*>(shared_memory());
-  const int64_t row_tiles = divide_up(rows, kConvertTile);
-  const int64_t row = blockIdx.x % row_tiles * kConvertTile,
-                column = blockIdx.x / row_tiles * kConvertTile;
-  const int i = static_cast<int>(threadIdx.x) % kConvertFours,
-            j = static_cast<int>(threadIdx.x) / kConvertFours;
-  const auto place = [&](int r, int four) {
-    return tile + r * kConvertFours + (four ^ (r / 4 % kConvertFours));
-  };
+  const auto row_tiles = static_cast<uint32_t>(divide_up(rows, kConvertTile));
+  const int64_t row = int64_t{blockIdx.x % row_tiles} * kConvertTile,
+                column = int64_t{blockIdx.x / row_tiles} * kConvertTile;
+  const uint32_t i = threadIdx.x % kConvertFours, j = threadIdx.x / kConvertFours;
+  // Of what is left of x's rows and columns, and of y's width.
+  const auto few = [](int64_t left) { return static_cast<int>(smaller(4, larger(0, left))); };
   {
-    const int across = static_cast<int>(smaller(4, larger(0, rows - row - 4 * i))),
-              down = static_cast<int>(smaller(4, larger(0, columns - column - 4 * j)));
+    const int across = few(rows - row - 4 * i), down = few(columns - column - 4 * j);
     const X* from = x + (column + 4 * j) * rows + row + 4 * i;
-    Four square[4];
+    Row square[4];
 #pragma unroll
-    for (int k = 0; k < 4; ++k, from += rows) square[k] = load_four(from, k < down ? across : 0);
+    for (int k = 0; k < 4; ++k, from += rows) read_row(from, k < down ? across : 0, &square[k]);
+    Unit* to = tile + 4 * i * kConvertFours + (i ^ j);
 #pragma unroll
-    for (int k = 0; k < 4; ++k) gather_column(square, k, place(4 * i + k, j));
+    for (int k = 0; k < 4; ++k) to[k * kConvertFours] = gather_column(square, k, Unit{});
   }
   __syncthreads();
-  const int left = static_cast<int>(smaller(4, width - column - 4 * i));
+  const int across = few(width - column - 4 * i);
   Y* to = y + (row + j) * width + column + 4 * i;
-  for (int r = j; r < kConvertTile && row + r < rows; r += kConvertFours) {
-    const Unit four = *place(r, i);
-    if (left == 4 && is_aligned(to, sizeof(Unit))) {
+#pragma unroll
+  for (uint32_t r = 0; r < kConvertTile; r += kConvertFours, to += kConvertFours * width) {
+    if (row + j + r >= rows) return;
+    const Unit four = tile[(j + r) * kConvertFours + (i ^ (j + r) / 4)];
+    if (across == 4 && is_aligned(to, sizeof(Unit))) {
       *reinterpret_cast<Unit*>(to) = four;
     } else {
 #pragma unroll
       for (int k = 0; k < 4; ++k)
-        if (k < left) to[k] = reinterpret_cast<const Y*>(&four)[k];
+        if (k < across) to[k] = reinterpret_cast<const Y*>(&four)[k];
     }
-    to += kConvertFours * width;
   }
 }
 

@@ -263,6 +263,19 @@ struct MadLow {
                           static_cast<uint64_t>(c));
   }
 };
+// Each byte of the result is one of a's (0 to 3) or b's (4 to 7), or, with 8 added, its sign.
+struct Permute {
+  uint32_t operator()(uint32_t a, uint32_t b, uint32_t c) const {
+    const uint64_t bytes = a | static_cast<uint64_t>(b) << 32;
+    uint32_t made = 0;
+    for (int i = 0; i < 4; ++i) {
+      const uint32_t which = c >> 4 * i & 15;
+      const auto byte = static_cast<uint8_t>(bytes >> 8 * (which & 7));
+      made |= static_cast<uint32_t>(which < 8 ? byte : byte & 0x80 ? 0xff : 0) << 8 * i;
+    }
+    return made;
+  }
+};
 struct Clz {
   template <class T>
   uint32_t operator()(T a) const {

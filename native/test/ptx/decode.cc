@@ -380,6 +380,12 @@ void Decoder::decode(const Statement& at, Instruction& made) {
     made.run = with_integer(type, [&](auto t) -> Run {
       return clz ? &unary<decltype(t), uint32_t, Clz> : &unary<decltype(t), uint32_t, Popc>;
     });
+  } else if (at.opcode == "prmt.b32") {
+    made.d = place(at.operands.at(0), type);
+    made.a = place(at.operands.at(1), type);
+    made.b = place(at.operands.at(2), type);
+    made.c = place(at.operands.at(3), type);
+    made.run = &ternary<uint32_t, uint32_t, Permute>;
   } else if (op == "bfi") {
     made.d = place(at.operands.at(0), type);
     made.a = place(at.operands.at(1), type);
