@@ -9,6 +9,17 @@ namespace hrsam::cuda {
 namespace {
 
 template <class X, class Y>
+struct ConvertAll {
+  const X* x;
+  Y* y;
+  int64_t n;
+  HRSAM_DEVICE void operator()(int64_t i) const {
+    const int count = static_cast<int>(smaller(4, n - 4 * i));
+    store_four(y + 4 * i, load_four(x + 4 * i, count), count);
+  }
+};
+
+template <class X, class Y>
 struct ConvertRows {
   const X* x;
   Y* y;
@@ -118,8 +129,12 @@ void convert_rows(cudaStream_t stream, const void* x, DType from, void* y, DType
     with_floats(to, [&](auto b) {
       using X = decltype(a);
       using Y = decltype(b);
-      each(stream, rows * divide_up(width, 4),
-           ConvertRows<X, Y>{static_cast<const X*>(x), static_cast<Y*>(y), columns, width});
+      const auto* in = static_cast<const X*>(x);
+      auto* out = static_cast<Y*>(y);
+      if (columns == width)
+        each(stream, divide_up(rows * columns, 4), ConvertAll<X, Y>{in, out, rows * columns});
+      else
+        each(stream, rows * divide_up(width, 4), ConvertRows<X, Y>{in, out, columns, width});
     });
   });
 }

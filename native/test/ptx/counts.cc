@@ -1,6 +1,7 @@
 #include "counts.h"
 
 #include <cxxabi.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -8,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "instructions.h"
 #include "tensor_boxes.h"
@@ -85,14 +87,19 @@ std::string readable(const std::string& mangled) {
 }  // namespace
 
 Counts* Counts::wanted() {
-  static const char* const path = std::getenv("HRSAM_PTX_COUNTS");
+  static const std::string path = [] {
+    const char* value = std::getenv("HRSAM_PTX_COUNTS");
+    const std::string given = value == nullptr ? "" : value;
+    return std::filesystem::is_directory(given) ? given + "/" + std::to_string(getpid()) + ".txt"
+                                                : given;
+  }();
   static Counts* const made = [] {
-    if (path == nullptr || *path == 0) return static_cast<Counts*>(nullptr);
+    if (path.empty()) return static_cast<Counts*>(nullptr);
     static Counts counts;
     if (const char* sample = std::getenv("HRSAM_PTX_SAMPLE"))
       counts.sample = std::strtoull(sample, nullptr, 10);
     std::atexit([] {
-      if (std::FILE* file = std::fopen(path, "w")) {
+      if (std::FILE* file = std::fopen(path.c_str(), "w")) {
         std::fputs(counts.report().c_str(), file);
         std::fclose(file);
       }

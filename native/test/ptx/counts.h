@@ -3,9 +3,10 @@
 // more than they must. No time is measured: a kernel's time is at least what its busiest unit
 // needs.
 //
-// HRSAM_PTX_COUNTS=FILE: written there when the process ends. HRSAM_PTX_SAMPLE=N: of each launch's
-// clusters only N run, and count for all; results are then worthless. PTX is counted, of which
-// ptxas drops moves and what it can foresee: whole numbers' instructions are an upper bound.
+// HRSAM_PTX_COUNTS=FILE: written there when the process ends, to PID.txt in it where it is a
+// folder. HRSAM_PTX_SAMPLE=N: of each launch's clusters only N run, and count for all; results are
+// then worthless. PTX is counted, of which ptxas drops moves and what it can foresee: whole
+// numbers' instructions are an upper bound.
 #pragma once
 
 #include <map>
