@@ -115,7 +115,6 @@ void Counts::begin(const Launch& launch, double weight) {
   kernel_->lines.resize(launch.code->instructions.size());
   kernel_->launches += 1;
   kernel_->blocks += double{1} * launch.grid.x * launch.grid.y * launch.grid.z;
-  kernel_->threads = double{1} * launch.block.x * launch.block.y * launch.block.z;
   weight_ = weight;
   std::fill(std::begin(now_), std::end(now_), 0);
 }
@@ -158,10 +157,7 @@ void Counts::global(const std::vector<uint64_t>& at, uint32_t bytes, Kernel::Lin
     for (uint32_t b = 0; b < bytes; b += 2) touched.insert((from + b) / 2);
   }
   for (const uint64_t sector : sectors)
-    if (seen_.insert(sector).second) {
-      spend(Unit::second, 32 / kSecondBytes);
-      kernel_->second += weight_;
-    }
+    if (seen_.insert(sector).second) spend(Unit::second, 32 / kSecondBytes);
   line.sectors += static_cast<double>(sectors.size()) * weight_;
   line.needed += std::ceil(static_cast<double>(touched.size()) / 16) * weight_;
   spend(Unit::first, static_cast<double>(rows.size()));
@@ -201,15 +197,13 @@ void Counts::add(Warp& warp, uint32_t pc, uint32_t lanes) {
     });
     global(places, 16, line);
   } else if (at.run == &copy_box) {
-    uint32_t rows = 0;
     each_lane(lanes, [&](int l) {
       TensorBoxes map;
       std::memcpy(&map, reinterpret_cast<const void*>(warp.u64(lists[1])[l]), sizeof(map));
-      rows += map.rows;
+      const int blocks = lists[6] < 0 ? 1 : std::popcount(warp.u32(lists[6])[l] & 0xffff);
+      spend(Unit::shared, map.rows * blocks);  // lines of 128 bytes
+      spend(Unit::second, map.rows * 128 / kSecondBytes);
     });
-    spend(Unit::shared, rows);
-    spend(Unit::second, rows * 128 / kSecondBytes);
-    kernel_->second += rows * 4 * weight_;
   } else if ((begins(op, "ld.") || begins(op, "st.")) && !holds(op, ".param") &&
              !holds(op, ".local")) {
     const uint32_t bytes = bytes_of(op);

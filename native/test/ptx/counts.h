@@ -33,7 +33,7 @@ class Counts {
     };
     std::shared_ptr<const Code> code;
     std::vector<Line> lines;
-    double launches = 0, blocks = 0, threads = 0, second = 0;
+    double launches = 0, blocks = 0;
     double cycles[kUnits] = {};  // of the multiprocessor that has most to do
   };
 
