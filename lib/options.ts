@@ -1,7 +1,7 @@
 import { HrsamError } from './errors.js';
 
-/** All options there are by name: the compiler sees to it that none is missing. */
-type Names<T> = { readonly [name in keyof Required<T>]: true };
+/** All options there are by name: the compiler sees to it that none is missing. Errors name no internal ones. */
+type Names<T> = { readonly [name in keyof Required<T>]: true | 'internal' };
 
 /** @throws HrsamError ERR_ARGUMENT for what is neither a function nor absent */
 export function checkCallback(callback: unknown, name: string): void {
@@ -22,7 +22,9 @@ export const optionsOf =
     if (isObject && unknown === undefined) return;
     throw new HrsamError('ERR_ARGUMENT', isObject ? 'an unknown option' : 'options', {
       where,
-      expected: Object.keys(names).join(', '),
+      expected: Object.keys(names)
+        .filter((name) => names[name as keyof T] === true)
+        .join(', '),
       actual: unknown,
     });
   };

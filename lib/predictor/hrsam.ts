@@ -66,7 +66,7 @@ const checkLoadOptions = optionsOf<LoadOptions>({
 const checkEncodeOptions = optionsOf<EncodeOptions>({
   size: true,
   coarseToFine: true,
-  divisor: true,
+  divisor: 'internal',
   signal: true,
 });
 

@@ -88,6 +88,7 @@ test('embed of a folder: long names, and one too long for its embedding, which i
 });
 
 test('decode answers a prompt with nothing in it, as SAM does', async () => {
+  await hrsam(['embed', photograph, ...TINY, '--size', '128', '-o', path('e.safetensors')]);
   writeFileSync(path('nothing.json'), JSON.stringify([{ name: 'p' }]));
   const prompts = ['--prompts', path('nothing.json')];
   const result = await hrsam([
