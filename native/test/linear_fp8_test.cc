@@ -113,6 +113,8 @@ void verify(const Case& c) {
 
 TEST(fp8_is_a_product_of_rounded_rows) { verify({128, 128, 128}); }
 TEST(fp8_several_tiles) { verify({200, 264, 384}); }
+// More steps of k than are brought ahead.
+TEST(fp8_many_steps) { verify({200, 264, 1040}); }
 TEST(fp8_ragged_sizes) { verify({5, 3, 70}); }
 TEST(fp8_one_of_each) { verify({1, 1, 1}); }
 TEST(fp8_a_step_and_a_bit) { verify({130, 136, 136}); }
