@@ -7,15 +7,23 @@
 
 namespace hrsam::cuda {
 
+namespace {
+
+// 0, 1 or nothing.
+std::string setting(const char* name) {
+  const char* value = std::getenv(name);
+  const std::string given = value == nullptr ? "" : value;
+  if (!given.empty() && given != "0" && given != "1")
+    plan::fail("ERR_ARGUMENT", "%s: expected 0 or 1, got '%s'", name, given.c_str());
+  return given;
+}
+
+}  // namespace
+
 HopperUse hopper_use() {
   // Once: JavaScript may change the environment while products are launched.
-  static const std::string wanted = [] {
-    const char* value = std::getenv("HRSAM_CUDA_WGMMA");
-    return std::string(value == nullptr ? "" : value);
-  }();
+  static const std::string wanted = setting("HRSAM_CUDA_WGMMA");
   if (wanted == "0") return HopperUse::never;
-  if (!wanted.empty() && wanted != "1")
-    plan::fail("ERR_ARGUMENT", "HRSAM_CUDA_WGMMA: expected 0 or 1, got '%s'", wanted.c_str());
   const int capability = gpu::chip().capability;
   if (wanted == "1" && capability != 90)
     plan::fail("ERR_ARGUMENT", "HRSAM_CUDA_WGMMA=1: this GPU has compute capability %d.%d, not 9.0",
@@ -25,10 +33,7 @@ HopperUse hopper_use() {
 }
 
 bool hopper_squares() {
-  static const bool wanted = [] {
-    const char* value = std::getenv("HRSAM_CUDA_SQUARES");
-    return value == nullptr || *value != '0';
-  }();
+  static const bool wanted = setting("HRSAM_CUDA_SQUARES") != "0";
   return wanted;
 }
 
