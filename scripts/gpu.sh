@@ -7,7 +7,7 @@
 #   memcheck racecheck initcheck synccheck     compute-sanitizer's tools on them
 #   fixtures       where there is a Node: the tests of ops, models, gradients and training
 #   cycles         2,000 cycles of encoding and segmenting; 10,000 with HRSAM_LEAK_CYCLES=10000
-#   bench-ops bench-encoder bench-encoder-f32 bench-train bench-hopper     the figures, to bench/results/
+#   bench-ops bench-encoder bench-encoder-f32 bench-train bench-hopper bench-serial     the figures, to bench/results/
 #   rivals         PyTorch's beside them, where python3 (or HRSAM_PYTHON) has it
 #
 #   scripts/gpu.sh [folder [part ...]]
@@ -20,7 +20,7 @@
 # it may come packed as scripts/node_modules.txz.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-all="build native doctor memcheck racecheck initcheck synccheck fixtures cycles bench-ops bench-encoder bench-encoder-f32 bench-train bench-hopper rivals"
+all="build native doctor memcheck racecheck initcheck synccheck fixtures cycles bench-ops bench-encoder bench-encoder-f32 bench-train bench-hopper bench-serial rivals"
 out=${1:-out/gpu}
 [ $# -eq 0 ] || shift
 named=$*
@@ -133,7 +133,7 @@ if part native; then
 fi
 
 node=$(find_node)
-[ -n "$node" ] || without Node doctor fixtures cycles bench-ops bench-encoder bench-encoder-f32 bench-train bench-hopper
+[ -n "$node" ] || without Node doctor fixtures cycles bench-ops bench-encoder bench-encoder-f32 bench-train bench-hopper bench-serial
 export HRSAM_PREBUILD=$out HRSAM_TEST_DEVICE=cuda
 if [ -n "$node" ] && part doctor; then step doctor limited "$node" scripts/hrsam.mjs doctor; fi
 
@@ -171,12 +171,15 @@ hopper() {
     HRSAM_CUDA_SQUARES=0 limited "$node" scripts/hrsam.mjs bench --device cuda --only gemm --dtype bf16 -o "$out/pairs.json" &&
     limited "$node" scripts/hrsam.mjs bench --device cuda --only encoder --full --dtype fp8 -o "$out/fp8.json"
 }
+# Without the next kernel started early.
+serial() { HRSAM_CUDA_PDL=0 limited "$node" scripts/hrsam.mjs bench --device cuda --only encoder --dtype bf16 -o "$out/serial.json"; }
 if [ -n "$node" ]; then
   if part bench-ops; then step bench-ops ours gemm,attention,scan,memory,call; fi
   if part bench-encoder; then step bench-encoder ours encoder --dtype bf16; fi
   if part bench-encoder-f32; then step bench-encoder-f32 ours encoder --dtype f32; fi
   if part bench-train; then step bench-train ours train; fi
   if part bench-hopper && [ "$capability" = 90a ]; then HRSAM_PART_SECONDS=${HRSAM_PART_SECONDS:-270} step bench-hopper hopper; fi
+  if part bench-serial && [ "${capability%a}" -ge 90 ]; then step bench-serial serial; fi
 fi
 # One that computes something else than the model is no rival.
 python=${HRSAM_PYTHON:-python3}

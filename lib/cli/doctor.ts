@@ -51,7 +51,7 @@ const EXPLAINED: ReadonlySet<string> = new Set(['ERR_ARGUMENT', 'ERR_DEVICE', 'E
 
 function gpuTest(test: Finding<DeviceTest>): string {
   if (!test.ok) {
-    const advice = 'HRSAM_CUDA_WGMMA=0 or HRSAM_CUDA_GRAPHS=0 may help';
+    const advice = 'HRSAM_CUDA_WGMMA=0, HRSAM_CUDA_PDL=0 or HRSAM_CUDA_GRAPHS=0 may help';
     return `self-test failed: ${test.reason}${EXPLAINED.has(test.code ?? '') ? '' : `; ${advice}`}`;
   }
   const { f32, bf16, ms } = test;

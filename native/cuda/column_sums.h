@@ -51,6 +51,7 @@ template <class F>
 __global__ void __launch_bounds__(kSumColumns* kSumRows)
     column_sums_kernel(const __grid_constant__ F f, int64_t rows, int64_t columns,
                        SumOf<F>* partial) {
+  wait_for_earlier_kernels();
   auto* shared = static_cast<SumOf<F>*>(shared_memory());  // [kSumRows][kSumColumns]
   const int lane = static_cast<int>(threadIdx.x % kSumColumns);
   const int own = static_cast<int>(threadIdx.x / kSumColumns);

@@ -47,12 +47,26 @@ elseif(HRSAM_CUDA_ARCHS STREQUAL own)
   set(HRSAM_CUDA_ARCHS ${own_archs})
 endif()
 
-# Kernels outside of hopper/ do not depend on the architecture: they become PTX once, of the first one, and machine code of
-# that for each, which takes less than half the time of PTX for each.
+# Kernels outside of hopper/ do not depend on the architecture, but that from 90 on they can be started early
+# (wait_for_earlier_kernels in core/ptx.h). Each of these two groups becomes PTX once, of its lowest, and machine code of
+# that for each, which takes about half the time of PTX for each.
 list(TRANSFORM HRSAM_CUDA_ARCHS REPLACE "[af]$" "" OUTPUT_VARIABLE generic_archs)
-list(GET generic_archs 0 first_arch)
-list(TRANSFORM generic_archs PREPEND "sm_")
-list(JOIN generic_archs "," machine_codes)
+option(HRSAM_PTX "Keep the kernels' PTX, and build hrsam_cuda_ptx: tests that interpret it (native/test/ptx)" OFF)
+set(generic_codes)
+foreach(group "[1-8][0-9]" "9[0-9]|[1-9][0-9][0-9]")
+  set(archs ${generic_archs})
+  list(FILTER archs INCLUDE REGEX "^(${group})$")
+  if(archs)
+    list(SORT archs COMPARE NATURAL)
+    list(GET archs 0 first)
+    list(TRANSFORM archs PREPEND "sm_")
+    if(NOT generic_codes OR HRSAM_PTX)
+      list(PREPEND archs compute_${first})
+    endif()
+    list(JOIN archs "," codes)
+    list(APPEND generic_codes --generate-code=arch=compute_${first},code=[${codes}])
+  endif()
+endforeach()
 set(CMAKE_CUDA_ARCHITECTURES OFF) # before CMake looks at the compiler: it would ask the GPU, and there may be none
 
 # A toolkit that does not work with this compiler must not stop the CPU build.
@@ -78,7 +92,6 @@ file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/native/cuda
 set(HOPPER_SOURCES ${CUDA_SOURCES})
 list(FILTER HOPPER_SOURCES INCLUDE REGEX "/native/cuda/hopper/")
 list(FILTER CUDA_SOURCES EXCLUDE REGEX "/native/cuda/hopper/")
-option(HRSAM_PTX "Keep the kernels' PTX, and build hrsam_cuda_ptx: tests that interpret it (native/test/ptx)" OFF)
 add_library(hrsam_hopper OBJECT ${HOPPER_SOURCES})
 add_library(hrsam_cuda MODULE ${CUDA_SOURCES} $<TARGET_OBJECTS:hrsam_hopper>)
 set_target_properties(hrsam_cuda PROPERTIES PREFIX "" SUFFIX ".so")
@@ -93,8 +106,7 @@ foreach(target hrsam_cuda hrsam_hopper)
   target_compile_options(${target} PRIVATE
     $<$<COMPILE_LANGUAGE:CUDA>:$<IF:$<BOOL:${HRSAM_PTX}>,--no-compress,-Xfatbin=-compress-all>>)
 endforeach()
-target_compile_options(hrsam_cuda PRIVATE
-  "$<$<COMPILE_LANGUAGE:CUDA>:--generate-code=arch=compute_${first_arch},code=[compute_${first_arch},${machine_codes}]>")
+target_compile_options(hrsam_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:${generic_codes}>")
 set(hopper_codes $<$<BOOL:${HRSAM_PTX}>:compute_90a,>sm_90a)
 target_compile_options(hrsam_hopper PRIVATE
   "$<$<COMPILE_LANGUAGE:CUDA>:--generate-code=arch=compute_90a,code=[${hopper_codes}]>")

@@ -230,6 +230,7 @@ struct ScanStates {
 template <int kStates, int kLanes, bool kFast>
 __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
     scan_ends_kernel(const __grid_constant__ ScanCall call) {
+  wait_for_earlier_kernels();
   using Shared = ScanShared<kStates, kLanes>;
   const Shared shared;
   const ScanPlace<kLanes> at(call);
@@ -313,6 +314,7 @@ struct CombineChunks {
 template <int kStates, int kLanes, bool kFast>
 __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
     scan_result_kernel(const __grid_constant__ ScanCall call) {
+  wait_for_earlier_kernels();
   using Shared = ScanShared<kStates, kLanes>;
   const Shared shared;
   const ScanPlace<kLanes> at(call);
@@ -384,6 +386,7 @@ struct LiteralScan {
 template <class Scan>
 __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
     literal_scan_kernel(const __grid_constant__ Scan scan, int64_t n) {
+  wait_for_earlier_kernels();
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kScanThreads + threadIdx.x;
   if (i < n) scan(i);
 }

@@ -32,6 +32,7 @@ struct ScanGradientCall {
 template <int kLanes, bool kFast>
 __global__ void __launch_bounds__(kScanThreads)
     scan_right_kernel(const __grid_constant__ ScanGradientCall call) {
+  wait_for_earlier_kernels();
   constexpr int kPadded = kGradientStates * kLanes, kTokens = gradient_tokens(kLanes);
   auto* b = static_cast<float*>(shared_memory());  // [kTokens][kPadded], then as much of C
   float* c = b + kTokens * kPadded;
@@ -195,6 +196,7 @@ constexpr int folded_twice(int mask, int count) {
 template <int kLanes, bool kFast>
 __global__ void __launch_bounds__(kScanThreads, kLanes > 8 ? 1 : 4)
     scan_gradient_kernel(const __grid_constant__ ScanGradientCall call) {
+  wait_for_earlier_kernels();
   constexpr int kStates = kGradientStates, kPadded = kStates * kLanes;
   constexpr int kTokens = gradient_tokens(kLanes);
   auto* b = static_cast<float*>(shared_memory());  // [kTokens][kPadded]

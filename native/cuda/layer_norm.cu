@@ -22,6 +22,7 @@ template <class X, class Y, bool kHeld>
 __global__ void __launch_bounds__(kWarp* kRowsPerBlock)
     layer_norm_kernel(const X* x, Y* y, const __grid_constant__ NormAfter after, int64_t rows,
                       int channels) {
+  wait_for_earlier_kernels();
   const int64_t at = static_cast<int64_t>(blockIdx.x) * kRowsPerBlock + threadIdx.x / kWarp;
   if (at >= rows) return;  // a whole warp
   const WarpRow<X, kHeld> row(x + at * channels, channels, static_cast<int>(threadIdx.x % kWarp));

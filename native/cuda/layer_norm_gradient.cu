@@ -14,6 +14,7 @@ template <class X, bool kHeld>
 __global__ void __launch_bounds__(kWarp* kRowsPerBlock)
     layer_norm_gradient_kernel(const X* x, Numbers dy, const float* weight, NumbersOut dx,
                                int64_t rows, int channels, float eps) {
+  wait_for_earlier_kernels();
   const int64_t at = static_cast<int64_t>(blockIdx.x) * kRowsPerBlock + threadIdx.x / kWarp;
   if (at >= rows) return;  // a whole warp
   const int64_t first = at * channels;

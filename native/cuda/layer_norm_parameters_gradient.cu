@@ -13,6 +13,7 @@ constexpr int kRowsPerBlock = 4;
 template <class X>
 __global__ void __launch_bounds__(kWarp* kRowsPerBlock)
     moments_kernel(const X* x, Moments* out, int64_t rows, int channels, float eps) {
+  wait_for_earlier_kernels();
   const int64_t at = static_cast<int64_t>(blockIdx.x) * kRowsPerBlock + threadIdx.x / kWarp;
   if (at >= rows) return;  // a whole warp
   const WarpRow<X, false> row(x + at * channels, channels, static_cast<int>(threadIdx.x % kWarp));

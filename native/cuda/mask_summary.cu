@@ -20,6 +20,7 @@ HRSAM_DEVICE int combine(int number, int a, int b) {
 __global__ void __launch_bounds__(kThreads)
     mask_summary_kernel(const __grid_constant__ MaskSummaryShape s, const float* logits,
                         float* out) {
+  wait_for_earlier_kernels();
   auto* shared = static_cast<int*>(shared_memory());  // [kMaskNumbers][kThreads]
   const int columns = static_cast<int>(s.columns), rows = static_cast<int>(s.rows);
   int own[kMaskNumbers] = {0, 0, columns, rows, 0, 0};

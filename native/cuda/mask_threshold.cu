@@ -63,6 +63,7 @@ HRSAM_DEVICE void compare_quad(const Compare& c, int64_t mask, int64_t y, int64_
 }
 
 __global__ void __launch_bounds__(kWarp* kRows) compare_kernel(const __grid_constant__ Compare c) {
+  wait_for_earlier_kernels();
   const int64_t x =
       static_cast<int64_t>(blockIdx.x) * kColumns + static_cast<int64_t>(threadIdx.x % kWarp) * 4;
   if (x >= c.columns.out) return;

@@ -23,6 +23,7 @@ struct Planes {
 template <class Unit>
 __global__ void __launch_bounds__(kTile* kRows)
     transpose_kernel(const Unit* x, Unit* y, const __grid_constant__ Planes p) {
+  wait_for_earlier_kernels();
   auto* tile = static_cast<Unit*>(shared_memory());  // [kTile][kTile + 1]
   const int64_t i_tiles = divide_up(p.i_count, kTile);
   const int64_t i0 = blockIdx.x % i_tiles * kTile, j0 = blockIdx.x / i_tiles * kTile;

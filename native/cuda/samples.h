@@ -36,6 +36,7 @@ template <int kCount, class F>
 __global__ void __launch_bounds__(kSampleThreads)
     sample_sums_kernel(const __grid_constant__ F f, int64_t length, int64_t pieces,
                        double* partial) {
+  wait_for_earlier_kernels();
   const int64_t sample = blockIdx.x / pieces, piece = blockIdx.x % pieces;
   const int64_t end = smaller(length, (piece + 1) * kSamplePiece);
   double sums[kCount] = {};
@@ -49,6 +50,7 @@ __global__ void __launch_bounds__(kSampleThreads)
 template <int kCount, class F>
 __global__ void __launch_bounds__(kSampleThreads)
     finish_samples_kernel(const __grid_constant__ F f, int64_t pieces, const double* partial) {
+  wait_for_earlier_kernels();
   const double* own = partial + blockIdx.x * pieces * kCount;
   double sums[kCount] = {};
   for (int64_t i = threadIdx.x; i < pieces; i += kSampleThreads)

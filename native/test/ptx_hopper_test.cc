@@ -102,6 +102,43 @@ TEST(boxes_are_swizzled_and_end_in_zeros) {
   CHECK_EQ(wrong, 0);
 }
 
+TEST(kernels_that_start_early_wait_before_they_touch_memory) {
+  constexpr const char* kWaits = "griddepcontrol.wait;\ngriddepcontrol.launch_dependents;\n";
+  constexpr const char* kTouches = "while the kernel before may still run";
+  const std::string store =
+      "mul.wide.u32 %d1, %r0, 4; add.s64 %d1, %d0, %d1;\nst.global.u32 "
+      "[%d1], %r0;\n";
+  const Shape early{.threads = 64, .shared = 1024, .early = true};
+  std::vector<uint32_t> data(64, 99);
+  CHECK_EQ(run(kernel(kWaits + store, kHopper), data, early), "");
+  CHECK_EQ(data[63], 63u);
+  CHECK(says(run(kernel(store + kWaits, kHopper), data, early), kTouches));
+  CHECK(says(run(kernel("ld.global.u32 %r1, [%d0];\n" + std::string(kWaits), kHopper), data, early),
+             kTouches));
+  CHECK(says(run(kernel(std::string("mov.u32 %r1, memory; cp.async.cg.shared.global [%r1], [%d0], "
+                                    "16;\n") +
+                            kWaits,
+                        kHopper),
+                 data, early),
+             kTouches));
+  // Whoever waits waits for itself alone, and ends after that.
+  const std::string some = "setp.lt.u32 %p1, %r0, 40;\n@%p1 griddepcontrol.wait;\n";
+  CHECK(says(run(kernel(some + store, kHopper), data, early), kTouches));
+  CHECK(says(run(kernel(some, kHopper), data, early), "ends without having waited"));
+  CHECK_EQ(run(kernel(store, kHopper), data, {.threads = 64}), "");
+  CHECK(says(run(kernel(kWaits), data, early), "not of that target"));
+
+  const auto boxes = Data::make(64);
+  Shape group = kGroup;
+  group.early = true;
+  const std::string box = expect_bytes(kBox) + copy(0, 0, 0, 0);
+  CHECK(
+      says(run(kernel(std::string(kPlaces) + kInit + box + kWaits + kWait, kHopper), *boxes, group),
+           kTouches));
+  CHECK_EQ(run(kernel(std::string(kPlaces) + kInit + kWaits + box + kWait, kHopper), *boxes, group),
+           "");
+}
+
 TEST(a_box_that_is_not_waited_for) {
   const auto data = Data::make(64);
   for (uint64_t seed = 0; seed < 20; ++seed) {

@@ -13,6 +13,7 @@ template <class Unit, class T>
 __global__ void __launch_bounds__(kBiasThreads)
     bias_products_kernel(const __grid_constant__ typename Unit::Call call, Rope rope, Bias bias,
                          const float* rel_h, const float* rel_w, float* products, int d) {
+  wait_for_earlier_kernels();
   const Unit unit(call, blockIdx.x);
   if (unit.chunk() != 0) return;
   const int width = bias.rows + bias.columns;

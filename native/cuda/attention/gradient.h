@@ -152,6 +152,7 @@ template <class Unit, int kLanes>
 __global__ void __launch_bounds__(kPlainThreads)
     query_gradient_kernel(const __grid_constant__ typename Unit::Call call,
                           const __grid_constant__ GradientCall g) {
+  wait_for_earlier_kernels();
   constexpr int kRows = gradient_rows(kLanes), kWidth = kGradientFours * 4 * kLanes;
   constexpr int kPitch = plain_pitch(kWidth);
   constexpr int kRowThreads = kPlainThreads / kRows;
@@ -235,6 +236,7 @@ template <class Unit, int kLanes>
 __global__ void __launch_bounds__(kPlainThreads)
     key_gradient_kernel(const __grid_constant__ typename Unit::Call call,
                         const __grid_constant__ GradientCall g, int parts) {
+  wait_for_earlier_kernels();
   constexpr int kRows = gradient_rows(kLanes), kWidth = kGradientFours * 4 * kLanes;
   constexpr int kPitch = plain_pitch(kWidth);
   constexpr int kRowThreads = kPlainThreads / kRows;

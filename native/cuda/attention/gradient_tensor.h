@@ -64,6 +64,7 @@ template <class Unit, int kD, bool kHides>
 __global__ void __launch_bounds__(kTensorThreads, kD <= 32 ? 2 : 1)
     tensor_query_gradient_kernel(const __grid_constant__ typename Unit::Call call,
                                  const __grid_constant__ GradientCall g) {
+  wait_for_earlier_kernels();
   using L = TensorLayout<kD>;
   auto* keys = static_cast<bf16*>(shared_memory());  // [2][64][kRow]
   bf16* values = keys + 2 * L::kTile;
@@ -166,6 +167,7 @@ template <class Unit, int kD, bool kHides>
 __global__ void __launch_bounds__(kTensorThreads, 1)
     tensor_key_gradient_kernel(const __grid_constant__ typename Unit::Call call,
                                const __grid_constant__ GradientCall g, int parts) {
+  wait_for_earlier_kernels();
   using L = TensorLayout<kD>;
   auto* queries = static_cast<bf16*>(shared_memory());                 // [2][64][kRow]
   bf16* above = queries + 2 * L::kTile;                                // [2][64][kRow]

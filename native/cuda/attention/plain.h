@@ -42,6 +42,7 @@ template <class Unit, int kFours, int kLanes>
 __global__ void __launch_bounds__(kPlainThreads, 2)
     plain_attention_kernel(const __grid_constant__ typename Unit::Call call,
                            const __grid_constant__ AttendCall at) {
+  wait_for_earlier_kernels();
   constexpr int kWidth = kFours * 4 * kLanes, kPitch = plain_pitch(kWidth);
   constexpr int kKeys = plain_keys(kLanes);
   constexpr int kRowThreads = kPlainThreads / kKeys;

@@ -294,6 +294,7 @@ template <class Unit, int kD, bool kWhole, bool kExtra>
 __global__ void __launch_bounds__(kTensorThreads, kD < 64 && !kExtra ? 2 : 1)
     tensor_attention_kernel(const __grid_constant__ typename Unit::Call call,
                             const __grid_constant__ AttendCall at) {
+  wait_for_earlier_kernels();
   using L = TensorLayout<kD>;
   constexpr int kPlaces = kWhole ? kWholeTiles : 2;
   auto* keys = static_cast<bf16*>(shared_memory());  // [kPlaces][64][kRow]

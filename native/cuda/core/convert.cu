@@ -67,6 +67,7 @@ HRSAM_DEVICE uint2 gather_column(const uint2 (&rows)[4], int column, uint2) {
 template <class X, class Y>
 __global__ void __launch_bounds__(kConvertThreads)
     convert_columns_kernel(const X* x, Y* y, int64_t rows, int64_t columns, int64_t width) {
+  wait_for_earlier_kernels();
   using Row = std::conditional_t<sizeof(X) + sizeof(Y) == 4, uint2, Four>;
   using Unit = std::conditional_t<sizeof(Y) == 4, float4, uint2>;
   x += blockIdx.y * rows * columns;

@@ -77,18 +77,29 @@ inline void allow_shared_bytes(const void* function, size_t bytes) {
           "shared memory for a kernel");
 }
 
-// `attribute` must live as long as what this returns.
-inline cudaLaunchConfig_t configuration(const Launch& at, cudaLaunchAttribute* attribute) {
-  *attribute = {};
-  attribute->id = cudaLaunchAttributeClusterDimension;
-  attribute->val.clusterDim = {at.cluster, 1, 1};
+// Whether a kernel waits by itself for those before it (wait_for_earlier_kernels in ptx.h), so that
+// it may be started early. Not unless HRSAM_CUDA_PDL lets it.
+bool starts_early(const void* function);
+
+// `attributes` must live as long as what this returns.
+inline cudaLaunchConfig_t configuration(const Launch& at, bool early,
+                                        cudaLaunchAttribute (&attributes)[2]) {
   cudaLaunchConfig_t made{};
   made.gridDim = at.grid;
   made.blockDim = at.block;
   made.dynamicSmemBytes = at.shared_bytes;
   made.stream = at.stream;
-  made.attrs = attribute;
-  made.numAttrs = at.cluster > 1 ? 1 : 0;
+  made.attrs = attributes;
+  if (at.cluster > 1) {
+    cudaLaunchAttribute& cluster = attributes[made.numAttrs++] = {};
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim = {at.cluster, 1, 1};
+  }
+  if (early) {
+    cudaLaunchAttribute& overlap = attributes[made.numAttrs++] = {};
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
+  }
   return made;
 }
 
@@ -99,8 +110,8 @@ int active_clusters(const Launch& at, void (*kernel)(Parameters...)) {
   allow_shared_bytes(function, at.shared_bytes);
   Launch one = at;
   one.grid = dim3(at.cluster);
-  cudaLaunchAttribute attribute;
-  const cudaLaunchConfig_t config = configuration(one, &attribute);
+  cudaLaunchAttribute attributes[2];
+  const cudaLaunchConfig_t config = configuration(one, false, attributes);
   int found = 0;
   check(cudaOccupancyMaxActiveClusters(&found, function, &config), "counting clusters");
   return found;
@@ -116,8 +127,8 @@ void launch(const Launch& at, void (*kernel)(Parameters...), Arguments&&... argu
   std::apply(
       [&](auto&... each) {
         void* list[] = {const_cast<void*>(static_cast<const void*>(&each))...};
-        cudaLaunchAttribute attribute;
-        const cudaLaunchConfig_t config = configuration(at, &attribute);
+        cudaLaunchAttribute attributes[2];
+        const cudaLaunchConfig_t config = configuration(at, starts_early(function), attributes);
         check(cudaLaunchKernelExC(&config, function, list), "launching a kernel");
       },
       values);

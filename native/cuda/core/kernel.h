@@ -158,6 +158,7 @@ constexpr int kEachThreads = 256;
 template <class F>
 __global__ void __launch_bounds__(kEachThreads)
     each_kernel(const __grid_constant__ F f, int64_t n) {
+  wait_for_earlier_kernels();
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kEachThreads + threadIdx.x;
   if (i < n) f(i);
 }

@@ -105,6 +105,7 @@ struct Part {
 // A block owns a mask, a thread a part of it.
 __global__ void __launch_bounds__(kSumThreads)
     sum_masks_kernel(const __grid_constant__ Masks masks, Cell* all, Summary* summaries) {
+  wait_for_earlier_kernels();
   auto* parts = static_cast<Part*>(shared_memory());
   Cell* columns = all + blockIdx.x * masks.width;
   const int64_t each = divide_up(masks.width, kSumThreads);

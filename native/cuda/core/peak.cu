@@ -13,6 +13,7 @@ constexpr int kThreads = 256;
 constexpr int kSums = 16;
 
 __global__ void __launch_bounds__(kThreads) ffma_kernel(float* out, int rounds) {
+  wait_for_earlier_kernels();
   float sums[kSums];
   const float a = 1.0f + 1e-7f * static_cast<float>(threadIdx.x);
 #pragma unroll
@@ -28,6 +29,7 @@ __global__ void __launch_bounds__(kThreads) ffma_kernel(float* out, int rounds) 
 }
 
 __global__ void __launch_bounds__(kThreads) mma_kernel(float* out, int rounds) {
+  wait_for_earlier_kernels();
   float sums[kSums][4] = {};
   uint32_t a[4];
 #pragma unroll

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cinttypes>
-#include <cstdlib>
 #include <cstring>
 #include <thread>
+
+#include "settings.h"
 
 namespace hrsam::cuda {
 
@@ -22,10 +23,7 @@ constexpr std::chrono::microseconds kNap{20};
 
 bool records() {
   // Launch by launch, compute-sanitizer and profilers name kernels better.
-  static const bool wanted = [] {
-    const char* value = std::getenv("HRSAM_CUDA_GRAPHS");
-    return value == nullptr || std::strcmp(value, "0") != 0;
-  }();
+  static const bool wanted = switch_setting("HRSAM_CUDA_GRAPHS") != "0";
   return wanted;
 }
 

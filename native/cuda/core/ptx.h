@@ -24,6 +24,18 @@ HRSAM_DEVICE uint32_t shared_address(const void* pointer) {
 #endif
 }
 
+// Programmatic dependent launch, from compute capability 9.0 on: a kernel's blocks are started
+// where there is room while the last ones of the kernel before it still run, and wait here until
+// that has ended and all it wrote can be read. Every thread of every kernel comes here once, before
+// it touches global memory: the kernel after it relies on this one having ended after all before
+// it.
+HRSAM_DEVICE void wait_for_earlier_kernels() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
 // ---- Asynchronous copies to shared memory ------------------------------------------------------
 
 // 16 bytes, both sides aligned to it; zeros, and nothing read, where not valid.

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "settings.h"
+
 namespace hrsam::cuda::gpu {
 
 namespace {
@@ -205,3 +207,15 @@ std::unique_ptr<Graph> end_recording(cudaStream_t stream) {
 }
 
 }  // namespace hrsam::cuda::gpu
+
+namespace hrsam::cuda {
+
+bool starts_early(const void* function) {
+  static const bool wanted = switch_setting("HRSAM_CUDA_PDL") != "0";
+  if (!wanted) return false;
+  cudaFuncAttributes found{};
+  check(cudaFuncGetAttributes(&found, function), "a kernel's code");
+  return found.ptxVersion >= 90;  // else what the driver made of older PTX, which does not wait
+}
+
+}  // namespace hrsam::cuda

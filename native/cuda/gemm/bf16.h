@@ -51,6 +51,7 @@ HRSAM_DEVICE void stage_rows(const bf16* from, int64_t stride, int64_t first, in
 template <class S, bool kAligned, Activation kActivation>
 __global__ void __launch_bounds__(S::kThreads, blocks_at_once(kActivation))
     gemm_bf16_kernel(const __grid_constant__ Gemm g) {
+  wait_for_earlier_kernels();
   auto* ring = static_cast<bf16*>(shared_memory());
   const int lane = static_cast<int>(threadIdx.x % kWarp),
             warp = static_cast<int>(threadIdx.x / kWarp);

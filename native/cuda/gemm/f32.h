@@ -50,6 +50,7 @@ struct CarriedRows {
 
 template <class S, Activation kActivation>
 __global__ void __launch_bounds__(S::kThreads) gemm_f32_kernel(const __grid_constant__ Gemm g) {
+  wait_for_earlier_kernels();
   auto* shared = static_cast<float*>(shared_memory());
   const auto buffer = [&](int64_t step, int which) {
     return shared + (step % 2 * 2 + which) * S::kDepth * S::kLine;

@@ -62,6 +62,7 @@ class FewCarried {
 template <Activation kActivation>
 __global__ void __launch_bounds__(FewShape::kThreads)
     gemm_few_kernel(const __grid_constant__ Gemm g) {
+  wait_for_earlier_kernels();
   using S = FewShape;
   auto* shared = static_cast<float*>(shared_memory());
   const Tile tile =

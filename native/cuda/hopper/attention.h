@@ -249,6 +249,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
   const HopperAttentionShared shared;
   if (threadIdx.x == 0) shared.make();
   __syncthreads();
+  wait_for_earlier_kernels();
   const Unit unit(call, blockIdx.x);
   if (threadIdx.x < kWarpgroup) {
     give_registers<H::kProducerRegisters>();

@@ -249,6 +249,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
     shared.make(tiles);
   }
   begin_cluster();
+  wait_for_earlier_kernels();
   if (threadIdx.x < kWarpgroup) {
     give_registers<H::kProducerRegisters>();
     if (threadIdx.x == 0) bring_tiles(tiles, a, b, shared);

@@ -13,6 +13,7 @@ constexpr int kProducts = 16;  // of a round
 constexpr int kBytes = (64 + 128) * 128;
 
 __global__ void __launch_bounds__(kThreads) wgmma_kernel(float* out, int rounds) {
+  wait_for_earlier_kernels();
   unsigned char* memory = swizzled_memory();
   for (uint32_t i = threadIdx.x; i < kBytes / 16; i += kThreads)
     reinterpret_cast<uint4*>(memory)[i] =

@@ -19,6 +19,7 @@ HRSAM_DEVICE float largest_of_warp(float x) {
 template <class X>
 __global__ void __launch_bounds__(kRowsOfBlock* kWarp)
     quantise_kernel(const X* x, int64_t rows, int64_t columns, int64_t width, const Fp8Rows to) {
+  wait_for_earlier_kernels();
   const int lane = static_cast<int>(threadIdx.x % kWarp);
   const int64_t row = blockIdx.x * int64_t{kRowsOfBlock} + threadIdx.x / kWarp;
   if (row >= rows) return;  // the whole warp

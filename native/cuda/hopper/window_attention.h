@@ -267,6 +267,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
   const HopperWindowShared shared;
   if (threadIdx.x == 0) shared.make();
   __syncthreads();
+  wait_for_earlier_kernels();
   if (threadIdx.x < kWarpgroup) {
     give_registers<H::kProducerRegisters>();
     bring_windows(call, at.rope, units, shared);

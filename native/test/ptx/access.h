@@ -23,8 +23,7 @@ inline uint8_t* find(Warp& w, int lane, uint64_t address, size_t bytes, bool wri
     if (address & kSharedWindow) return shared_at(w, lane, address & ~kSharedWindow, bytes, write);
     if (address & kLocalWindow) return find<Space::local>(w, lane, address, bytes, write);
   }
-  if (!w.block->cluster->memory->allows(address, bytes, write))
-    fault(w, std::string(write ? "writes" : "reads") + " global memory that is not its own", lane);
+  check_global(w, lane, address, bytes, write);
   touch_global(w, lane, address, bytes, write);
   return reinterpret_cast<uint8_t*>(address);
 }

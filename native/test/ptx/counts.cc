@@ -41,7 +41,7 @@ struct Cost {
 Cost cost_of(const std::string& op) {
   const bool wide = op.ends_with("64"), real = op.ends_with("f32") || op.ends_with("f64");
   if (begins(op, "mov") || begins(op, "ld.param") || begins(op, "cvta") || begins(op, "prefetch") ||
-      begins(op, "mbarrier.try"))
+      begins(op, "griddepcontrol") || begins(op, "mbarrier.try"))
     return {0, Unit::none, 0};
   if (begins(op, "ld") || begins(op, "st") || begins(op, "cp.") || begins(op, "bar") ||
       begins(op, "mbarrier") || begins(op, "fence") || begins(op, "wgmma") || begins(op, "mma") ||

@@ -412,6 +412,10 @@ void Decoder::decode(const Statement& at, Instruction& made) {
     made.control = Control::barrier;
     made.a = place(at.operands.at(0), "b32");
     if (at.operands.size() > 1) made.b = place(at.operands[1], "b32");
+  } else if (at.opcode == "griddepcontrol.wait" ||
+             at.opcode == "griddepcontrol.launch_dependents") {
+    if (function_.target.rfind("sm_9", 0) != 0) throw std::runtime_error("not of that target");
+    made.run = parts.at(1) == "wait" ? wait_for_earlier_kernels : nothing;
   } else if (op == "ldmatrix") {
     made.control = Control::together;
     const auto to = places(at.operands.at(0), "b32");

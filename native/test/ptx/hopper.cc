@@ -148,6 +148,7 @@ void copy_box(Warp& w, const Instruction& i, uint32_t lanes) {
     copy.barrier = w.u32(at[5])[l];
     copy.blocks = at[6] >= 0 ? static_cast<uint16_t>(w.u32(at[6])[l])
                              : static_cast<uint16_t>(1u << w.block->rank);
+    check_not_early(w, l);
     if (copy.map % 64 != 0) fault(w, "a tensor map that is not aligned", l);
     if (!w.block->cluster->memory->allows(copy.map, 128, false))
       fault(w, "a tensor map outside of memory", l);

@@ -11,6 +11,7 @@ void shuffle(Warp& warp, const Instruction& i, uint32_t lanes);
 void load_matrices(Warp& warp, const Instruction& i, uint32_t lanes);
 void multiply(Warp& warp, const Instruction& i, uint32_t lanes);
 void meet(Warp& warp, const Instruction& i, uint32_t lanes);
+void wait_for_earlier_kernels(Warp& warp, const Instruction& i, uint32_t lanes);
 void copy_later(Warp& warp, const Instruction& i, uint32_t lanes);
 void commit_copies(Warp& warp, const Instruction& i, uint32_t lanes);
 void wait_for_copies(Warp& warp, const Instruction& i, uint32_t lanes);

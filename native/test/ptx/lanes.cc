@@ -102,6 +102,9 @@ void multiply(Warp& w, const Instruction& i, uint32_t) {
 // A later access that is to be seen: lanes of a warp meet.
 void meet(Warp& w, const Instruction&, uint32_t) { go_on(w); }
 
+// griddepcontrol.wait
+void wait_for_earlier_kernels(Warp& w, const Instruction&, uint32_t lanes) { w.early &= ~lanes; }
+
 // cp.async: list: shared, global, bytes read or -1
 void copy_later(Warp& w, const Instruction& i, uint32_t lanes) {
   const int* at = w.code->lists.data() + i.list;
@@ -112,6 +115,7 @@ void copy_later(Warp& w, const Instruction& i, uint32_t lanes) {
     if (to % 16 != 0 || from % 16 != 0)
       fault(w, "cp.async: an address that is not aligned to 16 bytes", l);
     if (read > 16) fault(w, "cp.async: more bytes than are copied", l);
+    check_not_early(w, l);
     w.open[l].push_back({to, from, read});
   });
 }

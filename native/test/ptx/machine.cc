@@ -126,6 +126,7 @@ class Runner {
         const uint32_t left = threads - static_cast<uint32_t>(warp->number * kLanes);
         warp->alive = left >= kLanes ? kAll : (1u << left) - 1;
         warp->waiting = warp->parked = 0;
+        warp->early = launch_.early ? warp->alive : 0;
         std::fill(std::begin(warp->pc), std::end(warp->pc), 0);
         for (int l = 0; l < kLanes; ++l) {
           warp->open[l].clear();
@@ -330,6 +331,8 @@ class Runner {
             break;
           }
           case Control::leave:
+            if ((warp.early & on) != 0)
+              fault(warp, "ends without having waited for the kernel before");
             warp.alive &= ~on;
             each_lane(lanes & ~on, [&](int l) { warp.pc[l] = pc + 1; });
             lanes = 0;

@@ -10,7 +10,8 @@
 // or lane touches after another with nothing between them, global memory that it reads or writes
 // after another has written it (HRSAM_PTX_RACES=0: both are not looked for), products (wgmma) whose
 // operands are not fenced or whose sums are read too early, mbarriers whose phases may pass a late
-// lane by.
+// lane by, kernels started early (programmatic dependent launch) that touch global memory or end
+// before they have waited for the kernel before them.
 //
 // counts.h tells what kernels ask of a GPU's units.
 //
@@ -104,6 +105,7 @@ struct Launch {
   Dim grid, block;
   size_t shared_bytes = 0;
   unsigned cluster = 1;
+  bool early = false;  // the kernel before it may still run
   std::vector<uint8_t> parameters;
 };
 
@@ -226,7 +228,8 @@ struct Warp {
   int number;  // in the block
   int id;      // in the cluster
   uint32_t alive, waiting,
-      parked;  // lanes: not ended; at a barrier; where the others are still to come
+      parked;      // lanes: not ended; at a barrier; where the others are still to come
+  uint32_t early;  // lanes that have not waited for the kernel before
   uint32_t pc[kLanes];
   uint32_t here;  // where the lanes that run are
   uint32_t carry = 0;
@@ -269,6 +272,10 @@ inline void go_on(Warp& warp) {
   ++warp.known[warp.id];
   warp.touched = warp.waited = 0;
 }
+
+// A lane may touch global memory of the launch, and not before what earlier kernels do is done.
+void check_global(Warp& warp, int lane, uint64_t address, size_t bytes, bool write);
+void check_not_early(const Warp& warp, int lane);
 
 // A launch's blocks are in no order, and a block's lanes in none but what barriers make.
 void touch_global(Warp& warp, int lane, uint64_t address, size_t bytes, bool write);

@@ -115,6 +115,19 @@ void touch(const Clock& known, int id, const Warp* who, Block& block, int lane, 
   }
 }
 
+void check_not_early(const Warp& w, int lane) {
+  if (w.early >> lane & 1)
+    fault(w, "touches global memory while the kernel before may still run", lane);
+}
+
+void check_global(Warp& w, int lane, uint64_t address, size_t bytes, bool write) {
+  if (!w.block->cluster->memory->allows(address, bytes, write))
+    fault(w, std::string(write ? "writes" : "reads") + " global memory that is not its own", lane);
+  const bool parameter =
+      address - w.u64(w.code->parameter_base)[lane] < w.block->cluster->launch->parameters.size();
+  if (!parameter) check_not_early(w, lane);
+}
+
 void touch_global(Warp& w, int lane, uint64_t address, size_t bytes, bool write) {
   Cluster& cluster = *w.block->cluster;
   if (!cluster.races || bytes < 2 || (!write && cluster.written.empty())) return;

@@ -28,6 +28,7 @@ inline std::string kernel(const std::string& body, const char* target = "sm_80")
 struct Shape {
   unsigned threads = 32, blocks = 1, cluster = 1;
   size_t shared = 0;
+  bool early = false;
 };
 
 // What went wrong, or nothing.
@@ -41,6 +42,7 @@ inline std::string run(const std::string& ptx, void* data, size_t bytes, const S
     launch.block = {shape.threads, 1, 1};
     launch.cluster = shape.cluster;
     launch.shared_bytes = shape.shared;
+    launch.early = shape.early;
     launch.parameters.resize(8);
     std::memcpy(launch.parameters.data(), &data, 8);
     Memory memory;

@@ -27,6 +27,7 @@ struct Kernel {
 };
 struct Binary {
   std::string text;
+  int target = 0;  // 90: .target sm_90 or sm_90a
   bool parsed = false;
   ptx::Module module;
   std::vector<std::vector<uint8_t>> variables;
@@ -54,6 +55,12 @@ int multiprocessors() { return ptx::Counts::wanted() == nullptr ? 4 : 132; }
 bool is_hopper() {
   const char* gpu = std::getenv("HRSAM_TEST_GPU");
   return gpu != nullptr && std::strcmp(gpu, "hopper") == 0;
+}
+int capability() { return is_hopper() ? 90 : 80; }
+
+int target_of(const char* ptx) {
+  const char* at = std::strstr(ptx, ".target sm_");
+  return at == nullptr ? 0 : std::atoi(at + 11);
 }
 
 cudaError_t give(cudaError_t status) {
@@ -113,7 +120,7 @@ const Code& code_of(Kernel& kernel) {
 }
 
 cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments, size_t shared,
-                   cudaStream_t stream, unsigned cluster) {
+                   cudaStream_t stream, unsigned cluster, bool early) {
   State& s = state();
   ptx::Launch made;
   {
@@ -131,7 +138,7 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments
     const Code& code = *kernel.code;
     const char* why = nullptr;
     const unsigned threads = block.x * block.y * block.z;
-    if (code.target == "sm_90a" && !is_hopper()) return cudaErrorNoKernelImageForDevice;
+    if (kernel.binary->target > capability()) return cudaErrorNoKernelImageForDevice;
     if (threads == 0 || threads > 1024 ||
         (code.most_threads != 0 && threads > static_cast<unsigned>(code.most_threads)))
       why = "threads";
@@ -141,6 +148,7 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments
       why = "blocks";
     if (shared > kernel.most_shared) why = "shared memory";
     if (cluster > 8 || grid.x % cluster != 0 || (cluster > 1 && !is_hopper())) why = "clusters";
+    if (early && kernel.binary->target < 90) why = "start";
     if (why != nullptr) {
       std::fprintf(stderr, "ptx: a launch that is not allowed for its %s: %s\n", why,
                    code.name.c_str());
@@ -150,6 +158,7 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments
     made.block = {block.x, block.y, block.z};
     made.shared_bytes = shared;
     made.cluster = cluster;
+    made.early = early;
     made.parameters.resize(code.parameter_bytes);
     for (size_t i = 0; i < code.parameters.size(); ++i)
       std::memcpy(made.parameters.data() + code.parameters[i].offset, arguments[i],
@@ -212,7 +221,14 @@ void** __cudaRegisterFatBinary(void* wrapper) {
     std::memcpy(&kind, at, 2);
     std::memcpy(&header, at + 4, 4);
     std::memcpy(&size, at + 8, 8);
-    if (kind == 1) binary->text = reinterpret_cast<const char*>(at + header);
+    if (kind == 1) {  // the best for this GPU
+      const char* text = reinterpret_cast<const char*>(at + header);
+      const int target = target_of(text);
+      if (binary->target == 0 || (target <= capability() && target > binary->target)) {
+        binary->text = text;
+        binary->target = target;
+      }
+    }
     at += header + size;
   }
   return reinterpret_cast<void**>(binary);
@@ -235,11 +251,29 @@ cudaError_t __cudaLaunchKernel(void*, dim3, dim3, void**, size_t, cudaStream_t) 
 cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* function,
                                 void** arguments) {
   unsigned cluster = 1;
-  for (unsigned i = 0; i < config->numAttrs; ++i)
-    if (config->attrs[i].id == cudaLaunchAttributeClusterDimension)
-      cluster = config->attrs[i].val.clusterDim.x;
+  bool early = false;
+  for (unsigned i = 0; i < config->numAttrs; ++i) {
+    const cudaLaunchAttribute& attribute = config->attrs[i];
+    if (attribute.id == cudaLaunchAttributeClusterDimension)
+      cluster = attribute.val.clusterDim.x;
+    else if (attribute.id == cudaLaunchAttributeProgrammaticStreamSerialization)
+      early = attribute.val.programmaticStreamSerializationAllowed != 0;
+    else
+      return give(cudaErrorInvalidValue);
+  }
   return give(launch(function, config->gridDim, config->blockDim, arguments,
-                     config->dynamicSmemBytes, config->stream, cluster));
+                     config->dynamicSmemBytes, config->stream, cluster, early));
+}
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* made, const void* function) {
+  State& s = state();
+  std::lock_guard<std::mutex> lock(s.mutex);
+  const auto found = s.kernels.find(function);
+  if (found == s.kernels.end()) return give(cudaErrorInvalidDeviceFunction);
+  *made = {};
+  made->ptxVersion = found->second.binary->target;
+  made->binaryVersion = capability();
+  return cudaSuccess;
 }
 
 cudaError_t cudaOccupancyMaxActiveClusters(int* found, const void* function,
