@@ -5,6 +5,12 @@
 
 namespace hrsam::cuda {
 
+// Terms of a part: `least` of them, or more where a grid's y would not hold so many parts.
+constexpr int64_t kMostParts = 65535;
+constexpr int64_t part_length(int64_t terms, int64_t least) {
+  return least * divide_up(terms, least * kMostParts);
+}
+
 struct AddParts {
   const float* parts;  // [item][count][size]
   int64_t count, size;

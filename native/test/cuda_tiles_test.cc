@@ -2,6 +2,7 @@
 #include <set>
 #include <utility>
 
+#include "../cuda/add_parts.h"
 #include "../cuda/attention/units.h"
 #include "../cuda/gemm/tiles.h"
 #include "check.h"
@@ -45,6 +46,13 @@ TEST(swizzled_pieces_meet_no_bank_conflict) {
       for (int row = first; row < first + 8; ++row) banks.insert(swizzled(row, piece) % 8);
       CHECK_EQ(banks.size(), 8u);
     }
+}
+
+TEST(a_grid_holds_the_parts_of_the_longest_sums) {
+  for (const int64_t terms : {int64_t{1}, int64_t{2048}, 65535 * int64_t{1024}})
+    CHECK_EQ(part_length(terms, 1024), 1024);
+  for (const int64_t terms : {65535 * int64_t{1024} + 1, int64_t{1} << 31, int64_t{1} << 38})
+    CHECK(divide_up(terms, part_length(terms, 1024)) <= 65535);
 }
 
 TEST(every_token_lies_in_one_window) {
