@@ -193,8 +193,11 @@ constexpr int folded_twice(int mask, int count) {
   return mask >= kWarp ? 0 : (count > 1 ? 0 : mask) | folded_twice(mask * 2, (count + 1) / 2);
 }
 
+// Blocks of a multiprocessor, as many as registers allow without spilling.
+constexpr int gradient_blocks(int lanes) { return lanes > 8 ? 1 : lanes == 1 ? 3 : 4; }
+
 template <int kLanes, bool kFast>
-__global__ void __launch_bounds__(kScanThreads, kLanes > 8 ? 1 : 4)
+__global__ void __launch_bounds__(kScanThreads, gradient_blocks(kLanes))
     scan_gradient_kernel(const __grid_constant__ ScanGradientCall call) {
   wait_for_earlier_kernels();
   constexpr int kStates = kGradientStates, kPadded = kStates * kLanes;

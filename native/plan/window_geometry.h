@@ -48,9 +48,10 @@ struct WindowPlace {
 HRSAM_BOTH WindowPlace place_window(const Geometry& g, int64_t index) {
   const Scale* scale = g.scales;
   while (scale + 1 < g.scales + g.scale_count && index >= scale[1].first_window) ++scale;
-  const int64_t within = index - scale->first_window;
-  return {scale, static_cast<int>(within / scale->windows_across) * g.window,
-          static_cast<int>(within % scale->windows_across) * g.window};
+  const auto within = static_cast<uint32_t>(index - scale->first_window),
+             across = static_cast<uint32_t>(scale->windows_across);
+  return {scale, static_cast<int>(within / across) * g.window,
+          static_cast<int>(within % across) * g.window};
 }
 
 // Swin's slices of a rolled axis: (0, −window), (−window, −shift), (−shift, end).

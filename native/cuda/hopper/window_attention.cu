@@ -15,9 +15,10 @@ bool hopper_window_attention(cudaStream_t stream, const WindowCall& call, int64_
     return false;
   if (hopper_use() == HopperUse::never) return false;
   const int64_t units = items * g.windows * call.heads;
+  if (units > INT32_MAX) return false;
   launch({dim3(static_cast<unsigned>(smaller(units, gpu::chip().processors))), dim3(kHopperThreads),
           H::kSharedBytes, stream},
-         hopper_window_kernel, call, at, units);
+         hopper_window_kernel, call, at, static_cast<uint32_t>(units));
   return true;
 }
 

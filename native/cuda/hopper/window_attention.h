@@ -2,12 +2,13 @@
 //
 // A block stays on its multiprocessor and takes units, one head of one window each, until there are
 // none. Its first warpgroup gathers a unit's queries, keys and values (96 KB) through the index map
-// and its registers, turns them, and writes them to one of two places in shared memory, swizzled,
-// while the others work on the other place. Each of these takes 64 queries at a time: their logits
-// against all 256 keys, two numbers of 64 a thread in registers, become powers and the left operand
-// of the second product without leaving them, so there is no online softmax. A window's tokens form
-// a rectangle, so its queries are packed without the padding and tiles of padding are not run.
-// Bound by the tensor cores and as much by the exponentials.
+// and writes them to one of two places in shared memory, swizzled, while the others work on the
+// other place: queries and keys through registers, where they are turned; values are copied past
+// them. Each of the others takes 64 queries at a time: their logits against all 256 keys, two
+// numbers of 64 a thread in registers, become powers and the left operand of the second product
+// without leaving them, so there is no online softmax. A window's tokens form a rectangle, so its
+// queries are packed without the padding and tiles of padding are not run. Bound by the tensor
+// cores and as much by the exponentials.
 #pragma once
 
 #include "../attention/attend.h"
@@ -55,11 +56,13 @@ struct TokenWindow {
   int64_t first_token;  // of the batch, at position (0, 0), were it one
   int head;
 
-  HRSAM_DEVICE TokenWindow(const WindowCall& call, int64_t index) {
+  HRSAM_DEVICE TokenWindow(const WindowCall& call, uint32_t index) {
     const Geometry& g = call.geometry;
-    head = static_cast<int>(index % call.heads);
-    index /= call.heads;
-    const WindowPlace place = place_window(g, index % g.windows);
+    const auto heads = static_cast<uint32_t>(call.heads),
+               windows = static_cast<uint32_t>(g.windows);
+    head = static_cast<int>(index % heads);
+    index /= heads;
+    const WindowPlace place = place_window(g, index % windows);
     const Scale& scale = *place.scale;
     const int y = place.top - g.before, x = place.left - g.before;
     top = y < 0 ? -y : 0;
@@ -68,13 +71,15 @@ struct TokenWindow {
     columns = (scale.w - x < HopperWindow::kSide ? scale.w - x : HopperWindow::kSide) - left;
     width = scale.w;
     first_token =
-        index / g.windows * g.tokens + scale.first_token + static_cast<int64_t>(y) * scale.w + x;
+        index / windows * g.tokens + scale.first_token + static_cast<int64_t>(y) * scale.w + x;
   }
+  HRSAM_DEVICE bool is_whole() const { return queries() == HopperWindow::kCount; }
   HRSAM_DEVICE int queries() const { return rows * columns; }
   HRSAM_DEVICE int64_t token(int row, int column) const {
     return first_token + static_cast<int64_t>(row) * width + column;
   }
   HRSAM_DEVICE int64_t token_of_query(int slot) const {
+    if (is_whole()) return token(slot / HopperWindow::kSide, slot % HopperWindow::kSide);
     return token(top + slot / columns, left + slot % columns);
   }
   HRSAM_DEVICE bool holds(int row, int column) const {
@@ -93,77 +98,115 @@ class HopperGatherer {
     // The first half of the channels turns with the row, the other with the column.
     const int channel = piece_ * 8;
     const bool by_row = channel < rope.half;
-    row_turns_ = by_row ? rope.half / 2 : 0;
-    turns_ = rope.table == nullptr ? nullptr
-                                   : rope.table + (by_row ? 0 : column_ * (rope.half / 2)) +
-                                         (by_row ? channel : channel - rope.half) / 2;
+    row_turns_ = by_row ? rope.half / 4 : 0;
+    turns_ = rope.table == nullptr
+                 ? nullptr
+                 : reinterpret_cast<const float4*>(rope.table) +
+                       (by_row ? channel : column_ * rope.half + channel - rope.half) / 4;
   }
 
-  // Part `which` of the window's rows to shared memory.
-  HRSAM_DEVICE void bring(const TokenWindow& window, int which, unsigned char* to) const {
+  // A window's queries, keys and values to shared memory. kWhole: none of its positions is padding.
+  template <bool kWhole>
+  HRSAM_DEVICE void bring(const TokenWindow& window, unsigned char* to) const {
     using H = HopperWindow;
-    const int channels = call_.heads * H::kD;
-    const int first = which * channels + window.head * H::kD + piece_ * 8;
-    const bf16* padding =
-        call_.pad == nullptr ? nullptr : static_cast<const bf16*>(call_.pad) + first;
-    const bf16* tokens =
-        static_cast<const bf16*>(call_.qkv) + first + window.token(0, column_) * 3 * channels;
-    const int64_t step = static_cast<int64_t>(window.width) * 3 * channels;
+    // Nothing turns values: they need no registers, and come while the others do.
+    Column values(*this, window, 2);
+#pragma unroll
+    for (int row = 0; row < H::kSide; ++row, values.next())
+      copy_async(place(to + 2 * H::kPartBytes, row * H::kSide + column_),
+                 values.at<kWhole>(window, row), true);
+    commit_copies();
+#pragma unroll 1
+    for (int which = 0; which < 2; ++which)
+      bring_turned<kWhole>(window, which, to + which * H::kPartBytes);
+    wait_for_copies<0>();
+  }
+
+ private:
+  // Where a thread's pieces of a column of the window begin, row after row.
+  struct Column {
+    const bf16 *token, *padding;
+    int64_t step;
+    int column;
+    HRSAM_DEVICE Column(const HopperGatherer& of, const TokenWindow& window, int which)
+        : column(of.column_) {
+      const WindowCall& call = of.call_;
+      const int channels = call.heads * HopperWindow::kD;
+      const int first = which * channels + window.head * HopperWindow::kD + of.piece_ * 8;
+      step = static_cast<int64_t>(window.width) * 3 * channels;
+      token = static_cast<const bf16*>(call.qkv) + first + window.token(0, column) * 3 * channels;
+      padding = call.pad == nullptr ? nullptr : static_cast<const bf16*>(call.pad) + first;
+    }
+    HRSAM_DEVICE void next() { token += step; }
+    template <bool kWhole>
+    HRSAM_DEVICE const bf16* at(const TokenWindow& window, int row) const {
+      return kWhole || window.holds(row, column) ? token : padding;
+    }
+  };
+
+  HRSAM_DEVICE unsigned char* place(unsigned char* part, int slot) const {
+    return part + slot * HopperWindow::kRowBytes + (piece_ ^ (slot & 7)) * 16;
+  }
+
+  // Queries, of which those of padding are left out, or keys.
+  template <bool kWhole>
+  HRSAM_DEVICE void bring_turned(const TokenWindow& window, int which, unsigned char* to) const {
+    using H = HopperWindow;
+    Column from(*this, window, which);
 #pragma unroll 1
     for (int batch = 0; batch < H::kSide; batch += H::kBatch) {
       uint4 pieces[H::kBatch];
 #pragma unroll
-      for (int i = 0; i < H::kBatch; ++i) {
-        const bool token = window.holds(batch + i, column_);
-        // No query of padding is wanted.
+      for (int i = 0; i < H::kBatch; ++i, from.next()) {
         pieces[i] = make_uint4(0, 0, 0, 0);
-        if (token || which > 0)
-          pieces[i] =
-              *reinterpret_cast<const uint4*>(token ? tokens + (batch + i) * step : padding);
+        if (kWhole || which > 0 || window.holds(batch + i, column_))
+          pieces[i] = *reinterpret_cast<const uint4*>(from.at<kWhole>(window, batch + i));
       }
 #pragma unroll
       for (int i = 0; i < H::kBatch; ++i) {
         const int row = batch + i;
-        if (which == 0 && !window.holds(row, column_)) continue;
-        if (which < 2 && turns_ != nullptr) turn(turns_ + row * row_turns_, pieces[i]);
-        const int slot = which == 0 ? (row - window.top) * window.columns + column_ - window.left
-                                    : row * H::kSide + column_;
-        *reinterpret_cast<uint4*>(to + slot * H::kRowBytes + (piece_ ^ (slot & 7)) * 16) =
-            pieces[i];
+        int slot = row * H::kSide + column_;
+        if (!kWhole && which == 0) {
+          if (!window.holds(row, column_)) continue;
+          slot = (row - window.top) * window.columns + column_ - window.left;
+        }
+        if (turns_ != nullptr) turn(turns_ + row * row_turns_, pieces[i]);
+        *reinterpret_cast<uint4*>(place(to, slot)) = pieces[i];
       }
     }
   }
 
- private:
   // As Rope::rotate, four pairs.
-  HRSAM_DEVICE static void turn(const float2* turns, uint4& piece) {
-    piece.x = turned(turns[0], piece.x);
-    piece.y = turned(turns[1], piece.y);
-    piece.z = turned(turns[2], piece.z);
-    piece.w = turned(turns[3], piece.w);
+  HRSAM_DEVICE static void turn(const float4* turns, uint4& piece) {
+    const float4 first = turns[0], second = turns[1];
+    piece.x = turned(first.x, first.y, piece.x);
+    piece.y = turned(first.z, first.w, piece.y);
+    piece.z = turned(second.x, second.y, piece.z);
+    piece.w = turned(second.z, second.w, piece.w);
   }
-  HRSAM_DEVICE static uint32_t turned(const float2& turn, uint32_t pair) {
+  HRSAM_DEVICE static uint32_t turned(float cosine, float sine, uint32_t pair) {
     const float x = to_f32(static_cast<bf16>(pair & 0xffff)),
                 y = to_f32(static_cast<bf16>(pair >> 16));
-    return pack_bf16(fmaf(x, turn.x, y * turn.y), fmaf(y, turn.x, -x * turn.y));
+    return pack_bf16(fmaf(x, cosine, y * sine), fmaf(y, cosine, -x * sine));
   }
 
   const WindowCall& call_;
   int column_, piece_, row_turns_;
-  const float2* turns_;  // of the window's first row
+  const float4* turns_;  // of the window's first row: cosines and sines of two pairs
 };
 
-HRSAM_DEVICE void bring_windows(const WindowCall& call, const Rope& rope, int64_t units,
+HRSAM_DEVICE void bring_windows(const WindowCall& call, const Rope& rope, uint32_t units,
                                 const HopperWindowShared& shared) {
   const HopperGatherer gatherer(call, rope);
   uint32_t turn = 0;
-  for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x, ++turn) {
+  for (uint32_t unit = blockIdx.x; unit < units; unit += gridDim.x, ++turn) {
     const TokenWindow window(call, unit);
     const Stage stage = stage_of(turn, HopperWindow::kStages);
     wait_for_phase(shared.empty + stage.index, stage.parity ^ 1);
-#pragma unroll 1
-    for (int which = 0; which < 3; ++which)
-      gatherer.bring(window, which, shared.part(stage.index, which));
+    if (window.is_whole())
+      gatherer.bring<true>(window, shared.part(stage.index, 0));
+    else
+      gatherer.bring<false>(window, shared.part(stage.index, 0));
     show_to_products();
     arrive(shared.full + stage.index);
   }
@@ -246,23 +289,27 @@ HRSAM_DEVICE void attend_tile(const TokenWindow& window, int first, const Attend
   for (int low = 0; low < 2; ++low) {
     const int slot = first + warp * 16 + low * 8 + lane / 4;
     if (slot >= window.queries()) continue;
-    const float factor = 1.0f / total[low];
-    const int64_t to = window.token_of_query(slot) * channels + window.head * H::kD;
+    const float factor = reciprocal(total[low]);
+    const int64_t to = window.token_of_query(slot) * channels + window.head * H::kD + lane % 4 * 2;
+    const auto each = [&](auto store) {
 #pragma unroll
-    for (int j = 0; j < H::kD / 8; ++j) {
-      const int64_t channel = to + j * 8 + lane % 4 * 2;
-      const float x = sums[j * 4 + 2 * low] * factor, y = sums[j * 4 + 2 * low + 1] * factor;
-      if (at.out_is_bf16)
-        *reinterpret_cast<uint32_t*>(static_cast<bf16*>(at.out) + channel) = pack_bf16(x, y);
-      else
-        *reinterpret_cast<float2*>(static_cast<float*>(at.out) + channel) = make_float2(x, y);
-    }
+      for (int j = 0; j < H::kD / 8; ++j)
+        store(j * 8, sums[j * 4 + 2 * low] * factor, sums[j * 4 + 2 * low + 1] * factor);
+    };
+    if (at.out_is_bf16)
+      each([out = static_cast<bf16*>(at.out) + to](int channel, float x, float y) {
+        *reinterpret_cast<uint32_t*>(out + channel) = pack_bf16(x, y);
+      });
+    else
+      each([out = static_cast<float*>(at.out) + to](int channel, float x, float y) {
+        *reinterpret_cast<float2*>(out + channel) = make_float2(x, y);
+      });
   }
 }
 
 __global__ void __launch_bounds__(kHopperThreads, 1)
     hopper_window_kernel(const __grid_constant__ WindowCall call,
-                         const __grid_constant__ AttendCall at, int64_t units) {
+                         const __grid_constant__ AttendCall at, uint32_t units) {
   using H = HopperWindow;
   const HopperWindowShared shared;
   if (threadIdx.x == 0) shared.make();
@@ -276,7 +323,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
   take_registers<H::kConsumerRegisters>();
   const int own = static_cast<int>(threadIdx.x) / kWarpgroup - 1;
   uint32_t turn = 0;
-  for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x, ++turn) {
+  for (uint32_t unit = blockIdx.x; unit < units; unit += gridDim.x, ++turn) {
     const TokenWindow window(call, unit);
     const Stage stage = stage_of(turn, H::kStages);
     wait_for_phase(shared.full + stage.index, stage.parity);
