@@ -8,8 +8,8 @@ export type BenchGroup = (typeof BENCH_GROUPS)[number];
 export interface BenchOptions extends Omit<ModelOptions, 'dtype'> {
   dtype?: Precision;
   only: readonly BenchGroup[];
-  size: number;
-  batch: number;
+  size?: number;
+  batch?: number;
   full?: boolean;
   json?: boolean;
   output?: string;
@@ -51,8 +51,8 @@ export function benchCommand(): Command {
         .default(BENCH_GROUPS, 'all'),
     );
   return addDeviceOptions(addWeightsOptions(command))
-    .option('--size <pixels>', 'side of the encoders’ images', wholeNumber(16), 1024)
-    .option('--batch <n>', 'images per run of an encoder', wholeNumber(1), 1)
+    .option('--size <pixels>', 'side of the encoders’ images (default: 1024)', wholeNumber(16))
+    .option('--batch <n>', 'images per run of an encoder (default: 1)', wholeNumber(1))
     .option(
       '--full',
       'encoders also at half, twice and four times the size, SAM’s at 1024; on a GPU batches of 1, 4, 16',

@@ -89,9 +89,13 @@ describe('bench', () => {
     expect(click.median).toBeGreaterThan(0);
   });
 
-  test('refuses weights that it would not measure', async () => {
-    const { code, stderr } = await hrsam(['bench', '--only', 'call', '-w', 'random:hrsam-tiny', '-d', 'cpu']);
-    expect([code, stderr]).toEqual([1, 'hrsam: weights; expected --only encoder; got [call]\n']);
+  test.each([
+    ['weights', ['-w', 'random:hrsam-tiny']],
+    ['size', ['--size', '512']],
+    ['batch', ['--batch', '2']],
+  ])('refuses %s of encoders, of which it would measure none', async (name, given) => {
+    const { code, stderr } = await hrsam(['bench', '--only', 'call', ...given, '-d', 'cpu']);
+    expect([code, stderr]).toEqual([1, `hrsam: ${name}; expected --only encoder; got [call]\n`]);
   });
 
   test('pictures and clicks without and with coarse to fine, above the size that the model is made for', async () => {

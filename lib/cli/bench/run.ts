@@ -27,6 +27,8 @@ const INCLUDED = 'hrsam-s';
 /** Of --full on a GPU, and the most pixels of a batch together. */
 const BATCHES = [1, 4, 16];
 const BATCH_PIXELS = 16 * 1024 ** 2;
+/** Of encoders' images, unless --size says otherwise. */
+const SIZE = 1024;
 /** Its absolute positions fit no other side. */
 const SAM_SIZE = 1024;
 
@@ -38,10 +40,10 @@ export async function runBench(options: BenchOptions): Promise<void> {
   // The parts get the device that `auto` means, so that one sentence says which.
   const device = Device.open(options.device);
   const dtypes = options.dtype ? [options.dtype] : (['f32', 'bf16'] as const);
-  if (options.dtype === 'fp8' && !options.only.includes('encoder'))
-    throw new HrsamError('ERR_ARGUMENT', 'fp8', { expected: '--only encoder', actual: options.only });
-  if (options.weights !== undefined && !options.only.includes('encoder'))
-    throw new HrsamError('ERR_ARGUMENT', 'weights', { expected: '--only encoder', actual: options.only });
+  const ofEncoders = ['weights', 'size', 'batch'] as const;
+  const named = options.dtype === 'fp8' ? 'fp8' : ofEncoders.find((name) => options[name] !== undefined);
+  if (named !== undefined && !options.only.includes('encoder'))
+    throw new HrsamError('ERR_ARGUMENT', named, { expected: '--only encoder', actual: options.only });
   const { output } = options;
   await checkOutputs([output]);
   const folder = await mkdtemp(join(tmpdir(), 'hrsam-bench-'));
@@ -111,8 +113,9 @@ function encoderRuns(
 ): { size: number; batch: number }[] {
   // Coarse to fine begins above its own size.
   const factors = options.full ? [0.5, 1, 2, 4] : name === INCLUDED ? [1, 2] : [1];
-  const sizes = name === SAM ? [SAM_SIZE] : factors.map((factor) => factor * options.size);
-  if (device.kind === 'cpu' || !options.full) return sizes.map((size) => ({ size, batch: options.batch }));
+  const { size: side = SIZE, batch = 1 } = options;
+  const sizes = name === SAM ? [SAM_SIZE] : factors.map((factor) => factor * side);
+  if (device.kind === 'cpu' || !options.full) return sizes.map((size) => ({ size, batch }));
   return sizes
     .flatMap((size) => BATCHES.map((batch) => ({ size, batch })))
     .filter(({ size, batch }) => batch === 1 || batch * size ** 2 <= BATCH_PIXELS);
