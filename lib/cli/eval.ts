@@ -10,6 +10,7 @@ import {
   addModelOptions,
   coarseOption,
   type ModelOptions,
+  minRegionOption,
   refineOption,
   weightsOf,
   wholeNumber,
@@ -32,6 +33,7 @@ export interface EvalOptions extends ModelOptions {
   innerK: number;
   seed?: number;
   refine?: number;
+  minRegion?: number;
   coarse: boolean;
   baseline?: (typeof BASELINES)[number];
   json?: boolean;
@@ -42,15 +44,15 @@ export interface EvalOptions extends ModelOptions {
 }
 
 const HELP = `
-Each click goes where the mask is most wrong: to the pixel deepest inside what is missing or too much, on equal terms to
-the background, as HRSAM is evaluated. With --inner-k above 1 several pixels qualify; --seed draws one of them. A
+Each click goes where the mask is most wrong: to the pixel deepest inside what is missing or too much, on equal terms
+to the background, as HRSAM is evaluated. With --inner-k above 1 several pixels qualify; --seed draws one of them. A
 picture is encoded once for all its objects: normalised, padded with zeros to multiples of 32 and then resized without
-antialiasing, as HRSAM is evaluated. An answer to a prompt without a mask, the first one, is refined as the
-weights say, or --refine; above the model's own size answers are made at that first, where the weights say so, unless
---no-coarse. NoC@q is the mean number of clicks until IoU reaches q %; an object that misses it counts with
-all clicks and as a failure. mIoU and boundary IoU are told after 5 clicks. Entries that cannot be read are listed and
-left out. Several sizes are judged one after the other; the first one's figures are those at the top of the JSON, and
-\`runs\` has all.
+antialiasing, as HRSAM is evaluated. An answer to a prompt without a mask, the first one, is refined as the weights
+say, or --refine; above the model's own size answers are made at that first, where the weights say so, unless
+--no-coarse; regions apart from the clicks are left out as the weights say, or --min-region. NoC@q is the mean number
+of clicks until IoU reaches q %; an object that misses it counts with all clicks and as a failure. mIoU and boundary
+IoU are told after 5 clicks. Entries that cannot be read are listed and left out. Several sizes are judged one after
+the other; the first one's figures are those at the top of the JSON, and \`runs\` has all.
 
 Of the layouts (--format), auto takes the first whose files are there. For data of your own, folder: images/ and masks/
 with the same names, name__1, name__2 … being objects of name; or index: index.json, a list of { "image": …, "mask": … }
@@ -102,6 +104,7 @@ export function evalCommand(): Command {
     .option('--inner-k <k>', 'click anywhere deeper than 1/k of the greatest depth of the error', factor, 1)
     .option('--seed <n>', 'draw among them (default: the first)', wholeNumber(0))
     .addOption(refineOption())
+    .addOption(minRegionOption())
     .addOption(coarseOption())
     .addOption(new Option('--baseline <name>', 'judge this instead of a model').choices(BASELINES))
     .option('--json', 'print the figures as JSON')
@@ -115,9 +118,9 @@ export function evalCommand(): Command {
 async function evaluate(argument: string | undefined, given: EvalOptions): Promise<void> {
   const weights = weightsOf(argument, given);
   const options = { ...given, weights };
-  const { baseline, size, refine, coarse, json, output, sheet, curves, predictions } = options;
-  if (baseline && (weights || size || refine !== undefined || !coarse))
-    usageError('a baseline takes no weights, --size, --refine or --no-coarse');
+  const { baseline, size, refine, minRegion, coarse, json, output, sheet, curves, predictions } = options;
+  if (baseline && (weights || size || refine !== undefined || minRegion !== undefined || !coarse))
+    usageError('a baseline takes no weights, --size, --refine, --min-region or --no-coarse');
   if (sheet) pictureFormat(sheet);
   if (curves && !/\.png$/i.test(curves)) usageError('--curves is a .png');
   const count = size?.length ?? 1;
@@ -150,6 +153,7 @@ async function evaluate(argument: string | undefined, given: EvalOptions): Promi
         device: models.device,
         size: each,
         refinements: refine ?? model.config.decoder.refinements ?? 0,
+        minRegion: minRegion ?? model.config.decoder.minRegion ?? 0,
         coarse: model.coarseSize(each, coarse ? undefined : false),
       };
       await keep(await judge(data, options, models.all, described));

@@ -21,7 +21,12 @@ type Figures = Summary & {
   method: string;
   /** Pictures at work at a time: with more than one, times are those of a busy machine. */
   jobs: number;
-  model?: ReturnType<typeof describeModel> & { size: number; refinements: number; coarse?: number };
+  model?: ReturnType<typeof describeModel> & {
+    size: number;
+    refinements: number;
+    minRegion: number;
+    coarse?: number;
+  };
 };
 
 interface Run {
@@ -160,10 +165,11 @@ export function printRuns(runs: readonly Run[], data: DataSet): void {
     const { flopsPerImage, flopsPerClick, msPerImage, msPerClick, pictures, model, jobs } = figures;
     const passes = model?.refinements ? `, first answers refined ${model.refinements} ×` : '';
     const coarse = model?.coarse === undefined ? '' : `, answers made at ${model.coarse} first`;
+    const regions = model?.minRegion ? `, regions apart from ${model.minRegion} of the clicked one on` : '';
     const cost = (flops: number | undefined) => (flops ? ` (${(flops / 1e9).toFixed(1)} GFLOP)` : '');
     print(
       `${data.format}, ${pictures} pictures: ${formatMs(msPerImage)}${cost(flopsPerImage)} each, ` +
-        `${formatMs(msPerClick)}${cost(flopsPerClick)} per click${passes}${coarse}${jobs > 1 ? `, ${jobs} pictures at a time` : ''}`,
+        `${formatMs(msPerClick)}${cost(flopsPerClick)} per click${passes}${coarse}${regions}${jobs > 1 ? `, ${jobs} pictures at a time` : ''}`,
     );
   }
   for (const { entry, error } of failed.slice(0, 10))

@@ -36,6 +36,12 @@ export const refineOption = (): Option =>
     'times a first answer goes back as its prompt’s mask before it is given (default: the weights’)',
   ).argParser(wholeNumber(0));
 
+export const minRegionOption = (): Option =>
+  new Option(
+    '--min-region <share>',
+    'leave out regions apart from the clicks, smaller than this share of the largest clicked one; 0: none (default: the weights’)',
+  ).argParser(share);
+
 export const coarseOption = (): Option =>
   new Option('--no-coarse', 'answer at full size only, without the first pass at the model’s own size');
 

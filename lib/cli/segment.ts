@@ -17,6 +17,7 @@ import {
   coarseOption,
   collectBox,
   collectPoint,
+  minRegionOption,
   type PictureOptions,
   type PointOption,
   refineOption,
@@ -33,6 +34,7 @@ interface SegmentCommandOptions extends PictureOptions {
   mask?: string;
   multimask?: boolean;
   refine?: number;
+  minRegion?: number;
   coarse: boolean;
 }
 
@@ -60,6 +62,7 @@ export function segmentCommand(): Command {
     .option('--mask <picture>', 'an earlier or rough mask: white inside, black outside')
     .option('--multimask', 'three masks per prompt: whole, part and subpart')
     .addOption(refineOption())
+    .addOption(minRegionOption())
     .addOption(coarseOption())
     .addOption(sizeOption())
     .option(
@@ -78,9 +81,11 @@ function checkExtensions({ output, overlay }: SegmentCommandOptions): void {
 }
 
 /** Points, one box and the mask together; or each of several boxes alone. */
-function checkPrompts({ point, box = [], mask, multimask, refine }: SegmentCommandOptions): void {
+function checkPrompts({ point, box = [], mask, multimask, refine, minRegion }: SegmentCommandOptions): void {
   if (multimask && refine !== undefined)
     usageError('--refine is for one mask per prompt: not together with --multimask');
+  if (multimask && minRegion !== undefined)
+    usageError('--min-region is for one mask per prompt: not together with --multimask');
   if (!point && box.length === 0 && !mask) {
     usageError('nothing to segment: give a point (-p x,y), a box (-b x0,y0,x1,y1) or a mask (--mask m.png)');
   }
@@ -176,13 +181,13 @@ async function find(
   model: HRSAM,
   image: EncodedImage,
   { list, pixels }: Awaited<ReturnType<typeof prompts>>,
-  { multimask, refine }: SegmentCommandOptions,
+  { multimask, refine, minRegion }: SegmentCommandOptions,
   signal: AbortSignal,
 ): Promise<{ prompt: number; mask: Mask }[]> {
   const { maskPrompt } = await import('./mask_prompt.js');
   const mask = pixels && (await maskPrompt(pixels, image, model.device));
   const asked = list.map((prompt) => ({ ...prompt, mask }));
-  const found = await image.segment(asked, { multimask, refinements: refine, signal });
+  const found = await image.segment(asked, { multimask, refinements: refine, minRegion, signal });
   return found.flatMap((masks, prompt) => masks.map((each) => ({ prompt, mask: each })));
 }
 

@@ -23,12 +23,14 @@ interface ServeCommandOptions extends ModelOptions {
 const HELP = `
 POST   /images[?size=1024]      a picture's bytes (Content-Type: image/…), ${SERVER_DEFAULTS.pictureBytes / 1e6} MB at most → { id, width, height, … };
                                 &coarseToFine=false answers at full size alone, where the weights say otherwise
-POST   /images/<id>/masks       { points, labels, box, boxes, multimask, refinements, mask, polygons } → { masks }.
+POST   /images/<id>/masks       { points, labels, box, boxes, multimask, refinements, minRegion, mask,
+                                polygons } → { masks }.
                                 ${SERVER_LIMITS.points} points and ${SERVER_LIMITS.boxes} boxes at most. multimask: false, one mask (default); true, the three
                                 alternatives; "best", the one with the highest predicted IoU; "auto", the best
                                 alternative for one click or a box alone, one mask beyond. mask: the id of one of the
                                 picture's last ${SERVER_LIMITS.masks} masks, to be refined. refinements: times a first answer is, before it
-                                is given. With Accept: image/png the first mask as a picture
+                                is given. minRegion: share of the largest clicked region from which others stay. With
+                                Accept: image/png the first mask as a picture
 POST   /images/<id>/everything  { pointsPerSide, minScore, minStability, maxOverlap, polygons } → { masks }, the best
                                 first, ${SERVER_LIMITS.found} at most; pointsPerSide up to ${SERVER_LIMITS.pointsPerSide}. With Accept: application/x-ndjson lines:
                                 { done, total } as it goes on, then { masks }, or { error }

@@ -2,7 +2,7 @@ import type { Pixels } from '../image/pixels.js';
 import type { Box, Rle } from '../image/rle.js';
 import type { HRSAM } from '../predictor/hrsam.js';
 import { idlest } from '../predictor/idlest.js';
-import type { EncodedImage } from '../predictor/image.js';
+import type { EncodedImage, SegmentOptions } from '../predictor/image.js';
 import type { MaskLogits } from '../predictor/prompts.js';
 import type { Click } from '../predictor/session.js';
 
@@ -50,21 +50,21 @@ export class ModelMethod implements Method {
 
   constructor(
     models: readonly [HRSAM, ...HRSAM[]],
-    readonly options: { size?: number; refinements?: number; coarse?: number } = {},
+    readonly options: { size?: number; refinements?: number; minRegion?: number; coarse?: number } = {},
   ) {
     this.name = models[0].config.family;
     this.#open = new Map(models.map((model) => [model, 0]));
   }
 
   async open(picture: Pixels, signal?: AbortSignal): Promise<OpenedPicture> {
-    const { size, refinements, coarse } = this.options;
+    const { size, refinements, minRegion, coarse } = this.options;
     const coarseToFine = coarse !== undefined;
     const model = idlest(this.#open);
     const count = (by: number) => this.#open.set(model, this.#open.get(model)! + by);
     count(1);
     try {
       const image = await model.encode(picture, { size, coarseToFine, divisor: SIZE_DIVISOR, signal });
-      return new ModelPicture(image, refinements, () => count(-1));
+      return new ModelPicture(image, { refinements, minRegion }, () => count(-1));
     } catch (error) {
       count(-1);
       throw error;
@@ -76,7 +76,7 @@ export class ModelMethod implements Method {
 export class ModelPicture implements OpenedPicture {
   constructor(
     readonly image: EncodedImage,
-    readonly refinements?: number,
+    readonly options: Pick<SegmentOptions, 'refinements' | 'minRegion'> = {},
     readonly onClose = () => {},
   ) {}
 
@@ -86,7 +86,7 @@ export class ModelPicture implements OpenedPicture {
       labels: clicks.map(({ label }) => label),
       box,
       mask: previous?.logits,
-      refinements: this.refinements,
+      ...this.options,
       signal,
     });
     return { mask: mask!.rle, score: mask!.score, logits: mask!.logits };

@@ -9,6 +9,7 @@ import type { EverythingOptions } from './everything_options.js';
 import { Mask } from './mask.js';
 import type { Network, PictureSizes } from './network.js';
 import { checkPrompts, type MaskLogits, type Prompt } from './prompts.js';
+import { checkMinRegion, keepClicked } from './regions.js';
 import { checkMultimask, checkRefinements, chooseMasks, type Multimask } from './select.js';
 import { ClickSession } from './session.js';
 
@@ -22,11 +23,22 @@ export interface SegmentOptions {
    * does refines an earlier answer as it is. Default: what the model was made for, 0 for published ones.
    */
   refinements?: number;
+  /**
+   * Takes parts off a mask that lie apart from its clicks: connected regions without a click on the object that are smaller
+   * than this share of the largest region with one, 0 (none) to 1. In `logits` their sign changes. For one mask per prompt
+   * (`multimask: false`) alone. Default: what the model was made for, 0 for published ones.
+   */
+  minRegion?: number;
   /** Ends the work with ERR_ABORTED while it is queued or between two layers. */
   signal?: AbortSignal;
 }
 
-const checkSegmentOptions = optionsOf<SegmentOptions>({ multimask: true, refinements: true, signal: true });
+const checkSegmentOptions = optionsOf<SegmentOptions>({
+  multimask: true,
+  refinements: true,
+  minRegion: true,
+  signal: true,
+});
 
 /** Everything about one picture in one argument: a prompt, several boxes, and options. */
 export interface SegmentRequest extends Prompt, SegmentOptions {
@@ -119,9 +131,9 @@ export class EncodedImage {
         actual: request,
       });
     }
-    const { boxes, multimask, refinements, signal, ...rest } = request;
+    const { boxes, multimask, refinements, minRegion, signal, ...rest } = request;
     const { points, labels, box, mask } = request;
-    const own = { multimask, refinements, signal };
+    const own = { multimask, refinements, minRegion, signal };
     const prompt = { ...rest, points, labels, box, mask };
     const answers = async (prompts: readonly Prompt[], where: (i: number) => string) =>
       (await this.use(() => this.#answers(prompts, own, where, (masks) => inTurn(masks, read)))).flat();
@@ -230,19 +242,24 @@ export class EncodedImage {
   /** What `read` makes of each prompt's masks. */
   async #answers<Answer>(
     prompts: readonly Prompt[],
-    { multimask = false, refinements, signal }: SegmentOptions,
+    { multimask = false, refinements, minRegion, signal }: SegmentOptions,
     where: (i: number) => string,
     read: (masks: Masks) => Promise<Answer>,
   ): Promise<Answer[]> {
     checkMultimask(multimask);
     checkRefinements(refinements);
-    const passes = multimask === false ? (refinements ?? this.#network.config.decoder.refinements ?? 0) : 0;
+    checkMinRegion(minRegion);
+    const { decoder } = this.#network.config;
+    const passes = multimask === false ? (refinements ?? decoder.refinements ?? 0) : 0;
+    const share = multimask === false ? (minRegion ?? decoder.minRegion ?? 0) : 0;
     let asked = checkPrompts(prompts, this.original, where);
     if (this.coarse && multimask === false) {
       const masks = await this.coarse.#firstMasks(asked, passes, signal);
       asked = asked.map((prompt, i) => ({ ...prompt, mask: masks[i]! }));
     }
-    return this.#answer(asked, multimask, { passes, signal }, async (decoded) => {
+    return this.#answer(asked, multimask, { passes, signal }, async (decoded, indices) => {
+      const prompted = indices.map((i) => asked[i]!);
+      if (share > 0) await keepClicked(decoded, prompted, this, share);
       const { ious, masksPerPrompt, sparseEntries } = decoded;
       const chosen = sparseEntries.map((entries, p) =>
         chooseMasks(ious.subarray(p * masksPerPrompt, (p + 1) * masksPerPrompt), multimask, entries),

@@ -15,6 +15,7 @@ const SEGMENT = z.strictObject({
   /** The id of an earlier answer, to be refined. */
   mask: z.string().optional(),
   refinements: z.number().optional(),
+  minRegion: z.number().optional(),
   multimask: z.union([z.boolean(), z.enum(['best', 'auto'])]).optional(),
   /** Whether answers have outlines, too. */
   polygons: z.boolean().optional(),

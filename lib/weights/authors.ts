@@ -76,6 +76,8 @@ const decodeHeadSchema = z.strictObject({
   num_refinements: number.optional(),
   /** Ours too: see `coarseToFine`. */
   coarse_to_fine: z.boolean().optional(),
+  /** And ours: see `minRegion`. */
+  min_region: number.optional(),
   align_corners: z.literal(false).optional(),
   loss_decode: ignored,
   ...trainingOnly,
@@ -202,6 +204,7 @@ const fromHrsam = ({
       downsampleRate: 2,
       ...(head.num_refinements && { refinements: head.num_refinements }),
       ...(head.coarse_to_fine && { coarseToFine: true as const }),
+      ...(head.min_region && { minRegion: head.min_region }),
     },
     image: {
       mean: rest.image_normalisation.mean,

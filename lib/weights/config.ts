@@ -59,6 +59,11 @@ const decoderSchema = z
      * there first and then, with it as the prompt's mask, at full size. Not there: no, as HRSAM is published.
      */
     coarseToFine: z.literal(true).optional(),
+    /**
+     * Connected regions of an answer without a click on the object stay from this share of the largest region with one. Not
+     * there: all stay, as SAM and HRSAM are published.
+     */
+    minRegion: z.number().positive().max(1).optional(),
   })
   .refine((d) => d.dim % (d.heads * d.downsampleRate) === 0, {
     error: 'dim must be a multiple of heads × downsampleRate',

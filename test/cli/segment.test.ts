@@ -87,6 +87,17 @@ describe('segment', () => {
     expect(new Set(scores).size).toBe(3);
   });
 
+  test('--min-region leaves less of a mask than 0 does', async () => {
+    const areas = await Promise.all(
+      ['0', '1'].map(
+        async (share) => (await segment(photograph, '-p', '300,400', '--min-region', share)).masks[0].area,
+      ),
+    );
+    const [plain] = (await segment(photograph, '-p', '300,400')).masks;
+    expect(areas[0]).toBe(plain.area);
+    expect(areas[1]).toBeLessThan(plain.area);
+  });
+
   test('a box joins points in one prompt', async () => {
     const point = ['-p', '300,400'];
     const box = ['-b', '100,100,500,600'];
@@ -227,6 +238,12 @@ describe('segment refuses', () => {
     ['standard output by a dash', ['-p', '1,1', '-o', '-'], '- is neither stdin nor stdout'],
     ['standard input by a dash', ['--mask', '-'], './- for one of that name'],
     ['alternatives refined', ['-p', '1,1', '--multimask', '--refine', '1'], 'not together with --multimask'],
+    [
+      'regions of alternatives',
+      ['-p', '1,1', '--multimask', '--min-region', '1'],
+      'not together with --multimask',
+    ],
+    ['a region above all', ['-p', '1,1', '--min-region', '1.5'], 'a number from 0 to 1'],
     ['an unknown option', ['-p', '1,1', '--frobnicate'], "unknown option '--frobnicate'"],
   ];
   test.each(usage)('%s, with exit code 2', async (_, args, message) => {

@@ -180,6 +180,17 @@ describe('hrsam eval', () => {
     expect(stdout).toMatch(/per click, first answers refined 1 ×\n/);
   });
 
+  it('leaves out what is apart from the clicks as the weights say, or as asked, and says so', async () => {
+    const asked = ['eval', '--data', files.folder, '--clicks', '1', '--size', '256', '-d', 'cpu'];
+    const plain = await hrsamJson([...asked, '--min-region', '0']);
+    const own = await hrsamJson(asked);
+    expect([plain.model.minRegion, own.model.minRegion]).toEqual([0, 0.1]);
+    const { stdout } = await hrsam([...asked, '--min-region', '1']);
+    expect(stdout).toMatch(/, regions apart from 1 of the clicked one on\n/);
+    const { stdout: all } = await hrsam([...asked, '--min-region', '0']);
+    expect(all).not.toMatch(/regions/);
+  });
+
   it('answers from coarse to fine where the weights say so', async () => {
     const asked = [
       'eval',
@@ -200,7 +211,7 @@ describe('hrsam eval', () => {
     expect(coarse.flopsPerImage).toBeGreaterThan(1.9 * alone.flopsPerImage);
     expect(coarse.flopsPerClick).toBeGreaterThan(1.9 * alone.flopsPerClick);
     const { stdout } = await hrsam(asked);
-    expect(stdout).toMatch(/answers made at 1024 first\n/);
+    expect(stdout).toMatch(/answers made at 1024 first, regions apart from 0.1 of the clicked one on\n/);
   });
 
   it('prints a table for people', async () => {
@@ -222,6 +233,7 @@ describe('hrsam eval', () => {
     ['a size with a baseline', ['--baseline', 'box', '--size', '64'], 2, 'takes no'],
     ['--no-coarse with a baseline', ['--baseline', 'box', '--no-coarse'], 2, 'takes no'],
     ['refinements of a baseline', ['--baseline', 'box', '--refine', '1'], 2, 'takes no'],
+    ['regions of a baseline', ['--baseline', 'box', '--min-region', '1'], 2, 'takes no'],
     ['figures in place of the weights', ['w.safetensors', '-o', 'w.safetensors'], 1, 'would overwrite'],
     ['an unknown layout', ['--baseline', 'box', '--format', 'nope'], 2, 'nope'],
     ['sizes that are none', ['w', '--size', '64,x'], 2, '1024,2048'],

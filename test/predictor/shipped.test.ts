@@ -34,6 +34,14 @@ describe('the model included', () => {
     expect(own.coarse).toBeUndefined();
   });
 
+  it('leaves out what is apart from a click, unless told not to', async () => {
+    using image = await model.encode(await decodeImage(photograph));
+    const prompt = { points: [[390, 560] as const] };
+    const area = async (minRegion?: number) => (await image.segment({ ...prompt, minRegion }))[0].area;
+    expect(await area()).toBe(await area(0.1));
+    expect(await area()).toBeLessThan(await area(0));
+  });
+
   it('cuts a flower out of its plain ground', async () => {
     const pixels = await decodeImage(photograph);
     const { width, height, data } = pixels;

@@ -24,6 +24,7 @@ describe('what is wrong', () => {
     [{ points: [[1, 1]], labels: [1, 1] }, /one label per point/],
     [{ points: [[1, 1]], mask: 'none' }, /no such answer/],
     [{ multimask: 'most', points: [[1, 1]] }, /body\.multimask/],
+    [{ minRegion: 2, points: [[1, 1]] }, /minRegion; expected a number from 0 to 1; got 2/],
     [{ refinements: 9, points: [[1, 1]] }, /refinements; expected a whole number from 0 to 8; got 9/],
     [{ polygons: 1, labels: 1 }, /body\.labels: [^;]*; body\.polygons: /],
     [{}, /empty/],

@@ -157,6 +157,20 @@ describe('masks', () => {
     expect(mask.score).not.toBe(plain!.score);
   });
 
+  it('lose what is apart from the clicks where it is asked for', async () => {
+    const id = await sent(app);
+    using image = await model.encode(png);
+    const places = Array.from({ length: 24 }, (_, i) => ({
+      points: [[10 + 20 * (i % 6), 10 + 20 * (i % 4)]] as [number, number][],
+    }));
+    const [plain, kept] = await Promise.all(
+      [0, 1].map(async (minRegion) => (await image.segment(places, { minRegion })).map(([mask]) => mask)),
+    );
+    const several = places.findIndex((_, i) => kept![i]!.area < plain![i]!.area);
+    const [mask] = (await ask(id, { ...places[several]!, minRegion: 1 })).json().masks;
+    expect(decompressRle(mask.rle)).toEqual(kept![several]!.rle);
+  });
+
   it('have outlines on request, and are pictures for those who accept only these', async () => {
     const id = await sent(app);
     const prompt = { box: [10, 10, 100, 80] };

@@ -149,6 +149,12 @@ describe('configFromAuthors', () => {
     expect([coarse(), coarse(false), coarse(true)]).toEqual([undefined, undefined, true]);
   });
 
+  it('knows models whose masks lose what is apart from the clicks', () => {
+    const share = (wanted?: number) =>
+      configFromAuthors({ backbone: {}, decode_head: { min_region: wanted } }).decoder.minRegion;
+    expect([share(), share(0), share(0.5)]).toEqual([undefined, undefined, 0.5]);
+  });
+
   it.each<[string, unknown, RegExp]>([
     [
       'an unknown keyword',
@@ -172,6 +178,7 @@ describe('configFromAuthors', () => {
     ['pictures of four', { image_encoder: { in_chans: 4 } }, /encoder\.inChans/],
     ['heads that do not divide', { backbone: { num_heads: 7 } }, /encoder\.heads/],
     ['endless refinements', { backbone: {}, decode_head: { num_refinements: 9 } }, /decoder\.refinements/],
+    ['a share above all', { backbone: {}, decode_head: { min_region: 1.5 } }, /decoder\.minRegion/],
     ['stages beyond the depth', { backbone: { depth: 4 } }, /encoder\.stageEnds/],
     ['two widths', { backbone: {}, neck: { embed_dim: 128 } }, /must be equal/],
     ['another variant', { variant: 'hrsam', backbone: { downsample_sizes: [512] } }, /downsampleSizes/],

@@ -1,0 +1,208 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { HRSAM } from '../../lib/predictor/hrsam.js';
+import type { EncodedImage, SegmentOptions } from '../../lib/predictor/image.js';
+import type { Prompt } from '../../lib/predictor/prompts.js';
+import { dropRegions } from '../../lib/predictor/regions.js';
+import { Rng } from '../../lib/rng.js';
+import { writeTiny } from '../cli/support.js';
+import { errorOf } from '../support/errors.js';
+import { device } from '../support/run.js';
+import { contents, picture, randomModel, temporaryFolder } from './support/models.js';
+
+/** `#` is mask, with a logit of 2; all else has -3. */
+const logitsOf = (...rows: string[]) =>
+  Float32Array.from(rows.flatMap((row) => [...row].map((cell) => (cell === '#' ? 2 : -3))));
+const drawn = (logits: Float32Array, width: number) =>
+  Array.from({ length: logits.length / width }, (_, y) =>
+    Array.from(logits.subarray(y * width, (y + 1) * width), (v) => (v > 0 ? '#' : '.')).join(''),
+  );
+const drop = (rows: string[], clicks: [number, number][], share: number) => {
+  const logits = logitsOf(...rows);
+  const width = rows[0]!.length;
+  const dropped = dropRegions(logits, width, { height: rows.length, width }, clicks, share);
+  return { dropped, rows: drawn(logits, width), logits };
+};
+
+describe('regions of a mask apart from its clicks', () => {
+  const rows = [
+    '##..#', //
+    '##...',
+    '...##',
+    '#..##',
+    '#....',
+  ];
+
+  it('are taken off where they are smaller than the share of the clicked one', () => {
+    const all = ['##...', '##...', '...##', '...##', '.....'];
+    expect(drop(rows, [[0, 1]], 1)).toMatchObject({ dropped: true, rows: all });
+    expect(drop(rows, [[0, 1]], 0.75).rows).toEqual(all);
+    // Two cells are half of four, one is less.
+    expect(drop(rows, [[0, 1]], 0.5).rows).toEqual(['##...', '##...', '...##', '#..##', '#....']);
+    expect(drop(rows, [[0, 1]], 0.25)).toMatchObject({ dropped: false, rows });
+  });
+
+  it('change the sign of their logits, and nothing else changes', () => {
+    const before = logitsOf(...rows);
+    const { logits } = drop(rows, [[0, 1]], 1);
+    expect([...logits.keys()].filter((i) => logits[i] !== before[i])).toEqual([4, 15, 20]);
+    expect([4, 15, 20].map((i) => logits[i])).toEqual([-2, -2, -2]);
+  });
+
+  it('stay where a click is on them, whatever their size; the largest clicked one counts', () => {
+    expect(drop(rows, [[4, 0]], 1)).toMatchObject({ dropped: false, rows });
+    const clicks: [number, number][] = [
+      [4, 0],
+      [4, 3],
+    ];
+    expect(drop(rows, clicks, 1).rows).toEqual(['##..#', '##...', '...##', '...##', '.....']);
+  });
+
+  it('stay where no click is on the mask', () => {
+    expect(drop(rows, [[2, 2]], 1)).toMatchObject({ dropped: false, rows });
+    expect(drop(rows, [], 1)).toMatchObject({ dropped: false, rows });
+  });
+
+  it('are connected by corners, and around what is not mask', () => {
+    const joined = ['#.#.#', '.#.#.', '.....', '#####', '#...#', '#.#.#'];
+    expect(drop(joined, [[0, 0]], 1).rows).toEqual(joined.with(5, '#...#'));
+    expect(drop(['#.#', '#.#', '###'], [[2, 0]], 1)).toMatchObject({ dropped: false });
+  });
+
+  it('are those that a flood fill finds, of the picture’s rows and columns alone', () => {
+    const draws = new Rng(3);
+    for (let n = 0; n < 200; n++) {
+      const [height, width, stride] = [1 + draws.below(12), 1 + draws.below(12), 14];
+      const logits = Float32Array.from({ length: 14 * stride }, () => draws.uniform(-1, 0.8));
+      const clicks = [0, 1].map(() => [draws.below(width), draws.below(height)] as const);
+      const share = draws.uniform(0, 1);
+      const expected = flooded(logits, stride, height, width, clicks, share);
+      dropRegions(logits, stride, { height, width }, clicks, share);
+      expect(logits).toEqual(expected);
+    }
+  });
+});
+
+/** The same, cell by cell. */
+function flooded(
+  logits: Float32Array,
+  stride: number,
+  height: number,
+  width: number,
+  clicks: readonly (readonly [number, number])[],
+  share: number,
+): Float32Array {
+  const seen = new Set<number>();
+  const regions: number[][] = [];
+  const inside = (x: number, y: number) => x >= 0 && y >= 0 && x < width && y < height;
+  for (let y = 0; y < height; y++)
+    for (let x = 0; x < width; x++) {
+      const region: number[] = [];
+      const next = [[x, y] as [number, number]];
+      while (next.length > 0) {
+        const [u, v] = next.pop()!;
+        const i = v * stride + u;
+        if (!inside(u, v) || seen.has(i) || !(logits[i]! > 0)) continue;
+        seen.add(i);
+        region.push(i);
+        for (const dy of [-1, 0, 1]) for (const dx of [-1, 0, 1]) next.push([u + dx, v + dy]);
+      }
+      if (region.length > 0) regions.push(region);
+    }
+  const clicked = regions.filter((region) => clicks.some(([x, y]) => region.includes(y * stride + x)));
+  const least = share * Math.max(...clicked.map(({ length }) => length));
+  const result = logits.slice();
+  for (const region of regions)
+    if (clicked.length > 0 && !clicked.includes(region) && region.length < least)
+      for (const i of region) result[i] = -result[i]!;
+  return result;
+}
+
+describe.each(['hrsam-tiny', 'sam-tiny'])('minRegion, %s', (preset) => {
+  let model: HRSAM;
+  let image: EncodedImage;
+  const [HEIGHT, WIDTH] = [90, 150];
+  beforeAll(async () => {
+    model = await randomModel(preset);
+    image = await model.encode(picture(HEIGHT, WIDTH));
+    return () => image.dispose();
+  });
+  /** Clicks that are on the mask they lead to, and leave more than one region. */
+  const points = async () => {
+    for (let x = 5; x < WIDTH; x += 10)
+      for (let y = 5; y < HEIGHT; y += 10) {
+        const prompt: Prompt = { points: [[x, y]] };
+        const [plain] = await image.segment({ ...prompt, minRegion: 0 });
+        const [kept] = await image.segment({ ...prompt, minRegion: 1 });
+        if (kept!.area < plain!.area) return { prompt, plain: plain!, kept: kept!, x, y };
+      }
+    throw new Error('no click leads to a mask of several regions');
+  };
+
+  it('leaves of a mask what a click is on, in its pixels and its logits', async () => {
+    const { plain, kept, prompt, x, y } = await points();
+    const [before, after] = [plain.pixels(), kept.pixels()];
+    // The picture's part of the logits.
+    const { height, width, data } = kept.logits;
+    const scale = (width * image.resized.width) / image.input.width / WIDTH;
+    const expected = plain.logits.data.slice();
+    const size = { height: Math.ceil(HEIGHT * scale), width: Math.ceil(WIDTH * scale) };
+    // A click is on what any of the four cells around it is part of.
+    const [left, top] = [Math.floor(x * scale - 0.5), Math.floor(y * scale - 0.5)];
+    const cells = [0, 1].flatMap((dy) => [0, 1].map((dx) => [left + dx, top + dy] as const));
+    expect(dropRegions(expected, width, size, cells, 1)).toBe(true);
+    expect(data).toEqual(expected);
+    expect(data).toHaveLength(height * width);
+    expect(after[y * WIDTH + x]).toBe(before[y * WIDTH + x]);
+    expect(after.every((pixel, i) => pixel <= before[i]!)).toBe(true);
+    expect(kept.score).toBe(plain.score);
+    // Among others it is what it is alone.
+    const [, [second]] = (await image.segment([{ box: [0, 0, 9, 9] }, prompt], { minRegion: 1 })) as [
+      unknown,
+      [typeof kept],
+    ];
+    expect(contents(second)).toEqual(contents(kept));
+  });
+
+  it('takes background clicks for none, and boxes as they are', async () => {
+    const { prompt, plain } = await points();
+    const background = { ...prompt, labels: [0] };
+    const box = { box: [10, 5, 120, 80] } as const;
+    for (const one of [background, box])
+      expect((await image.segment({ ...one, minRegion: 1 })).map(contents)).toEqual(
+        (await image.segment({ ...one, minRegion: 0 })).map(contents),
+      );
+    // Published weights ask for none.
+    expect((await image.segment(prompt)).map(contents)).toEqual([contents(plain)]);
+  });
+
+  it.runIf(preset === 'hrsam-tiny')('is what the weights say, in click sessions too', async () => {
+    const path = (await temporaryFolder())('regions.safetensors');
+    await writeTiny(path, { decoder: { minRegion: 1 } });
+    using other = await HRSAM.load(path, { device });
+    using own = await other.encode(picture(HEIGHT, WIDTH));
+    const { prompt, plain, kept, x, y } = await points();
+    expect((await own.segment(prompt)).map(contents)).toEqual([contents(kept)]);
+    expect((await own.segment({ ...prompt, minRegion: 0 })).map(contents)).toEqual([contents(plain)]);
+    const session = own.session();
+    expect(contents(await session.click(x, y))).toEqual(contents(kept));
+    // The next click goes on from what was left.
+    const two = { points: [[x, y] as const, [1, 1] as const], labels: [1, 0], mask: kept.logits };
+    expect(contents(await session.click(1, 1, 0))).toEqual(
+      contents((await image.segment({ ...two, minRegion: 1 }))[0]!),
+    );
+  });
+
+  it('is for one mask per prompt', async () => {
+    const { prompt } = await points();
+    const ask = async (options: SegmentOptions) =>
+      (await image.segment({ ...prompt, ...options })).map(contents);
+    for (const multimask of [true, 'best', 'auto'] as const)
+      expect(await ask({ multimask, minRegion: 1 })).toEqual(await ask({ multimask }));
+  });
+
+  it.each([-0.1, 1.1, Number.NaN, '1', null])('%j is none', async (minRegion) => {
+    const error = await errorOf(() => image.segment({ points: [[1, 1]], minRegion: minRegion as number }));
+    expect(error).toMatchObject({ code: 'ERR_ARGUMENT' });
+    expect(error.message).toMatch(/minRegion; expected a number from 0 to 1/);
+  });
+});
