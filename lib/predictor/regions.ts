@@ -24,12 +24,16 @@ export async function keepClicked(
   const x = (resized.width / padded.width) * (columns / input.width);
   const y = (resized.height / padded.height) * (rows / input.height);
   const [height, width] = [Math.ceil(original.height * y), Math.ceil(original.width * x)];
+  const clicks = prompts.map(({ points = [], labels }) =>
+    points
+      .filter((_, i) => (labels?.[i] ?? LABEL.foreground) === LABEL.foreground)
+      .flatMap(([px, py]) =>
+        around(py * y, height).flatMap((cy) => around(px * x, width).map((cx) => [cx, cy] as const)),
+      ),
+  );
+  if (clicks.every(({ length }) => length === 0)) return;
   const data = ((await logits.data()) as Float32Array).slice();
-  const dropped = prompts.map(({ points = [], labels }, p) => {
-    const onObject = points.filter((_, i) => (labels?.[i] ?? LABEL.foreground) === LABEL.foreground);
-    const cells = onObject.flatMap(([px, py]) =>
-      around(py * y, height).flatMap((cy) => around(px * x, width).map((cx) => [cx, cy] as const)),
-    );
+  const dropped = clicks.map((cells, p) => {
     const at = p * masksPerPrompt * rows * columns;
     return dropRegions(data.subarray(at, at + rows * columns), columns, { height, width }, cells, share);
   });
@@ -66,6 +70,7 @@ export function dropRegions(
   clicks: readonly (readonly [number, number])[],
   share: number,
 ): boolean {
+  if (clicks.length === 0) return false;
   const rows: Run[][] = [];
   for (let y = 0; y < height; y++) {
     const row = runsOf(logits.subarray(y * stride, y * stride + width));
