@@ -3,7 +3,8 @@
 // Kernels are written once. nvcc compiles them for GPUs; in tests a host compiler builds the same
 // files against native/test/cuda/gpu_on_cpu.h, where a block's threads are fibres. Kernels keep to
 // what both sides have: shared memory comes from shared_memory(), launches go through launch(), and
-// inline PTX is in ptx.h alone.
+// inline PTX is in ptx.h alone. The first thing they do, but for what touches no global memory, is
+// to call wait_for_earlier_kernels().
 #pragma once
 
 #include <cstddef>
