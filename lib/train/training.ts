@@ -78,13 +78,13 @@ export async function beginTraining(
   const shapes = new Map(trained.map(({ name, shape }) => [name, shape]));
   const state = initialState(new ParameterLayout(trained), (name) => values(name, shapes.get(name)!));
   const kept = new Map(fixed.map(({ name, shape }) => [name, values(name, shape)]));
+  const folder = new RunFolder(options.out);
+  await folder.create();
   const { warmup, steps } = recipe;
   if (warmup >= steps)
     options.onNote?.(
       `the warm-up, ${warmup} steps, is as long as the training: the learning rate stays small`,
     );
-  const folder = new RunFolder(options.out);
-  await folder.create();
   const start = { recipe, step: 0, state, fixed: (name: string) => kept.get(name)! };
   await train(devices, folder, start, teacher, options);
 }
