@@ -179,7 +179,7 @@ if [ -n "$node" ]; then
   if part bench-encoder-f32; then step bench-encoder-f32 ours encoder --dtype f32; fi
   if part bench-train; then step bench-train ours train; fi
   if part bench-hopper && [ "$capability" = 90a ]; then HRSAM_PART_SECONDS=${HRSAM_PART_SECONDS:-270} step bench-hopper hopper; fi
-  if part bench-serial && [ "${capability%a}" -ge 90 ]; then step bench-serial serial; fi
+  if part bench-serial && [ "${capability%a}" -ge 90 ] && [ "${capability%a}" -lt 120 ]; then step bench-serial serial; fi
 fi
 # One that computes something else than the model is no rival.
 python=${HRSAM_PYTHON:-python3}

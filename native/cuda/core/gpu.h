@@ -79,7 +79,7 @@ inline void allow_shared_bytes(const void* function, size_t bytes) {
 }
 
 // Whether a kernel waits by itself for those before it (wait_for_earlier_kernels in ptx.h), so that
-// it may be started early. Not unless HRSAM_CUDA_PDL lets it.
+// it may be started early, and HRSAM_CUDA_PDL lets it.
 bool starts_early(const void* function);
 
 // `attributes` must live as long as what this returns.

@@ -211,11 +211,13 @@ std::unique_ptr<Graph> end_recording(cudaStream_t stream) {
 namespace hrsam::cuda {
 
 bool starts_early(const void* function) {
-  static const bool wanted = switch_setting("HRSAM_CUDA_PDL") != "0";
-  if (!wanted) return false;
+  static const std::string wanted = switch_setting("HRSAM_CUDA_PDL");
+  if (wanted == "0") return false;
   cudaFuncAttributes found{};
   check(cudaFuncGetAttributes(&found, function), "a kernel's code");
-  return found.ptxVersion >= 90;  // else what the driver made of older PTX, which does not wait
+  // What the driver made of older PTX does not wait. On 12.0 such launches were seen to fail while
+  // a stream was captured (sgl-project/sglang, pull request 18596).
+  return found.ptxVersion >= 90 && (wanted == "1" || found.binaryVersion < 120);
 }
 
 }  // namespace hrsam::cuda
