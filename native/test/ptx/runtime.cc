@@ -119,6 +119,12 @@ const Code& code_of(Kernel& kernel) {
   return *kernel.code;
 }
 
+// Whether a binary's kernels wait for those before them: those are to be started early, no others.
+bool waits(const Binary& binary) {
+  const char* wanted = std::getenv("HRSAM_CUDA_PDL");
+  return binary.target >= 90 && (wanted == nullptr || *wanted != '0');
+}
+
 cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments, size_t shared,
                    cudaStream_t stream, unsigned cluster, bool early) {
   State& s = state();
@@ -148,7 +154,7 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments
       why = "blocks";
     if (shared > kernel.most_shared) why = "shared memory";
     if (cluster > 8 || grid.x % cluster != 0 || (cluster > 1 && !is_hopper())) why = "clusters";
-    if (early && kernel.binary->target < 90) why = "start";
+    if (early != waits(*kernel.binary)) why = "start";
     if (why != nullptr) {
       std::fprintf(stderr, "ptx: a launch that is not allowed for its %s: %s\n", why,
                    code.name.c_str());
