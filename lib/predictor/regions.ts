@@ -23,7 +23,8 @@ export async function keepClicked(
   // Logits to a pixel of the picture.
   const x = (resized.width / padded.width) * (columns / input.width);
   const y = (resized.height / padded.height) * (rows / input.height);
-  const [height, width] = [Math.ceil(original.height * y), Math.ceil(original.width * x)];
+  const height = cellsOf((original.height * resized.height) / padded.height, rows / input.height, rows);
+  const width = cellsOf((original.width * resized.width) / padded.width, columns / input.width, columns);
   const clicks = prompts.map(({ points = [], labels }) =>
     points
       .filter((_, i) => (labels?.[i] ?? LABEL.foreground) === LABEL.foreground)
@@ -38,6 +39,12 @@ export async function keepClicked(
     return dropRegions(data.subarray(at, at + rows * columns), columns, { height, width }, cells, share);
   });
   if (dropped.some(Boolean)) logits.write(data);
+}
+
+/** Cells that so many pixels of the input are made of: the last one's center may be nearer to padding than to their own last. */
+function cellsOf(pixels: number, scale: number, most: number): number {
+  const before = Math.floor((Math.ceil(pixels) - 0.5) * scale - 0.5);
+  return Math.min(most, before + 2);
 }
 
 /** The two of so many cells that a place is between: where the mask is at a click, one of the four around it is, too. */

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
 import type { EncodedImage, SegmentOptions } from '../../lib/predictor/image.js';
 import type { Prompt } from '../../lib/predictor/prompts.js';
-import { dropRegions } from '../../lib/predictor/regions.js';
+import { dropRegions, keepClicked } from '../../lib/predictor/regions.js';
 import { Rng } from '../../lib/rng.js';
 import { writeTiny } from '../cli/support.js';
 import { errorOf } from '../support/errors.js';
@@ -161,6 +161,36 @@ describe.each(['hrsam-tiny', 'sam-tiny'])('minRegion, %s', (preset) => {
       [typeof kept],
     ];
     expect(contents(second)).toEqual(contents(kept));
+  });
+
+  it.each([
+    [94, 150],
+    [150, 94],
+  ])('leaves nothing of what it takes off at the edge of the padding, of %i x %i', async (high, wide) => {
+    using other = await model.encode(picture(high, wide));
+    const [{ logits }] = await other.segment({ points: [[1, 1]] });
+    const { height, width } = logits;
+    const cells = (side: 'height' | 'width') => (height * other.resized[side]) / other.input.height;
+    const [rows, columns] = [Math.ceil(cells('height')), Math.ceil(cells('width'))];
+    const data = new Float32Array(height * width).fill(-3);
+    const fill = (x: number, y: number, value: number) => data.fill(value, y * width + x, y * width + x + 1);
+    for (const i of [0, 1, 2, 3, 4, 5]) for (const k of [0, 1]) fill(k, i, 2);
+    // Faint in the picture, certain beyond.
+    fill(columns - 1, rows - 1, 1);
+    for (const y of [rows - 1, rows])
+      for (const x of [columns - 1, columns])
+        if (y < height && x < width && (y === rows || x === columns)) fill(x, y, 9);
+    const { network } = other;
+    using tensor = device.tensor([1, 1, height, width], 'f32', data);
+    const decoded = { logits: tensor, ious: new Float32Array(1), masksPerPrompt: 1, sparseEntries: [2] };
+    const regions = async () => {
+      using mask = await network.threshold(tensor, [0, 1], other);
+      const pixels = (await mask.data()) as Uint8Array;
+      return { clicked: pixels[wide + 1], edge: pixels.subarray(-2).some(Boolean) };
+    };
+    expect(await regions()).toEqual({ clicked: 1, edge: true });
+    await keepClicked(decoded, [{ points: [[1, 1]] }], other, 1);
+    expect(await regions()).toEqual({ clicked: 1, edge: false });
   });
 
   it('takes background clicks for none, and boxes as they are', async () => {
