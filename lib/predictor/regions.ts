@@ -63,7 +63,8 @@ interface Run {
 }
 
 /**
- * Takes off a mask what lies apart from its clicks: connected regions (by sides or corners) without a click on the object and
+ * Takes off a mask what lies apart from its clicks: connected regions (by sides, or by corners where the mask in the
+ * picture's size is, which is interpolated) without a click on the object and
  * smaller than a share of the largest region with one. Their logits change sign. A mask without a click on it stays as it is.
  * @param logits of one mask, `stride` a row: changed in place
  * @param size rows and columns that are picture, the first ones; all else stays
@@ -81,7 +82,11 @@ export function dropRegions(
   const rows: Run[][] = [];
   for (let y = 0; y < height; y++) {
     const row = runsOf(logits.subarray(y * stride, y * stride + width));
-    if (y > 0) joinRows(rows[y - 1]!, row);
+    if (y > 0) {
+      const above = logits.subarray((y - 1) * stride, y * stride);
+      const here = logits.subarray(y * stride, (y + 1) * stride);
+      joinRows(rows[y - 1]!, row, (a, b) => above[a]! * here[b]! > above[b]! * here[a]!);
+    }
     rows.push(row);
   }
   const clicked = new Set<Run>();
@@ -123,13 +128,23 @@ function root(run: Run): Run {
   return run;
 }
 
-/** Runs that touch, by corners too, are of one region. */
-function joinRows(above: readonly Run[], below: readonly Run[]): void {
+/**
+ * Runs that touch are of one region; by corners alone where what is interpolated between them is mask.
+ * @param joined of two cells in columns beside each other, of the row above and of that below
+ */
+function joinRows(
+  above: readonly Run[],
+  below: readonly Run[],
+  joined: (above: number, below: number) => boolean,
+): void {
   let i = 0;
   for (const run of below) {
     while (i < above.length && above[i]!.end < run.begin) i++;
     // The last one that touches this run may touch the next one, too.
     for (let k = i; k < above.length && above[k]!.begin <= run.end; k++) {
+      const { begin, end } = above[k]!;
+      if (end === run.begin && !joined(end - 1, run.begin)) continue;
+      if (begin === run.end && !joined(begin, run.end - 1)) continue;
       const [one, other] = [root(above[k]!), root(run)];
       if (one === other) continue;
       other.parent = one;

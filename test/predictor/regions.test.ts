@@ -63,7 +63,17 @@ describe('regions of a mask apart from its clicks', () => {
   });
 
   it('are connected by corners, and around what is not mask', () => {
-    const joined = ['#.#.#', '.#.#.', '.....', '#####', '#...#', '#.#.#'];
+    // Interpolated between four cells the mask is connected where its two weigh more than the others: 2 · 2 > 1 · 1.
+    const corners = (outside: number, click: [number, number], ...rows: string[]) => {
+      const logits = logitsOf(...rows).map((v) => (v > 0 ? v : outside));
+      dropRegions(logits, 4, { height: 2, width: 4 }, [click], 1);
+      return drawn(logits, 4);
+    };
+    expect(corners(-1, [0, 0], '##..', '..#.')).toEqual(['##..', '..#.']);
+    expect(corners(-3, [0, 0], '##..', '..#.')).toEqual(['##..', '....']);
+    expect(corners(-1, [3, 0], '..##', '.#..')).toEqual(['..##', '.#..']);
+    expect(corners(-3, [3, 0], '..##', '.#..')).toEqual(['..##', '....']);
+    const joined = ['##.##', '.###.', '.....', '#####', '#...#', '#.#.#'];
     expect(drop(joined, [[0, 0]], 1).rows).toEqual(joined.with(5, '#...#'));
     expect(drop(['#.#', '#.#', '###'], [[2, 0]], 1)).toMatchObject({ dropped: false });
   });
@@ -104,7 +114,13 @@ function flooded(
         if (!inside(u, v) || seen.has(i) || !(logits[i]! > 0)) continue;
         seen.add(i);
         region.push(i);
-        for (const dy of [-1, 0, 1]) for (const dx of [-1, 0, 1]) next.push([u + dx, v + dy]);
+        for (const dy of [-1, 0, 1])
+          for (const dx of [-1, 0, 1]) {
+            const [x, y] = [u + dx, v + dy];
+            const among = (a: number, b: number) => logits[b * stride + a]!;
+            if (dx * dy === 0 || !inside(x, y) || among(u, v) * among(x, y) > among(x, v) * among(u, y))
+              next.push([x, y]);
+          }
       }
       if (region.length > 0) regions.push(region);
     }
