@@ -26,7 +26,8 @@ export interface SegmentOptions {
   /**
    * Takes parts off a mask that lie apart from its clicks: connected regions without a click on the object that are smaller
    * than this share of the largest region with one, 0 (none) to 1. In `logits` their sign changes, and there they are told
-   * apart: specks of the picture's pixels may stay. For one mask per prompt (`multimask: false`) alone. Default: what the model was made for, 0 for published ones.
+   * apart: specks of the picture's pixels may stay. For one mask per prompt (`multimask: false`) alone. Default: what the
+   * model was made for, 0 for published ones.
    */
   minRegion?: number;
   /** Ends the work with ERR_ABORTED while it is queued or between two layers. */

@@ -63,9 +63,9 @@ interface Run {
 }
 
 /**
- * Takes off a mask what lies apart from its clicks: connected regions (by sides, or by corners where the mask in the
- * picture's size is, which is interpolated) without a click on the object and
- * smaller than a share of the largest region with one. Their logits change sign. A mask without a click on it stays as it is.
+ * Takes off a mask what lies apart from its clicks: connected regions without a click on the object and smaller than a share
+ * of the largest region with one. By corners they are connected where the picture's mask is, which is interpolated. Their
+ * logits change sign. A mask without a click on it stays as it is.
  * @param logits of one mask, `stride` a row: changed in place
  * @param size rows and columns that are picture, the first ones; all else stays
  * @param clicks on the object, in cells [x, y]
@@ -81,12 +81,11 @@ export function dropRegions(
   if (clicks.length === 0) return false;
   const rows: Run[][] = [];
   for (let y = 0; y < height; y++) {
+    const at = (x: number) => logits[y * stride + x]!;
+    const above = (x: number) => logits[(y - 1) * stride + x]!;
     const row = runsOf(logits.subarray(y * stride, y * stride + width));
-    if (y > 0) {
-      const above = logits.subarray((y - 1) * stride, y * stride);
-      const here = logits.subarray(y * stride, (y + 1) * stride);
-      joinRows(rows[y - 1]!, row, (a, b) => above[a]! * here[b]! > above[b]! * here[a]!);
-    }
+    // Between four cells, the mask of two of them is connected where these weigh more than the others.
+    if (y > 0) joinRows(rows[y - 1]!, row, (a, b) => above(a) * at(b) > above(b) * at(a));
     rows.push(row);
   }
   const clicked = new Set<Run>();
