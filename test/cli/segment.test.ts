@@ -90,10 +90,10 @@ describe('segment', () => {
   test('--min-region leaves less of a mask than 0 does', async () => {
     const areas = await Promise.all(
       ['0', '1'].map(
-        async (share) => (await segment(photograph, '-p', '300,400', '--min-region', share)).masks[0].area,
+        async (share) => (await segment(photograph, '-p', '500,700', '--min-region', share)).masks[0].area,
       ),
     );
-    const [plain] = (await segment(photograph, '-p', '300,400')).masks;
+    const [plain] = (await segment(photograph, '-p', '500,700')).masks;
     expect(areas[0]).toBe(plain.area);
     expect(areas[1]).toBeLessThan(plain.area);
   });
