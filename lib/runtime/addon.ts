@@ -82,6 +82,17 @@ export interface NativeDevice {
   compile(plan: Plan, constants: NativeBuffer[]): Submitted<NativeProgram>;
   cancel(id: number): void;
   encodeMasks(masks: NativeBuffer, count: number, height: number, width: number): Submitted<MaskEncoding[]>;
+  /** Clicks as y · columns + x. */
+  dropRegions(
+    logits: NativeBuffer,
+    index: number,
+    rows: number,
+    columns: number,
+    height: number,
+    width: number,
+    clicks: Uint32Array,
+    share: number,
+  ): Submitted<void>;
 }
 
 /** A processor as it describes itself. */

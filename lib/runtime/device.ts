@@ -202,4 +202,26 @@ export class Device {
     const count = elementCount(masks.shape.slice(0, -2));
     return settled(this.handle, () => this.handle.encodeMasks(masks.buffer, count, height, width));
   }
+  /**
+   * @internal Takes off a mask what lies apart from its clicks: connected regions without a click on the object and smaller
+   * than a share of the largest region with one. By corners they are connected where the picture's mask is, which is
+   * interpolated. Their logits change sign. A mask without a click on it stays as it is.
+   * @param logits f32 (…, rows, columns): written to
+   * @param index which mask of them
+   * @param picture rows and columns that are picture, the first ones; all else stays
+   * @param clicks on the object, in cells [x, y] of the picture
+   */
+  async dropRegions(
+    logits: Tensor,
+    index: number,
+    { height, width }: { height: number; width: number },
+    clicks: readonly (readonly [number, number])[],
+    share: number,
+  ): Promise<void> {
+    const [rows, columns] = logits.shape.slice(-2) as [number, number];
+    const cells = Uint32Array.from(clicks, ([x, y]) => y * columns + x);
+    return settled(this.handle, () =>
+      this.handle.dropRegions(logits.buffer, index, rows, columns, height, width, cells, share),
+    );
+  }
 }

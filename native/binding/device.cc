@@ -38,6 +38,7 @@ Napi::Function DeviceHandle::define(Napi::Env env) {
                          InstanceMethod<&DeviceHandle::compile>("compile"),
                          InstanceMethod<&DeviceHandle::cancel>("cancel"),
                          InstanceMethod<&DeviceHandle::encode_masks>("encodeMasks"),
+                         InstanceMethod<&DeviceHandle::drop_regions>("dropRegions"),
                      });
 }
 

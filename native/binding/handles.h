@@ -55,6 +55,7 @@ class DeviceHandle : public Napi::ObjectWrap<DeviceHandle> {
   Napi::Value compile(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value encode_masks(const Napi::CallbackInfo& info);
+  Napi::Value drop_regions(const Napi::CallbackInfo& info);
   std::shared_ptr<Worker> worker_;
 };
 

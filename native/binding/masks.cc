@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "../image/mask_encode.h"
+#include "../image/regions.h"
 #include "handles.h"
 
 namespace hrsam {
@@ -76,6 +77,42 @@ Napi::Value DeviceHandle::encode_masks(const Napi::CallbackInfo& info) {
     return 0;
   };
   job->value = [results](Napi::Env inner) { return summaries(inner, *results); };
+  return Environment::of(env)->submit(env, memory->worker, std::move(job));
+}
+
+// dropRegions(logits, index, rows, columns, height, width, clicks, share) → {promise, id}: of the
+// mask at `index` among f32 logits (…, rows, columns), of which height × width are picture; clicks
+// as y · columns + x
+Napi::Value DeviceHandle::drop_regions(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<Memory> memory = BufferHandle::from(info[0])->memory(env);
+  const auto number = [&](size_t i) { return info[i].As<Napi::Number>().Int64Value(); };
+  const int64_t index = number(1), rows = number(2), columns = number(3);
+  const image::LogitGrid grid{columns, number(4), number(5)};
+  const auto cells = info[6].As<Napi::Uint32Array>();
+  const double share = info[7].As<Napi::Number>().DoubleValue();
+  std::vector<image::Cell> clicks;
+  for (size_t i = 0; i < cells.ElementLength(); ++i)
+    clicks.push_back({cells[i] % columns, cells[i] / columns});
+  const uint64_t bytes = static_cast<uint64_t>(rows * columns) * sizeof(float);
+  auto job = std::make_shared<PromiseJob>();
+  job->work = [=](hrsam_error* error) {
+    const hrsam_backend& backend = *memory->worker->backend();
+    const uint64_t offset = static_cast<uint64_t>(index) * bytes;
+    try {
+      if (auto* host = static_cast<char*>(backend.buffer_host(memory->buffer))) {
+        image::drop_regions(reinterpret_cast<float*>(host + offset), grid, clicks, share);
+        return 0;
+      }
+      std::vector<float> copy(static_cast<size_t>(rows * columns));
+      if (backend.buffer_read(memory->buffer, offset, copy.data(), bytes, error) != 0) return -1;
+      if (!image::drop_regions(copy.data(), grid, clicks, share)) return 0;
+      return backend.buffer_write(memory->buffer, offset, copy.data(), bytes, error) != 0 ? -1 : 0;
+    } catch (const std::bad_alloc&) {
+      *error = {"ERR_OUT_OF_MEMORY", "no memory for regions of a mask"};
+      return -1;
+    }
+  };
   return Environment::of(env)->submit(env, memory->worker, std::move(job));
 }
 

@@ -1,8 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import type { Size } from '../../lib/image/resize.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
 import type { EncodedImage, SegmentOptions } from '../../lib/predictor/image.js';
 import type { Prompt } from '../../lib/predictor/prompts.js';
-import { dropRegions, keepClicked } from '../../lib/predictor/regions.js';
+import { keepClicked } from '../../lib/predictor/regions.js';
 import { Rng } from '../../lib/rng.js';
 import { writeTiny } from '../cli/support.js';
 import { errorOf } from '../support/errors.js';
@@ -16,11 +17,22 @@ const drawn = (logits: Float32Array, width: number) =>
   Array.from({ length: logits.length / width }, (_, y) =>
     Array.from(logits.subarray(y * width, (y + 1) * width), (v) => (v > 0 ? '#' : '.')).join(''),
   );
-const drop = (rows: string[], clicks: [number, number][], share: number) => {
-  const logits = logitsOf(...rows);
+/** The logits that are left of so many columns, of which a part is picture. */
+async function dropRegions(
+  logits: Float32Array,
+  columns: number,
+  size: Size,
+  clicks: readonly (readonly [number, number])[],
+  share: number,
+): Promise<Float32Array> {
+  using tensor = device.tensor([1, logits.length / columns, columns], 'f32', logits);
+  await device.dropRegions(tensor, 0, size, clicks, share);
+  return ((await tensor.data()) as Float32Array).slice();
+}
+const drop = async (rows: string[], clicks: [number, number][], share: number) => {
   const width = rows[0]!.length;
-  const dropped = dropRegions(logits, width, { height: rows.length, width }, clicks, share);
-  return { dropped, rows: drawn(logits, width), logits };
+  const size = { height: rows.length, width };
+  return drawn(await dropRegions(logitsOf(...rows), width, size, clicks, share), width);
 };
 
 describe('regions of a mask apart from its clicks', () => {
@@ -32,53 +44,60 @@ describe('regions of a mask apart from its clicks', () => {
     '#....',
   ];
 
-  it('are taken off where they are smaller than the share of the clicked one', () => {
+  it('are taken off where they are smaller than the share of the clicked one', async () => {
     const all = ['##...', '##...', '...##', '...##', '.....'];
-    expect(drop(rows, [[0, 1]], 1)).toMatchObject({ dropped: true, rows: all });
-    expect(drop(rows, [[0, 1]], 0.75).rows).toEqual(all);
+    expect(await drop(rows, [[0, 1]], 1)).toEqual(all);
+    expect(await drop(rows, [[0, 1]], 0.75)).toEqual(all);
     // Two cells are half of four, one is less.
-    expect(drop(rows, [[0, 1]], 0.5).rows).toEqual(['##...', '##...', '...##', '#..##', '#....']);
-    expect(drop(rows, [[0, 1]], 0.25)).toMatchObject({ dropped: false, rows });
+    expect(await drop(rows, [[0, 1]], 0.5)).toEqual(['##...', '##...', '...##', '#..##', '#....']);
+    expect(await drop(rows, [[0, 1]], 0.25)).toEqual(rows);
   });
 
-  it('change the sign of their logits, and nothing else changes', () => {
+  it('change the sign of their logits, and nothing else changes', async () => {
     const before = logitsOf(...rows);
-    const { logits } = drop(rows, [[0, 1]], 1);
-    expect([...logits.keys()].filter((i) => logits[i] !== before[i])).toEqual([4, 15, 20]);
-    expect([4, 15, 20].map((i) => logits[i])).toEqual([-2, -2, -2]);
+    const after = await dropRegions(before, 5, { height: 5, width: 5 }, [[0, 1]], 1);
+    expect([...after.keys()].filter((i) => after[i] !== before[i])).toEqual([4, 15, 20]);
+    expect([4, 15, 20].map((i) => after[i])).toEqual([-2, -2, -2]);
   });
 
-  it('stay where a click is on them, whatever their size; the largest clicked one counts', () => {
-    expect(drop(rows, [[4, 0]], 1)).toMatchObject({ dropped: false, rows });
+  it('are of the mask asked for, of all there are', async () => {
+    const data = logitsOf('##.#', '##.#');
+    using tensor = device.tensor([2, 1, 4], 'f32', data);
+    await device.dropRegions(tensor, 1, { height: 1, width: 4 }, [[0, 0]], 1);
+    expect(drawn((await tensor.data()) as Float32Array, 4)).toEqual(['##.#', '##..']);
+  });
+
+  it('stay where a click is on them, whatever their size; the largest clicked one counts', async () => {
+    expect(await drop(rows, [[4, 0]], 1)).toEqual(rows);
     const clicks: [number, number][] = [
       [4, 0],
       [4, 3],
     ];
-    expect(drop(rows, clicks, 1).rows).toEqual(['##..#', '##...', '...##', '...##', '.....']);
+    expect(await drop(rows, clicks, 1)).toEqual(['##..#', '##...', '...##', '...##', '.....']);
   });
 
-  it('stay where no click is on the mask', () => {
-    expect(drop(rows, [[2, 2]], 1)).toMatchObject({ dropped: false, rows });
-    expect(drop(rows, [], 1)).toMatchObject({ dropped: false, rows });
+  it('stay where no click is on the mask', async () => {
+    expect(await drop(rows, [[2, 2]], 1)).toEqual(rows);
+    expect(await drop(rows, [], 1)).toEqual(rows);
   });
 
-  it('are connected by corners, and around what is not mask', () => {
+  it('are connected by corners, and around what is not mask', async () => {
     // Interpolated between four cells the mask is connected where its two weigh more than the others: 2 · 2 > 1 · 1.
-    const corners = (outside: number, click: [number, number], ...rows: string[]) => {
+    const corners = async (outside: number, click: [number, number], ...rows: string[]) => {
       const logits = logitsOf(...rows).map((v) => (v > 0 ? v : outside));
-      dropRegions(logits, 4, { height: 2, width: 4 }, [click], 1);
-      return drawn(logits, 4);
+      return drawn(await dropRegions(logits, 4, { height: 2, width: 4 }, [click], 1), 4);
     };
-    expect(corners(-1, [0, 0], '##..', '..#.')).toEqual(['##..', '..#.']);
-    expect(corners(-3, [0, 0], '##..', '..#.')).toEqual(['##..', '....']);
-    expect(corners(-1, [3, 0], '..##', '.#..')).toEqual(['..##', '.#..']);
-    expect(corners(-3, [3, 0], '..##', '.#..')).toEqual(['..##', '....']);
+    expect(await corners(-1, [0, 0], '##..', '..#.')).toEqual(['##..', '..#.']);
+    expect(await corners(-3, [0, 0], '##..', '..#.')).toEqual(['##..', '....']);
+    expect(await corners(-1, [3, 0], '..##', '.#..')).toEqual(['..##', '.#..']);
+    expect(await corners(-3, [3, 0], '..##', '.#..')).toEqual(['..##', '....']);
     const joined = ['##.##', '.###.', '.....', '#####', '#...#', '#.#.#'];
-    expect(drop(joined, [[0, 0]], 1).rows).toEqual(joined.with(5, '#...#'));
-    expect(drop(['#.#', '#.#', '###'], [[2, 0]], 1)).toMatchObject({ dropped: false });
+    expect(await drop(joined, [[0, 0]], 1)).toEqual(joined.with(5, '#...#'));
+    const around = ['#.#', '#.#', '###'];
+    expect(await drop(around, [[2, 0]], 1)).toEqual(around);
   });
 
-  it('are those that a flood fill finds, of the picture’s rows and columns alone', () => {
+  it('are those that a flood fill finds, of the picture’s rows and columns alone', async () => {
     const draws = new Rng(3);
     for (let n = 0; n < 200; n++) {
       const [height, width, stride] = [1 + draws.below(12), 1 + draws.below(12), 14];
@@ -86,8 +105,7 @@ describe('regions of a mask apart from its clicks', () => {
       const clicks = [0, 1].map(() => [draws.below(width), draws.below(height)] as const);
       const share = draws.uniform(0, 1);
       const expected = flooded(logits, stride, height, width, clicks, share);
-      dropRegions(logits, stride, { height, width }, clicks, share);
-      expect(logits).toEqual(expected);
+      expect(await dropRegions(logits, stride, { height, width }, clicks, share)).toEqual(expected);
     }
   });
 });
@@ -160,13 +178,11 @@ describe.each(['hrsam-tiny', 'sam-tiny'])('minRegion, %s', (preset) => {
     // The picture's part of the logits.
     const { height, width, data } = kept.logits;
     const scale = (width * image.resized.width) / image.input.width / WIDTH;
-    const expected = plain.logits.data.slice();
     const size = { height: Math.ceil(HEIGHT * scale), width: Math.ceil(WIDTH * scale) };
     // A click is on what any of the four cells around it is part of.
     const [left, top] = [Math.floor(x * scale - 0.5), Math.floor(y * scale - 0.5)];
     const cells = [0, 1].flatMap((dy) => [0, 1].map((dx) => [left + dx, top + dy] as const));
-    expect(dropRegions(expected, width, size, cells, 1)).toBe(true);
-    expect(data).toEqual(expected);
+    expect(data).toEqual(await dropRegions(plain.logits.data, width, size, cells, 1));
     expect(data).toHaveLength(height * width);
     expect(after[y * WIDTH + x]).toBe(before[y * WIDTH + x]);
     expect(after.every((pixel, i) => pixel <= before[i]!)).toBe(true);
