@@ -14,6 +14,7 @@ import {
   refineOption,
   weightsOf,
   wholeNumber,
+  zoomOption,
 } from './options.js';
 import { checkOutputs, numbered, printJson } from './output.js';
 import { pictureFormat } from './picture_format.js';
@@ -35,6 +36,7 @@ export interface EvalOptions extends ModelOptions {
   refine?: number;
   minRegion?: number;
   coarse: boolean;
+  zoom?: boolean;
   baseline?: (typeof BASELINES)[number];
   json?: boolean;
   output?: string;
@@ -49,7 +51,8 @@ to the background, as HRSAM is evaluated. With --inner-k above 1 several pixels 
 picture is encoded once for all its objects: normalised, padded with zeros to multiples of 32 and then resized without
 antialiasing, as HRSAM is evaluated. An answer to a prompt without a mask, the first one, is refined as the weights
 say, or --refine; above the model's own size answers are made at that first, where the weights say so, unless
---no-coarse; regions apart from the clicks are left out as the weights say, or --min-region. NoC@q is the mean number
+--no-coarse; regions apart from the clicks are left out as the weights say, or --min-region; with --zoom an answer is
+made again on the part of the picture around it, which is encoded within the click. NoC@q is the mean number
 of clicks until IoU reaches q %; an object that misses it counts with all clicks and as a failure. mIoU and boundary
 IoU are told after 5 clicks. Entries that cannot be read are listed and left out. Several sizes are judged one after
 the other; the first one's figures are those at the top of the JSON, and \`runs\` has all.
@@ -106,6 +109,7 @@ export function evalCommand(): Command {
     .addOption(refineOption())
     .addOption(minRegionOption())
     .addOption(coarseOption())
+    .addOption(zoomOption())
     .addOption(new Option('--baseline <name>', 'judge this instead of a model').choices(BASELINES))
     .option('--json', 'print the figures as JSON')
     .option('-o, --output <json>', 'figures and every object’s IoUs and clicks')
@@ -118,9 +122,10 @@ export function evalCommand(): Command {
 async function evaluate(argument: string | undefined, given: EvalOptions): Promise<void> {
   const weights = weightsOf(argument, given);
   const options = { ...given, weights };
-  const { baseline, size, refine, minRegion, coarse, json, output, sheet, curves, predictions } = options;
-  if (baseline && (weights || size || refine !== undefined || minRegion !== undefined || !coarse))
-    usageError('a baseline takes no weights, --size, --refine, --min-region or --no-coarse');
+  const { baseline, size, refine, minRegion, coarse, zoom, json, output, sheet, curves, predictions } =
+    options;
+  if (baseline && (weights || size || refine !== undefined || minRegion !== undefined || !coarse || zoom))
+    usageError('a baseline takes no weights, --size, --refine, --min-region, --no-coarse or --zoom');
   if (sheet) pictureFormat(sheet);
   if (curves && !/\.png$/i.test(curves)) usageError('--curves is a .png');
   const count = size?.length ?? 1;
@@ -155,6 +160,7 @@ async function evaluate(argument: string | undefined, given: EvalOptions): Promi
         refinements: refine ?? model.config.decoder.refinements ?? 0,
         minRegion: minRegion ?? model.config.decoder.minRegion ?? 0,
         coarse: model.coarseSize(each, coarse ? undefined : false),
+        zoom: zoom ?? false,
       };
       await keep(await judge(data, options, models.all, described));
     }

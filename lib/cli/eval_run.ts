@@ -26,6 +26,7 @@ type Figures = Summary & {
     refinements: number;
     minRegion: number;
     coarse?: number;
+    zoom: boolean;
   };
 };
 
@@ -57,7 +58,8 @@ export async function judge(
       ? {}
       : {
           image: total(sizes, (size) => totalFlops(encoderGraph(subject[0].config, [size, size]))),
-          click: total(sizes, (size) => clickFlops(subject[0].config, size)),
+          // Zoomed in on a part, each costs another.
+          ...(!model?.zoom && { click: total(sizes, (size) => clickFlops(subject[0].config, size)) }),
         };
   const { jobs = typeof subject === 'string' ? 1 : DEFAULT_JOBS[subject[0].device.kind] * subject.length } =
     options;
@@ -165,11 +167,12 @@ export function printRuns(runs: readonly Run[], data: DataSet): void {
     const { flopsPerImage, flopsPerClick, msPerImage, msPerClick, pictures, model, jobs } = figures;
     const passes = model?.refinements ? `, first answers refined ${model.refinements} ×` : '';
     const coarse = model?.coarse === undefined ? '' : `, answers made at ${model.coarse} first`;
+    const zoom = model?.zoom ? ', zoomed in' : '';
     const regions = model?.minRegion ? `, regions apart from ${model.minRegion} of the clicked one on` : '';
     const cost = (flops: number | undefined) => (flops ? ` (${(flops / 1e9).toFixed(1)} GFLOP)` : '');
     print(
       `${data.format}, ${pictures} pictures: ${formatMs(msPerImage)}${cost(flopsPerImage)} each, ` +
-        `${formatMs(msPerClick)}${cost(flopsPerClick)} per click${passes}${coarse}${regions}${jobs > 1 ? `, ${jobs} pictures at a time` : ''}`,
+        `${formatMs(msPerClick)}${cost(flopsPerClick)} per click${passes}${coarse}${zoom}${regions}${jobs > 1 ? `, ${jobs} pictures at a time` : ''}`,
     );
   }
   for (const { entry, error } of failed.slice(0, 10))

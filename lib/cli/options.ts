@@ -45,6 +45,12 @@ export const minRegionOption = (): Option =>
 export const coarseOption = (): Option =>
   new Option('--no-coarse', 'answer at full size only, without the first pass at the model’s own size');
 
+export const zoomOption = (): Option =>
+  new Option(
+    '--zoom',
+    'make each answer again on the part of the picture around it: better for what is small, and slower',
+  );
+
 /** A number from 0 to 1. */
 export function share(text: string): number {
   const value = text.trim() === '' ? Number.NaN : Number(text);

@@ -22,6 +22,7 @@ import {
   type PointOption,
   refineOption,
   sizeOption,
+  zoomOption,
 } from './options.js';
 import { checkOutputs, formatMs, numbered, print, printJson, table } from './output.js';
 import { pictureFormat } from './picture_format.js';
@@ -36,6 +37,7 @@ interface SegmentCommandOptions extends PictureOptions {
   refine?: number;
   minRegion?: number;
   coarse: boolean;
+  zoom?: boolean;
 }
 
 const HELP = `
@@ -64,6 +66,7 @@ export function segmentCommand(): Command {
     .addOption(refineOption())
     .addOption(minRegionOption())
     .addOption(coarseOption())
+    .addOption(zoomOption())
     .addOption(sizeOption())
     .option(
       '-o, --output <png>',
@@ -81,11 +84,13 @@ function checkExtensions({ output, overlay }: SegmentCommandOptions): void {
 }
 
 /** Points, one box and the mask together; or each of several boxes alone. */
-function checkPrompts({ point, box = [], mask, multimask, refine, minRegion }: SegmentCommandOptions): void {
+function checkPrompts(options: SegmentCommandOptions): void {
+  const { point, box = [], mask, multimask, refine, minRegion, zoom } = options;
   if (multimask && refine !== undefined)
     usageError('--refine is for one mask per prompt: not together with --multimask');
   if (multimask && minRegion !== undefined)
     usageError('--min-region is for one mask per prompt: not together with --multimask');
+  if (multimask && zoom) usageError('--zoom is for one mask per prompt: not together with --multimask');
   if (!point && box.length === 0 && !mask) {
     usageError('nothing to segment: give a point (-p x,y), a box (-b x0,y0,x1,y1) or a mask (--mask m.png)');
   }
@@ -132,7 +137,7 @@ async function segment(picture: string, options: SegmentCommandOptions): Promise
   using image = await watch.time('encode', () =>
     withSpinner('encoding', () => {
       const coarseToFine = options.coarse && !options.multimask ? undefined : false;
-      return model.encode(pixels, { size: options.size, coarseToFine, signal });
+      return model.encode(pixels, { size: options.size, coarseToFine, zoom: options.zoom, signal });
     }),
   );
   const masks = await watch.time('segment', () =>

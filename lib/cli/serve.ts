@@ -5,7 +5,7 @@ import { HrsamError } from '../errors.js';
 import { checkOrigin, SERVER_DEFAULTS, SERVER_LIMITS } from '../server/options.js';
 import { interruption } from './interrupt.js';
 import { loadModels } from './model.js';
-import { addModelOptions, type ModelOptions, wholeNumber } from './options.js';
+import { addModelOptions, type ModelOptions, wholeNumber, zoomOption } from './options.js';
 import { print, printJson } from './output.js';
 
 interface ServeCommandOptions extends ModelOptions {
@@ -16,6 +16,7 @@ interface ServeCommandOptions extends ModelOptions {
   maxSize: number;
   requests: number;
   batch?: number;
+  zoom?: boolean;
   allowOrigin?: string;
   log?: boolean;
 }
@@ -65,6 +66,7 @@ export function serveCommand(): Command {
       `pictures that are encoded together at most, of those that wait (default: ${batch.cuda}, on the CPU ${batch.cpu})`,
       wholeNumber(1),
     )
+    .addOption(zoomOption())
     .option(
       '--allow-origin <origin>',
       'pages of it may use the server, too (CORS): https://example.org, or *',
@@ -74,7 +76,7 @@ export function serveCommand(): Command {
 }
 
 async function serve(options: ServeCommandOptions): Promise<void> {
-  const { host, port, memory, maxPixels, maxSize, requests, batch, allowOrigin, log } = options;
+  const { host, port, memory, maxPixels, maxSize, requests, batch, zoom, allowOrigin, log } = options;
   // From a variable that is not set: it would mean every interface.
   if (host === '') throw new HrsamError('ERR_ARGUMENT', '--host', { expected: 'an address or a name' });
   checkOrigin(allowOrigin);
@@ -94,6 +96,7 @@ async function serve(options: ServeCommandOptions): Promise<void> {
     maxSize,
     requests,
     batch,
+    zoom,
     allowOrigin,
     log: log ? (entry) => printJson(entry, 0) : undefined,
   });

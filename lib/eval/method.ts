@@ -50,20 +50,32 @@ export class ModelMethod implements Method {
 
   constructor(
     models: readonly [HRSAM, ...HRSAM[]],
-    readonly options: { size?: number; refinements?: number; minRegion?: number; coarse?: number } = {},
+    readonly options: {
+      size?: number;
+      refinements?: number;
+      minRegion?: number;
+      coarse?: number;
+      zoom?: boolean;
+    } = {},
   ) {
     this.name = models[0].config.family;
     this.#open = new Map(models.map((model) => [model, 0]));
   }
 
   async open(picture: Pixels, signal?: AbortSignal): Promise<OpenedPicture> {
-    const { size, refinements, minRegion, coarse } = this.options;
+    const { size, refinements, minRegion, coarse, zoom } = this.options;
     const coarseToFine = coarse !== undefined;
     const model = idlest(this.#open);
     const count = (by: number) => this.#open.set(model, this.#open.get(model)! + by);
     count(1);
     try {
-      const image = await model.encode(picture, { size, coarseToFine, divisor: SIZE_DIVISOR, signal });
+      const image = await model.encode(picture, {
+        size,
+        coarseToFine,
+        zoom,
+        divisor: SIZE_DIVISOR,
+        signal,
+      });
       return new ModelPicture(image, { refinements, minRegion }, () => count(-1));
     } catch (error) {
       count(-1);

@@ -95,6 +95,27 @@ export function rleBox(rle: Rle): [number, number, number, number] {
   return x1 < 0 ? [0, 0, 0, 0] : [x0, y0, x1, y1];
 }
 
+/** The mask of a part of a picture as one of the picture, of [height, width]: around the part nothing is set. */
+export function placeRle(part: Rle, size: readonly [number, number], left: number, top: number): Rle {
+  const [rows] = part.size;
+  const [height, width] = size;
+  const counts: number[] = [];
+  let at = 0;
+  eachRun(part, (begin, end) => {
+    for (let from = begin; from < end; ) {
+      const column = Math.floor(from / rows);
+      const to = Math.min(end, (column + 1) * rows);
+      const start = (left + column) * height + top + (from - column * rows);
+      if (start === at && counts.length > 0) counts[counts.length - 1]! += to - from;
+      else counts.push(start - at, to - from);
+      at = start + to - from;
+      from = to;
+    }
+  });
+  if (at < height * width) counts.push(height * width - at);
+  return { size: [height, width], counts };
+}
+
 /** The box that encloses a mask. */
 export function boxOf(mask: Rle): Box {
   const [x0, y0, x1, y1] = rleBox(mask);

@@ -12,6 +12,7 @@ import { checkPrompts, type MaskLogits, type Prompt } from './prompts.js';
 import { checkMinRegion, keepClicked } from './regions.js';
 import { checkMultimask, checkRefinements, chooseMasks, type Multimask } from './select.js';
 import { ClickSession } from './session.js';
+import type { Zoom } from './zoom.js';
 
 /** How a prompt, or a list of prompts, is answered. */
 export interface SegmentOptions {
@@ -76,6 +77,8 @@ export class EncodedImage {
     sizes: PictureSizes,
     /** @internal The same picture at the model's own size, where answers are made there first. It is disposed with this one. */
     readonly coarse?: EncodedImage,
+    /** @internal Makes answers again on the part of the picture around them. */
+    readonly zoom?: Zoom,
   ) {
     this.#network = network;
     this.original = sizes.original;
@@ -89,9 +92,9 @@ export class EncodedImage {
     return this.#network;
   }
 
-  /** Bytes of device memory it holds. */
+  /** Bytes of memory it holds, its picture's where that is kept (`zoom`). */
   get bytes(): number {
-    return this.embedding.bytes + (this.coarse?.bytes ?? 0);
+    return this.embedding.bytes + (this.coarse?.bytes ?? 0) + (this.zoom?.bytes ?? 0);
   }
 
   /** Whether `dispose()` was called: nothing more can be asked then. */
@@ -224,6 +227,7 @@ export class EncodedImage {
   #free(): void {
     if (!this.#disposed || this.#uses > 0) return;
     this.coarse?.dispose();
+    this.zoom?.dispose();
     this.embedding.dispose();
   }
 
@@ -265,7 +269,12 @@ export class EncodedImage {
       const chosen = sparseEntries.map((entries, p) =>
         chooseMasks(ious.subarray(p * masksPerPrompt, (p + 1) * masksPerPrompt), multimask, entries),
       );
-      return inTurn((await this.#masks(decoded, chosen, signal)) as Masks[], read);
+      const found = (await this.#masks(decoded, chosen, signal)) as Masks[];
+      const { zoom } = this;
+      if (!zoom || multimask !== false) return inTurn(found, read);
+      return inTurn([...found.entries()], async ([p, [first]]) =>
+        read([await zoom.answer(prompted[p]!, first, this, { minRegion: share, signal })]),
+      );
     });
   }
 

@@ -40,6 +40,15 @@ export interface PictureSizes extends PreprocessSizes {
   original: Size;
 }
 
+/** Cells of a mask's logits to a pixel of the picture. */
+export const logitsPerPixel = (
+  { original, padded = original, resized, input }: PictureSizes,
+  { height, width }: Size,
+): { x: number; y: number } => ({
+  x: (resized.width / padded.width) * (width / input.width),
+  y: (resized.height / padded.height) * (height / input.height),
+});
+
 const sides = ({ height, width }: Size) => [height, width] as const;
 
 /** How a model wants its pictures. */

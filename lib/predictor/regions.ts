@@ -2,7 +2,7 @@ import { allOf } from '../all_of.js';
 import { HrsamError } from '../errors.js';
 import { LABEL } from '../model/prompt_encoder.js';
 import type { DecodedPrompts } from './decode.js';
-import type { PictureSizes } from './network.js';
+import { logitsPerPixel, type PictureSizes } from './network.js';
 import type { Prompt } from './prompts.js';
 
 /** @throws HrsamError ERR_ARGUMENT */
@@ -16,13 +16,12 @@ export function checkMinRegion(share: unknown): void {
 export async function keepClicked(
   { logits, masksPerPrompt }: DecodedPrompts,
   prompts: readonly Prompt[],
-  { original, padded = original, resized, input }: PictureSizes,
+  sizes: PictureSizes,
   share: number,
 ): Promise<void> {
+  const { original, padded = original, resized, input } = sizes;
   const [, , rows, columns] = logits.shape as [number, number, number, number];
-  // Logits to a pixel of the picture.
-  const x = (resized.width / padded.width) * (columns / input.width);
-  const y = (resized.height / padded.height) * (rows / input.height);
+  const { x, y } = logitsPerPixel(sizes, { height: rows, width: columns });
   const height = cellsOf((original.height * resized.height) / padded.height, rows / input.height, rows);
   const width = cellsOf((original.width * resized.width) / padded.width, columns / input.width, columns);
   const clicks = prompts.map(({ points = [], labels }) =>

@@ -22,6 +22,7 @@ export interface ImageService {
   models: readonly [HRSAM, ...HRSAM[]];
   /** Pictures that are encoded together. */
   batch: number;
+  zoom?: boolean;
   images: HeldImages;
   gate: Gate;
   maxSize: number;
@@ -55,7 +56,7 @@ export function serveImages(app: FastifyInstance, service: ImageService): void {
   });
 }
 
-function encode({ models, batch, images, maxSize, maxPixels }: ImageService): Handler {
+function encode({ models, batch, zoom, images, maxSize, maxPixels }: ImageService): Handler {
   type Work = EncodeOptions & { bytes: Buffer };
   const batches = new Batches(models, batch);
   // No more are decoded than can be encoded: pixels take many times the memory of a file.
@@ -76,7 +77,7 @@ function encode({ models, batch, images, maxSize, maxPixels }: ImageService): Ha
       });
     }
     const begin = performance.now();
-    const image = await queue.push({ bytes: request.body, size, coarseToFine, signal });
+    const image = await queue.push({ bytes: request.body, size, coarseToFine, zoom, signal });
     const id = images.add(image);
     reply.code(201).header('location', `/images/${id}`);
     return { id, ...image.original, input: image.input, ms: since(begin) };

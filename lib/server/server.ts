@@ -35,6 +35,7 @@ export function createServer(
     maxSize = SERVER_DEFAULTS.maxSize,
     requests = SERVER_DEFAULTS.requests,
     batch = SERVER_DEFAULTS.batch[device.kind],
+    zoom,
     allowOrigin,
     log,
   } = options;
@@ -72,7 +73,7 @@ export function createServer(
     });
   answerErrors(app);
   servePage(app);
-  serveImages(app, { models, batch, images, gate, maxSize, maxPixels, pictureBytes });
+  serveImages(app, { models, batch, zoom, images, gate, maxSize, maxPixels, pictureBytes });
   app.get('/health', async (_, reply) => {
     const named = (some: readonly HRSAM[]) => some.map((model) => model.device.name).join();
     const lost = models.filter((model) => model.device.lost);

@@ -87,6 +87,16 @@ describe('segment', () => {
     expect(new Set(scores).size).toBe(3);
   });
 
+  test('--zoom answers again on the part around a mask', async () => {
+    // The flower alone, by the model included.
+    const flower = ['segment', photograph, '-d', 'cpu', '--size', '512', '-p', '390,560'];
+    const [plain, zoomed] = [await hrsamJson(flower), await hrsamJson([...flower, '--zoom'])];
+    expect(zoomed.masks[0].score).not.toBe(plain.masks[0].score);
+    const [a, b] = [plain, zoomed].map(({ masks }) => masks[0].bbox);
+    // Of about the same thing.
+    for (const i of [0, 1, 2, 3]) expect(Math.abs(a[i] - b[i])).toBeLessThan(80);
+  });
+
   test('--min-region leaves less of a mask than 0 does', async () => {
     const areas = await Promise.all(
       ['0', '1'].map(
@@ -237,6 +247,7 @@ describe('segment refuses', () => {
     ['an overlay of no known kind', ['-p', '1,1', '--overlay', 'o.tiff'], 'expected .png, .jpg or .webp'],
     ['standard output by a dash', ['-p', '1,1', '-o', '-'], '- is neither stdin nor stdout'],
     ['standard input by a dash', ['--mask', '-'], './- for one of that name'],
+    ['alternatives zoomed in', ['-p', '1,1', '--multimask', '--zoom'], 'not together with --multimask'],
     ['alternatives refined', ['-p', '1,1', '--multimask', '--refine', '1'], 'not together with --multimask'],
     [
       'regions of alternatives',

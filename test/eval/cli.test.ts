@@ -191,6 +191,30 @@ describe('hrsam eval', () => {
     expect(all).not.toMatch(/regions/);
   });
 
+  it('makes answers again on the part of the picture around them on request', async () => {
+    const asked = [
+      'eval',
+      '--data',
+      files.folder,
+      '--clicks',
+      '2',
+      '--limit',
+      '2',
+      '--size',
+      '256',
+      '-d',
+      'cpu',
+    ];
+    const plain = await hrsamJson(asked);
+    const zoomed = await hrsamJson([...asked, '--zoom']);
+    expect([plain.model.zoom, zoomed.model.zoom]).toEqual([false, true]);
+    expect(zoomed.iouByClick).not.toEqual(plain.iouByClick);
+    expect(zoomed.flopsPerImage).toBe(plain.flopsPerImage);
+    expect(zoomed).not.toHaveProperty('flopsPerClick');
+    const { stdout } = await hrsam([...asked, '--zoom']);
+    expect(stdout).toMatch(/ms per click, first answers refined 1 ×, zoomed in, regions apart/);
+  });
+
   it('answers from coarse to fine where the weights say so', async () => {
     const asked = [
       'eval',

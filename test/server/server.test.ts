@@ -11,6 +11,7 @@ import {
   holdEverything,
   model,
   png,
+  pngOf,
   requests,
   send,
   sent,
@@ -169,6 +170,30 @@ describe('masks', () => {
     const several = places.findIndex((_, i) => kept![i]!.area < plain![i]!.area);
     const [mask] = (await ask(id, { ...places[several]!, minRegion: 1 })).json().masks;
     expect(decompressRle(mask.rle)).toEqual(kept![several]!.rle);
+  });
+
+  it('are made again on the part of the picture around them where the server is told to', async () => {
+    const large = await pngOf(200, 330);
+    using image = await model.encode(large, { zoom: true });
+    using plain = await model.encode(large);
+    const places = Array.from({ length: 24 }, (_, i) => ({
+      points: [[25 + 55 * (i % 6), 25 + 50 * (i % 4)]] as [number, number][],
+    }));
+    const areas = async (asked: typeof image) =>
+      (await asked.segment(places, { minRegion: 1 })).map(([{ area }]) => area);
+    const [zoomed, without] = [await areas(image), await areas(plain)];
+    const changed = zoomed.findIndex((area, i) => area !== without[i]);
+    const one = serve({ zoom: true });
+    const id = await sent(one, large);
+    const body = { ...places[changed]!, minRegion: 1 };
+    const [mask] = (await one.inject({ method: 'POST', url: `/images/${id}/masks`, body })).json().masks;
+    expect(mask.area).toBe(zoomed[changed]);
+    const { bytes } = (await one.inject('/health')).json();
+    const id2 = await sent(app, large);
+    const [other] = (await ask(id2, body)).json().masks;
+    expect(other.area).toBe(without[changed]);
+    await one.inject({ method: 'DELETE', url: `/images/${id}` });
+    expect(bytes - (await one.inject('/health')).json().bytes).toBeGreaterThan(200 * 330 * 3);
   });
 
   it('have outlines on request, and are pictures for those who accept only these', async () => {
