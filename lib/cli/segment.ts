@@ -44,10 +44,11 @@ const HELP = `
 Coordinates are pixels of the picture as it is seen, that is after its EXIF orientation. All points belong to one
 object. A box alone is a prompt of its own, so several boxes give several masks; one box may be combined with points.
 The mask picture has the picture's size; it becomes logits from -10 (black) to 10 (white) at a quarter of the model's
-input. Several masks are written as mask-0.png, mask-1.png, …
+input. Several masks are written as mask-0.png, mask-1.png, … An answer that fills most of the picture is not made
+again by --zoom.
 
 Examples:
-  $ hrsam segment photo.jpg -w hrsam-b.safetensors -p 640,480 -o mask.png --overlay overlay.png
+  $ hrsam segment photo.jpg -p 640,480 --zoom -o mask.png --overlay overlay.png
   $ hrsam segment photo.jpg -w hrsam-b.safetensors -p 640,480 -p 700,300,0 -b 500,200,900,700 --size 2048
   $ hrsam segment photo.jpg -w hrsam-b.safetensors -b 10,10,200,200 -b 300,40,500,220 --json`;
 
