@@ -1,4 +1,5 @@
-import { describe, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { Graph } from '../../lib/graph/graph.js';
 import { type Activation, activation } from '../../lib/graph/ops/activation.js';
 import { add } from '../../lib/graph/ops/add.js';
 import { bilinearResize } from '../../lib/graph/ops/bilinear_resize.js';
@@ -100,13 +101,25 @@ describe('linear', () => {
     );
   });
 
-  it('activation before a residual', async () => {
+  it.each([[[1, 3, 7]], [[6, 7]], [[2, 7]], [[7]]])('activation before a residual of %j', async (shape) => {
     await checkGradients(
-      { x, weight, bias, residual: values('residual', [1, 3, 7]) },
+      { x, weight, bias, residual: values('residual', shape) },
       (graph, v) =>
         linear(graph, v.x!, v.weight!, { bias: v.bias!, activation: 'gelu', residual: v.residual! }),
       CURVED,
     );
+  });
+
+  it('activation before a residual of another type, which is the result’s', () => {
+    for (const differentiable of [false, true]) {
+      const graph = new Graph({ differentiable });
+      const residual = graph.input('residual', [1, 3, 7]);
+      const y = linear(graph, graph.input('x', x.shape, 'bf16'), graph.input('weight', [7, 5]), {
+        activation: 'gelu',
+        residual,
+      });
+      expect(y).toMatchObject({ shape: [2, 3, 7], dtype: 'f32' });
+    }
   });
 
   it('rows of a weight', async () => {

@@ -83,9 +83,23 @@ export function linear(graph: Graph, x: Value, weight: Value, options: LinearOpt
   checkOptions(options, 'linear');
   const { bias, residual, activation = 'none', transposed = false, dtype, op = linearOp } = options;
   if (graph.differentiable && activation !== 'none') {
-    const activated = activate(graph, linear(graph, x, weight, { bias, transposed, dtype }), activation);
-    return residual ? add(graph, activated, residual) : activated;
+    const type = dtype ?? residual?.dtype;
+    const activated = activate(
+      graph,
+      linear(graph, x, weight, { bias, transposed, dtype: type }),
+      activation,
+    );
+    return residual ? addRows(graph, activated, residual) : activated;
   }
   const attributes = { activation: activationNumber(activation, 'linear'), transposed };
   return graph.add(op, { x, weight, bias, residual }, attributes, dtype);
+}
+
+/** x (…, N) plus rows (…, N) that repeat over it, however both are divided into axes. */
+function addRows(graph: Graph, x: Value, rows: Value): Value {
+  const count = elementCount(rows.shape.slice(0, -1));
+  const width = rows.shape.at(-1) ?? 0;
+  if (x.shape.join() === rows.shape.join() || elementCount(rows.shape) === 0) return add(graph, x, rows);
+  const repeated = graph.reshape(x, [elementCount(x.shape) / (count * width), count, width]);
+  return graph.reshape(add(graph, repeated, graph.reshape(rows, [count, width])), x.shape);
 }
