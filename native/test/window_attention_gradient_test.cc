@@ -3,141 +3,52 @@
 #include <random>
 
 #include "attention_gradient_reference.h"
-#include "harness.h"
+#include "window_attention_case.h"
 
 using namespace hrsam::test;
 
 namespace {
-
-struct Case {
-  std::vector<int> scales;  // h0, w0, h1, w1 …
-  int window = 4, heads = 2, d = 16, batch = 1;
-  int before = 0, shift = 0;
-  double theta = 1e4, rope_scale = 0.5;
-  bool rel = false;
-  int in = HRSAM_F32, dy = HRSAM_F32, out = HRSAM_F32;
-
-  int64_t channels() const { return int64_t{heads} * d; }
-  int64_t tokens() const {
-    int64_t n = 0;
-    for (size_t i = 0; i < scales.size(); i += 2) n += int64_t{scales[i]} * scales[i + 1];
-    return n;
-  }
-};
-
-struct Data {
-  Tensor qkv, pad, dy, rel_h, rel_w;
-};
-
-Data make(const Case& c, uint32_t seed) {
-  return {random_tensor({c.batch, c.tokens(), 3 * c.channels()}, seed, c.in),
-          random_tensor({1, 3 * c.channels()}, seed + 1, c.in),
-          random_tensor({c.batch, c.tokens(), c.channels()}, seed + 4, c.dy),
-          random_tensor({c.window, c.window, c.d}, seed + 2, HRSAM_F32, 0.3),
-          random_tensor({c.window, c.window, c.d}, seed + 3, HRSAM_F32, 0.3)};
-}
-
-// Swin's region of a position on a rolled axis.
-int region(int position, int length, const Case& c) {
-  if (c.shift == 0) return 0;
-  return position < length - c.window ? 0 : position < length - c.shift ? 1 : 2;
-}
 
 struct Expected {
   std::vector<double> qkv, rel;  // rows of qkv, then of pad; rel_h, then rel_w
 };
 
 Expected expected(const Case& c, const Data& data) {
-  const std::vector<float> qkv = data.qkv.floats(), pad = data.pad.floats(), dy = data.dy.floats();
+  const std::vector<float> dy = data.dy.floats();
   const std::vector<float> rel_h = data.rel_h.floats(), rel_w = data.rel_w.floats();
-  const int ws = c.window;
   const int64_t channels = c.channels(), rows = c.batch * c.tokens();
+  const double scale = 1 / std::sqrt(c.d);
   Expected out{std::vector<double>(static_cast<size_t>((rows + 1) * 3 * channels)),
-               std::vector<double>(static_cast<size_t>(2 * ws * ws * c.d))};
-  int64_t first = 0;
-  for (size_t s = 0; s < c.scales.size(); s += 2) {
-    const int h = c.scales[s], w = c.scales[s + 1];
-    const int height = (h + c.before + ws - 1) / ws * ws, width = (w + c.before + ws - 1) / ws * ws;
-    // The token at a place of the padded (and rolled) grid; -1: padding.
-    const auto token = [&](int y, int x) -> int64_t {
-      y = c.shift != 0 ? (y + c.shift) % height : y - c.before;
-      x = c.shift != 0 ? (x + c.shift) % width : x - c.before;
-      return y < 0 || x < 0 || y >= h || x >= w ? -1 : first + int64_t{y} * w + x;
+               std::vector<double>(rel_h.size() + rel_w.size())};
+  for_each_query(c, data, [&](const Query& query) {
+    const auto add = [&](const Place& at, int which, const Row& gradient, double factor) {
+      Row turned = gradient;
+      if (which < 2 && c.theta != 0)
+        turned = rotated(gradient, -at.y * c.rope_scale, -at.x * c.rope_scale, c.theta);
+      add_row(out.qkv, (at.row * 3 + which) * channels + query.head * c.d, turned, factor);
     };
-    for (int64_t b = 0; b < c.batch; ++b)
-      for (int head = 0; head < c.heads; ++head) {
-        const auto part = [&](int y, int x, int which) {
-          const int64_t t = token(y, x), at = which * channels + head * c.d;
-          Row row =
-              t < 0 ? cut(pad, at, c.d) : cut(qkv, (b * c.tokens() + t) * 3 * channels + at, c.d);
-          if (which < 2 && c.theta != 0)
-            row = rotated(row, y * c.rope_scale, x * c.rope_scale, c.theta);
-          return row;
-        };
-        const auto add = [&](int y, int x, int which, const Row& gradient, double factor) {
-          const int64_t t = token(y, x), row = t < 0 ? rows : b * c.tokens() + t;
-          Row turned = gradient;
-          if (which < 2 && c.theta != 0)
-            turned = rotated(gradient, -y * c.rope_scale, -x * c.rope_scale, c.theta);
-          add_row(out.qkv, row * 3 * channels + which * channels + head * c.d, turned, factor);
-        };
-        for (int y = 0; y < height; ++y)
-          for (int x = 0; x < width; ++x) {
-            if (token(y, x) < 0) continue;
-            const int top = y / ws * ws, left = x / ws * ws;
-            const Row q = part(y, x, 0);
-            const Row dout = cut(dy, (b * c.tokens() + token(y, x)) * channels + head * c.d, c.d);
-            Row logits;
-            Rows values;
-            const double scale = 1 / std::sqrt(c.d);
-            // Of a key: where its rows of rel_h and rel_w begin.
-            const auto rel = [&](int ky, int kx) {
-              return std::pair{int64_t{(y - top) * ws + ky - top} * c.d,
-                               int64_t{(x - left) * ws + kx - left} * c.d};
-            };
-            for (int ky = top; ky < top + ws; ++ky)
-              for (int kx = left; kx < left + ws; ++kx) {
-                double logit = dot(q, part(ky, kx, 1)) * scale;
-                const auto [down, across] = rel(ky, kx);
-                if (c.rel) logit += dot(q, cut(rel_h, down, c.d)) + dot(q, cut(rel_w, across, c.d));
-                if (region(y, height, c) != region(ky, height, c) ||
-                    region(x, width, c) != region(kx, width, c))
-                  logit = -INFINITY;
-                logits.push_back(logit);
-                values.push_back(part(ky, kx, 2));
-              }
-            const QueryGradient g = query_gradient(logits, values, dout);
-            for (int i = 0; i < ws * ws; ++i) {
-              const int ky = top + i / ws, kx = left + i % ws;
-              add(ky, kx, 2, dout, g.p[i]);
-              add(ky, kx, 1, q, g.ds[i] * scale);
-              add(y, x, 0, part(ky, kx, 1), g.ds[i] * scale);
-              if (!c.rel) continue;
-              const auto [down, across] = rel(ky, kx);
-              add(y, x, 0, cut(rel_h, down, c.d), g.ds[i]);
-              add(y, x, 0, cut(rel_w, across, c.d), g.ds[i]);
-              add_row(out.rel, down, q, g.ds[i]);
-              add_row(out.rel, int64_t{ws} * ws * c.d + across, q, g.ds[i]);
-            }
-          }
-      }
-    first += int64_t{h} * w;
-  }
+    const Row dout = cut(dy, query.place.row * channels + query.head * c.d, c.d);
+    const QueryGradient g = query_gradient(query.logits, query.values, dout);
+    for (size_t i = 0; i < query.places.size(); ++i) {
+      const Place& key = query.places[i];
+      add(key, 2, dout, g.p[i]);
+      add(key, 1, query.q, g.ds[i] * scale);
+      add(query.place, 0, query.keys[i], g.ds[i] * scale);
+      if (!c.rel) continue;
+      const int64_t down = relative_row(c, query.place.y, key.y);
+      const int64_t across = relative_row(c, query.place.x, key.x);
+      add(query.place, 0, cut(rel_h, down, c.d), g.ds[i]);
+      add(query.place, 0, cut(rel_w, across, c.d), g.ds[i]);
+      add_row(out.rel, down, query.q, g.ds[i]);
+      add_row(out.rel, static_cast<int64_t>(rel_h.size()) + across, query.q, g.ds[i]);
+    }
+  });
   return out;
 }
 
 Call gradient(const char* op, const Case& c, const Data& data, bool with_pad = true) {
-  Call call(op);
-  call.input("qkv", data.qkv).input("dy", data.dy);
-  if (with_pad) call.constant("pad", data.pad);
-  if (c.rel) call.input("rel_h", data.rel_h).constant("rel_w", data.rel_w);
-  return call.attribute("heads", c.heads)
-      .attribute("window", c.window)
-      .attribute("before", c.before)
-      .attribute("shift", c.shift)
-      .attribute("rope_theta", c.theta)
-      .attribute("rope_scale", c.rope_scale)
-      .attribute("scales", std::vector<double>(c.scales.begin(), c.scales.end()))
+  return window_call(op, c, data, with_pad)
+      .input("dy", data.dy)
       .result({c.batch * c.tokens() + 1, 3 * c.channels()}, c.out);
 }
 Call relative(const Case& c, const Data& data) {

@@ -1,113 +1,24 @@
 // window_attention against partition, padding, roll and mask done one by one in double precision.
 #include <random>
 
-#include "attention_reference.h"
-#include "harness.h"
+#include "window_attention_case.h"
 
 using namespace hrsam::test;
 
 namespace {
 
-struct Case {
-  std::vector<int> scales;  // h0, w0, h1, w1 …
-  int window = 4, heads = 2, d = 16, batch = 1;
-  int before = 0, shift = 0;
-  double theta = 1e4, rope_scale = 0.5;
-  bool rel = false;
-  int in = HRSAM_F32, out = HRSAM_F32;
-
-  int64_t channels() const { return int64_t{heads} * d; }
-  int64_t tokens() const {
-    int64_t n = 0;
-    for (size_t i = 0; i < scales.size(); i += 2) n += int64_t{scales[i]} * scales[i + 1];
-    return n;
-  }
-};
-
-struct Data {
-  Tensor qkv, pad, rel_h, rel_w;
-};
-
-Data make(const Case& c, uint32_t seed) {
-  return {random_tensor({c.batch, c.tokens(), 3 * c.channels()}, seed, c.in),
-          random_tensor({1, 3 * c.channels()}, seed + 1, c.in),
-          random_tensor({c.window, c.window, c.d}, seed + 2, HRSAM_F32, 0.3),
-          random_tensor({c.window, c.window, c.d}, seed + 3, HRSAM_F32, 0.3)};
-}
-
-// Swin's region of a position on a rolled axis.
-int region(int position, int length, const Case& c) {
-  if (c.shift == 0) return 0;
-  return position < length - c.window ? 0 : position < length - c.shift ? 1 : 2;
-}
-
 std::vector<double> expected(const Case& c, const Data& data) {
-  const std::vector<float> qkv = data.qkv.floats(), pad = data.pad.floats();
-  const std::vector<float> rel_h = data.rel_h.floats(), rel_w = data.rel_w.floats();
-  const int ws = c.window;
-  const int64_t channels = c.channels();
-  std::vector<double> out(static_cast<size_t>(c.batch * c.tokens() * channels));
-  int64_t first = 0;
-  for (size_t s = 0; s < c.scales.size(); s += 2) {
-    const int h = c.scales[s], w = c.scales[s + 1];
-    const int height = (h + c.before + ws - 1) / ws * ws, width = (w + c.before + ws - 1) / ws * ws;
-    // The token at a place of the padded (and rolled) grid; -1: padding.
-    const auto token = [&](int y, int x) -> int64_t {
-      y = c.shift != 0 ? (y + c.shift) % height : y - c.before;
-      x = c.shift != 0 ? (x + c.shift) % width : x - c.before;
-      return y < 0 || x < 0 || y >= h || x >= w ? -1 : first + int64_t{y} * w + x;
-    };
-    for (int64_t b = 0; b < c.batch; ++b)
-      for (int head = 0; head < c.heads; ++head) {
-        const auto part = [&](int y, int x, int which) {
-          const int64_t t = token(y, x), at = which * channels + head * c.d;
-          Row row =
-              t < 0 ? cut(pad, at, c.d) : cut(qkv, (b * c.tokens() + t) * 3 * channels + at, c.d);
-          if (which < 2 && c.theta != 0)
-            row = rotated(row, y * c.rope_scale, x * c.rope_scale, c.theta);
-          return row;
-        };
-        for (int y = 0; y < height; ++y)
-          for (int x = 0; x < width; ++x) {
-            if (token(y, x) < 0) continue;
-            const int top = y / ws * ws, left = x / ws * ws;
-            const Row q = part(y, x, 0);
-            Row logits;
-            Rows values;
-            for (int ky = top; ky < top + ws; ++ky)
-              for (int kx = left; kx < left + ws; ++kx) {
-                double logit = dot(q, part(ky, kx, 1)) / std::sqrt(c.d);
-                if (c.rel)
-                  logit += dot(q, cut(rel_h, ((y - top) * ws + ky - top) * c.d, c.d)) +
-                           dot(q, cut(rel_w, ((x - left) * ws + kx - left) * c.d, c.d));
-                if (region(y, height, c) != region(ky, height, c) ||
-                    region(x, width, c) != region(kx, width, c))
-                  logit = -INFINITY;
-                logits.push_back(logit);
-                values.push_back(part(ky, kx, 2));
-              }
-            const Row result = weighted(logits, values);
-            std::copy(result.begin(), result.end(),
-                      out.begin() + (b * c.tokens() + token(y, x)) * channels + head * c.d);
-          }
-      }
-    first += int64_t{h} * w;
-  }
+  std::vector<double> out(static_cast<size_t>(c.batch * c.tokens() * c.channels()));
+  for_each_query(c, data, [&](const Query& query) {
+    const Row result = weighted(query.logits, query.values);
+    std::copy(result.begin(), result.end(),
+              out.begin() + query.place.row * c.channels() + query.head * c.d);
+  });
   return out;
 }
 
 Call window_attention(const Case& c, const Data& data, bool with_pad = true) {
-  Call call("window_attention");
-  call.input("qkv", data.qkv);
-  if (with_pad) call.constant("pad", data.pad);
-  if (c.rel) call.input("rel_h", data.rel_h).constant("rel_w", data.rel_w);
-  return call.attribute("heads", c.heads)
-      .attribute("window", c.window)
-      .attribute("before", c.before)
-      .attribute("shift", c.shift)
-      .attribute("rope_theta", c.theta)
-      .attribute("rope_scale", c.rope_scale)
-      .attribute("scales", std::vector<double>(c.scales.begin(), c.scales.end()))
+  return window_call("window_attention", c, data, with_pad)
       .result({c.batch, c.tokens(), c.channels()}, c.out);
 }
 
