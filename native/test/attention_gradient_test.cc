@@ -1,151 +1,54 @@
 // The gradients of attention against the whole matrix of logits in double precision.
-#include <array>
 #include <random>
 
+#include "attention_case.h"
 #include "attention_gradient_reference.h"
-#include "harness.h"
 
 using namespace hrsam::test;
 
 namespace {
-
-struct Case {
-  int queries = 8, keys = 20, heads = 2, d = 16, batch = 1;
-  bool shared_keys = false;
-  std::vector<int> lengths = {};              // empty: all keys
-  std::vector<int> q_grid = {}, k_grid = {};  // with rel
-  bool packed = false, rel = false;
-  std::vector<int> grids = {};  // packed
-  double theta = 0, rope_scale = 0.5;
-  int in = HRSAM_F32, dy = HRSAM_F32, out = HRSAM_F32;
-
-  int64_t channels() const { return int64_t{heads} * d; }
-};
-
-struct Data {
-  Tensor q, k, v, dy, lengths, rel_h, rel_w;
-};
-
-Data make(const Case& c, uint32_t seed) {
-  Data data;
-  const int64_t kv_batch = c.shared_keys ? 1 : c.batch;
-  data.q =
-      random_tensor({c.batch, c.queries, c.packed ? 3 * c.channels() : c.channels()}, seed, c.in);
-  if (!c.packed) {
-    data.k = random_tensor({kv_batch, c.keys, c.channels()}, seed + 1, c.in);
-    data.v = random_tensor({kv_batch, c.keys, c.channels()}, seed + 2, c.in);
-  }
-  data.dy = random_tensor({c.batch, c.queries, c.channels()}, seed + 5, c.dy);
-  data.lengths = tensor<int>({static_cast<int64_t>(c.lengths.size())}, c.lengths, HRSAM_I32);
-  const std::vector<int>& q = c.packed ? c.grids : c.q_grid;
-  const std::vector<int>& k = c.packed ? c.grids : c.k_grid;
-  if (c.rel) {
-    data.rel_h = random_tensor({q[0], k[0], c.d}, seed + 3, HRSAM_F32, 0.3);
-    data.rel_w = random_tensor({q[1], k[1], c.d}, seed + 4, HRSAM_F32, 0.3);
-  }
-  return data;
-}
 
 struct Expected {
   std::vector<double> q, k, v, rel;  // packed: all in q; rel_h, then rel_w
 };
 
 Expected expected(const Case& c, const Data& data) {
-  const std::vector<float> q = data.q.floats(), rel_h = data.rel_h.floats();
-  const std::vector<float> rel_w = data.rel_w.floats(), dy = data.dy.floats();
-  const std::vector<float> k = c.packed ? q : data.k.floats(), v = c.packed ? q : data.v.floats();
-  const int64_t keys = c.packed ? c.queries : c.keys;
-  const int64_t row = c.packed ? 3 * c.channels() : c.channels();
-  const std::vector<int> q_grid = c.packed ? c.grids : c.q_grid;
-  const std::vector<int> k_grid = c.packed ? c.grids : c.k_grid;
-  Expected out{std::vector<double>(q.size()), std::vector<double>(c.packed ? 0 : k.size()),
-               std::vector<double>(c.packed ? 0 : v.size()),
+  const std::vector<float> dy = data.dy.floats();
+  const std::vector<float> rel_h = data.rel_h.floats(), rel_w = data.rel_w.floats();
+  const auto zeros = [](const Tensor& like) { return std::vector<double>(like.floats().size()); };
+  Expected out{zeros(data.q), zeros(data.k), zeros(data.v),
                std::vector<double>(rel_h.size() + rel_w.size())};
   std::vector<double>& dk = c.packed ? out.q : out.k;
   std::vector<double>& dv = c.packed ? out.q : out.v;
-  // Of a token: the segment's first token, its length and its number of columns.
-  const auto segment = [&](int64_t token, const std::vector<int>& grids, int64_t count) {
-    std::array<int64_t, 3> found{0, count, 1};
-    for (size_t i = 0; i < grids.size(); i += 2) {
-      found = {i == 0 ? 0 : found[0] + found[1], int64_t{grids[i]} * grids[i + 1], grids[i + 1]};
-      if (token < found[0] + found[1]) break;
-    }
-    return found;
-  };
+  const int64_t k_at = c.packed ? c.channels() : 0, v_at = 2 * k_at;
   const double scale = 1 / std::sqrt(c.d);
-  // A row turned to its place on a grid (sign 1), or a gradient turned back (sign -1).
-  const auto turned = [&](const Row& x, int64_t place, int64_t columns, int sign) {
-    if (c.theta == 0) return x;
-    return rotated(x, sign * (place / columns) * c.rope_scale,
-                   sign * (place % columns) * c.rope_scale, c.theta);
-  };
-  for (int64_t b = 0; b < c.batch; ++b) {
-    const int64_t kb = c.shared_keys ? 0 : b;
-    for (int64_t head = 0; head < c.heads; ++head)
-      for (int64_t i = 0; i < c.queries; ++i) {
-        const auto own = segment(i, q_grid, c.queries);
-        const auto seen = c.packed ? own : segment(0, k_grid, keys);
-        const int64_t place = i - own[0], qi = place / own[2], qj = place % own[2];
-        const int64_t q_at = (b * c.queries + i) * row + head * c.d;
-        const Row query = turned(cut(q, q_at, c.d), place, own[2], 1);
-        const Row dout = cut(dy, (b * c.queries + i) * c.channels() + head * c.d, c.d);
-        Row logits;
-        Rows keys_seen, values;
-        const auto key_at = [&](int64_t j) {
-          return (kb * keys + (c.packed ? seen[0] : 0) + j) * row + head * c.d;
-        };
-        const int64_t k_at = c.packed ? c.channels() : 0, v_at = c.packed ? 2 * c.channels() : 0;
-        const auto down = [&](int64_t j) { return (qi * k_grid[0] + j / seen[2]) * c.d; };
-        const auto across = [&](int64_t j) { return (qj * k_grid[1] + j % seen[2]) * c.d; };
-        const int64_t length = c.lengths.empty() ? seen[1] : std::max(0, c.lengths[b]);
-        for (int64_t j = 0; j < std::min(seen[1], length); ++j) {
-          keys_seen.push_back(turned(cut(k, key_at(j) + k_at, c.d), j, seen[2], 1));
-          values.push_back(cut(v, key_at(j) + v_at, c.d));
-          double logit = dot(query, keys_seen.back()) * scale;
-          if (c.rel)
-            logit += dot(query, cut(rel_h, down(j), c.d)) + dot(query, cut(rel_w, across(j), c.d));
-          logits.push_back(logit);
-        }
-        if (logits.empty()) continue;
-        const QueryGradient g = query_gradient(logits, values, dout);
-        Row dq(static_cast<size_t>(c.d));
-        for (size_t j = 0; j < logits.size(); ++j) {
-          const int64_t key = static_cast<int64_t>(j);
-          add_row(dv, key_at(key) + v_at, dout, g.p[j]);
-          add_row(dk, key_at(key) + k_at, turned(query, key, seen[2], -1), g.ds[j] * scale);
-          add_row(dq, 0, keys_seen[j], g.ds[j] * scale);
-          if (!c.rel) continue;
-          add_row(dq, 0, cut(rel_h, down(key), c.d), g.ds[j]);
-          add_row(dq, 0, cut(rel_w, across(key), c.d), g.ds[j]);
-          add_row(out.rel, down(key), query, g.ds[j]);
-          add_row(out.rel, static_cast<int64_t>(rel_h.size()) + across(key), query, g.ds[j]);
-        }
-        add_row(out.q, q_at, turned(dq, place, own[2], -1));
-      }
-  }
+  for_each_query(c, data, [&](const Query& query) {
+    const Row dout = cut(dy, query.row * c.channels() + query.head * c.d, c.d);
+    const QueryGradient g = query_gradient(query.logits, query.values, dout);
+    Row dq(static_cast<size_t>(c.d));
+    for (size_t j = 0; j < g.ds.size(); ++j) {
+      const auto key = static_cast<int64_t>(j);
+      const int64_t at = (query.seen.first + key) * c.row() + query.head * c.d;
+      add_row(dv, at + v_at, dout, g.p[j]);
+      add_row(dk, at + k_at, turned(c, query.q, key, query.seen.columns, -1), g.ds[j] * scale);
+      add_row(dq, 0, query.keys[j], g.ds[j] * scale);
+      if (!c.rel) continue;
+      const auto [down, across] = relative_rows(c, query, key);
+      add_row(dq, 0, cut(rel_h, down, c.d), g.ds[j]);
+      add_row(dq, 0, cut(rel_w, across, c.d), g.ds[j]);
+      add_row(out.rel, down, query.q, g.ds[j]);
+      add_row(out.rel, static_cast<int64_t>(rel_h.size()) + across, query.q, g.ds[j]);
+    }
+    add_row(out.q, query.row * c.row() + query.head * c.d,
+            turned(c, dq, query.place, query.own.columns, -1));
+  });
   return out;
 }
 
 Call gradient(const char* op, const Case& c, const Data& data) {
-  const auto numbers = [](const std::vector<int>& list) {
-    return std::vector<double>(list.begin(), list.end());
-  };
   int64_t size = elements_of(data.q.dims);
-  Call call(op);
-  call.input("q", data.q).input("dy", data.dy);
-  if (!c.packed) {
-    call.input("k", data.k).input("v", data.v);
-    size += 2 * elements_of(data.k.dims);
-  }
-  if (!c.lengths.empty()) call.input("lengths", data.lengths);
-  if (c.rel) call.constant("rel_h", data.rel_h).input("rel_w", data.rel_w);
-  return call.attribute("heads", c.heads)
-      .attribute("rope_theta", c.theta)
-      .attribute("rope_scale", c.rope_scale)
-      .attribute("grids", numbers(c.grids))
-      .attribute("q_grid", numbers(c.q_grid))
-      .attribute("k_grid", numbers(c.k_grid))
-      .result({size}, c.out);
+  if (!c.packed) size += 2 * elements_of(data.k.dims);
+  return attention_call(op, c, data).input("dy", data.dy).result({size}, c.out);
 }
 Call relative(const Case& c, const Data& data) {
   return gradient("attention_relative_gradient", c, data)
@@ -209,13 +112,7 @@ TEST(keys_past_the_length) {
   bucket.keys = 16;
   bucket.lengths = {9};
   const Data a = make(exact, 4);
-  Data b = make(bucket, 4);
-  b.dy = a.dy;
-  for (Tensor* t : {&b.k, &b.v}) {
-    std::fill(t->bytes.begin(), t->bytes.end(), static_cast<uint8_t>(0xff));  // NaN
-    const Tensor& from = t == &b.k ? a.k : a.v;
-    std::copy(from.bytes.begin(), from.bytes.end(), t->bytes.begin());
-  }
+  const Data b = filled_up(bucket, a);
   const std::vector<float> want = gradient("attention_gradient", exact, a).run();
   const std::vector<float> got = gradient("attention_gradient", bucket, b).run();
   const int64_t q = 5 * exact.channels(), k = 9 * exact.channels(), all = 16 * exact.channels();
