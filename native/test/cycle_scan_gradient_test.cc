@@ -2,49 +2,11 @@
 // one after the other) in double precision.
 #include <random>
 
-#include "harness.h"
+#include "cycle_scan_case.h"
 
 using namespace hrsam::test;
 
 namespace {
-
-struct Case {
-  std::vector<int> segments;
-  int channels = 8, states = 4, readings = 3, batch = 1;
-  bool bias = true, d = true, gamma = true, softplus = true, fast = false;
-  double step = -3;        // mean of Δ before bias and softplus
-  double step_spread = 1;  // and its standard deviation
-  double decay = 0;        // mean of a_log
-  int type = HRSAM_F32, dy_type = HRSAM_F32;
-
-  int64_t tokens() const {
-    int64_t n = 0;
-    for (const int length : segments) n += length;
-    return n;
-  }
-  int64_t width() const { return channels + 2 * int64_t{states}; }
-};
-
-struct Data {
-  Tensor u, ssm, a_log, dy, bias, d, gamma;
-};
-
-Data make(const Case& c, uint32_t seed) {
-  std::vector<float> ssm = random_tensor({c.batch, c.tokens(), c.width()}, seed).floats();
-  for (size_t i = 0; i < ssm.size(); ++i)
-    if (static_cast<int64_t>(i) % c.width() < c.channels)
-      ssm[i] = static_cast<float>(ssm[i] * c.step_spread + c.step);
-  std::vector<float> a_log =
-      random_tensor({c.channels, c.states}, seed + 2, HRSAM_F32, 0.7).floats();
-  for (float& a : a_log) a += static_cast<float>(c.decay);
-  return {random_tensor({c.batch, c.tokens(), c.channels}, seed + 1, c.type),
-          tensor<float>({c.batch, c.tokens(), c.width()}, ssm, c.type),
-          tensor<float>({c.channels, c.states}, a_log),
-          random_tensor({c.batch, c.tokens(), c.channels}, seed + 6, c.dy_type),
-          random_tensor({c.channels}, seed + 3, HRSAM_F32, 0.5),
-          random_tensor({c.channels}, seed + 4),
-          random_tensor({c.channels, c.readings, 1}, seed + 5)};
-}
 
 // Gradients by operand, in the order of the result; those the case lacks are empty.
 using Gradients = std::vector<std::vector<double>>;
@@ -225,7 +187,8 @@ TEST(long_sequences) {
 TEST(types) {
   for (const int type : {HRSAM_F32, HRSAM_BF16})
     for (const int dy : {HRSAM_F32, HRSAM_BF16})
-      verify({.segments = {100, 30}, .channels = 37, .type = type, .dy_type = dy});
+      verify(
+          {.segments = {100, 30}, .channels = 37, .u_type = type, .ssm_type = type, .dy_type = dy});
 }
 
 // Each power off by 2^-22 the same way. A CPU has nothing faster.
