@@ -34,13 +34,12 @@ export async function syntheticStep(
   const { trained, fixed } = modelTensors(config);
   const layout = new ParameterLayout(trained);
   const values = initialValues(1);
-  const shapes = new Map(trained.map(({ name, shape: sides }) => [name, sides]));
   const options = {
     groups: uniformGroups(trained, 0),
     schedule: { peak: 1e-5, warmup: 0, steps: 1000 },
     adamw: { ...ADAMW, clip: 1 },
   };
-  const state = initialState(layout, (name) => values(name, shapes.get(name)!));
+  const state = initialState(layout, values);
   const trainer = owned.add(await Trainer.create(device, layout, options, state));
   const constants = owned.add(new FixedTensors(device, fixed, values));
   const program = owned.add(await trainer.replicas[0].program(loss, constants));

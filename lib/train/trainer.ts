@@ -8,6 +8,7 @@ import type { Tensor } from '../runtime/tensor.js';
 import { Followers } from './followers.js';
 import type { ParameterLayout } from './layout.js';
 import { ADAMW, type UpdateOptions, updatePrograms } from './optimizer.js';
+import type { Values } from './parameters.js';
 import { type MicroBatch, type OnOutputs, Replica } from './replica.js';
 import { learningRate, type Schedule } from './schedule.js';
 
@@ -146,14 +147,14 @@ export const diverged = (what: string, step: number): HrsamError =>
         : 'a lower learningRate in a training that begins again in another folder, with the model that was saved last as init',
   });
 
-/** (4, P) for parameters by name: no moments yet, the average being the parameters themselves. */
-export function initialState(layout: ParameterLayout, read: (name: string) => Float32Array): Float32Array {
+/** (4, P): no moments yet, the average being the parameters themselves. */
+export function initialState(layout: ParameterLayout, values: Values): Float32Array {
   const state = new Float32Array(elementCount(layout.stateShape));
   const average = layout.averageOf(state);
-  layout.parameters.forEach(({ name }, i) => {
-    const values = read(name);
-    state.set(values, layout.offsets[i]!);
-    average.set(values, layout.offsets[i]!);
+  layout.parameters.forEach(({ name, shape }, i) => {
+    const parameter = values(name, shape);
+    state.set(parameter, layout.offsets[i]!);
+    average.set(parameter, layout.offsets[i]!);
   });
   return state;
 }

@@ -75,8 +75,7 @@ export async function beginTraining(
   const { trained, fixed } = recipeTensors(recipe);
   const found = await initialised(recipe, teacher, options);
   const values: Values = (name, shape) => teacher?.decoder.get(name) ?? found(name, shape);
-  const shapes = new Map(trained.map(({ name, shape }) => [name, shape]));
-  const state = initialState(new ParameterLayout(trained), (name) => values(name, shapes.get(name)!));
+  const state = initialState(new ParameterLayout(trained), values);
   const kept = new Map(fixed.map(({ name, shape }) => [name, values(name, shape)]));
   const folder = new RunFolder(options.out);
   await folder.create();

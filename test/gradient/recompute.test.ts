@@ -26,11 +26,10 @@ function setting(preset: PresetName, compute: 'f32' | 'bf16') {
   const { trained, fixed } = modelTensors(config, ['encoder']);
   const layout = new ParameterLayout(trained);
   const begin = initialValues(1);
-  const shapes = new Map(trained.map(({ name, shape }) => [name, shape]));
   const side = preset.startsWith('sam') ? 224 : 128;
   const loss = distillationLoss(config, { batch: 2, height: side, width: side }, compute);
   const constants = owned.add(new FixedTensors(device, fixed, begin));
-  const state = initialState(layout, (name) => begin(name, shapes.get(name)!));
+  const state = initialState(layout, begin);
   const compile = async (options: TrainingGraphOptions) =>
     owned.add(await gradientProgram(device, layout, loss, constants, { dropPath: true, ...options }));
   const inputs = ({ plan }: Program): Tensors =>

@@ -55,7 +55,6 @@ async function run(preset: PresetName, dropPath: boolean, scale: (branch: number
   const { trained, fixed } = modelTensors(config, ['encoder']);
   const layout = new ParameterLayout(trained);
   const begin = initialValues(1);
-  const shapes = new Map(trained.map(({ name, shape }) => [name, shape]));
   const side = preset.startsWith('sam') ? 224 : 64;
   const loss = distillationLoss(config, { batch: 2, height: side, width: side }, 'f32');
   const constants = owned.add(new FixedTensors(device, fixed, begin));
@@ -66,7 +65,7 @@ async function run(preset: PresetName, dropPath: boolean, scale: (branch: number
     constants,
     { dropPath },
   );
-  const state = initialState(layout, (name) => begin(name, shapes.get(name)!));
+  const state = initialState(layout, begin);
   const branches = dropRates(config, 0).length;
   const given: Record<string, Float32Array> = {
     state,

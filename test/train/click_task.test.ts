@@ -42,8 +42,7 @@ describe('ClickTask', () => {
   const { trained, fixed } = modelTensors(config);
   const layout = new ParameterLayout(trained);
   const begin = initialValues(1);
-  const shapes = new Map(trained.map(({ name, shape }) => [name, shape]));
-  const state = initialState(layout, (name) => begin(name, shapes.get(name)!));
+  const state = initialState(layout, begin);
   const replica = owned.add(new Replica(device, layout, state));
   const constants = owned.add(new FixedTensors(device, fixed, begin));
   const options: ClickTaskOptions = {

@@ -20,15 +20,8 @@ it.each(['hrsam-tiny', 'hrsam++-tiny'])('%s: two halves make the bytes of the wh
   const { trained, fixed } = modelTensors(config);
   const layout = new ParameterLayout(trained);
   const begin = initialValues(1);
-  const shapes = new Map(trained.map(({ name, shape }) => [name, shape]));
   const constants = owned.add(new FixedTensors(device, fixed, begin));
-  const state = owned.add(
-    device.tensor(
-      [4, layout.size],
-      'f32',
-      initialState(layout, (name) => begin(name, shapes.get(name)!)),
-    ),
-  );
+  const state = owned.add(device.tensor([4, layout.size], 'f32', initialState(layout, begin)));
   const [batch, size, tokens, steps] = [2, 128, 3, 2];
   const shape = { batch, height: size, width: size, tokens, objects: 2, steps };
   const loss = clickLoss(config, shape, 'bf16');

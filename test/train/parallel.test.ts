@@ -48,8 +48,7 @@ const bytes = ({ buffer, byteOffset, byteLength }: Float32Array) =>
 describe('a trainer on several devices', () => {
   const config = configFromAuthors(tinyModel);
   const layout = new ParameterLayout(modelTensors(config, ['encoder']).trained);
-  const shapes = new Map(layout.parameters.map(({ name, shape }) => [name, shape]));
-  const state = initialState(layout, (name) => initialTensor(name, shapes.get(name)!, 4));
+  const state = initialState(layout, (name, shape) => initialTensor(name, shape, 4));
   const options = {
     groups: uniformGroups(layout.parameters, 0.05),
     schedule: { peak: 1e-3, warmup: 0, steps: 9 },

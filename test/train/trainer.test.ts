@@ -34,8 +34,7 @@ const gaussian = 'neck.pos_embed_layer.positional_encoding_gaussian_matrix';
 
 async function trainer(parts: readonly ModelPart[], seed: number, peak: number, steps: number) {
   const layout = new ParameterLayout(modelTensors(config, parts).trained);
-  const shapes = new Map(layout.parameters.map(({ name, shape }) => [name, shape]));
-  const state = initialState(layout, (name) => initialTensor(name, shapes.get(name)!, seed));
+  const state = initialState(layout, (name, shape) => initialTensor(name, shape, seed));
   const options = {
     groups: uniformGroups(layout.parameters, 0),
     schedule: { peak, warmup: 10, steps },
