@@ -45,8 +45,6 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, TensorEntry>;
   /** What the state dict holds besides tensors, by the model's names. */
   readonly skipped: ReadonlyMap<string, string>;
-  /** True when every tensor can be used in place in the mapped file. */
-  readonly mappable: boolean;
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -163,8 +161,6 @@ export const openCheckpoint = async (input: string | Uint8Array): Promise<Checkp
   try {
     const { format, metadata, stored, skipped } = await openFormat(source);
     const tensors = nameEntries(stored, source.name);
-    const inPlace = ({ dtype, offset }: TensorEntry) =>
-      offset !== undefined && offset % elementBytes(dtype) === 0;
     const close = () => source.close();
     return {
       format,
@@ -174,7 +170,6 @@ export const openCheckpoint = async (input: string | Uint8Array): Promise<Checkp
       metadata,
       tensors,
       skipped,
-      mappable: source.path !== undefined && [...tensors.values()].every(inPlace),
       close,
       [Symbol.asyncDispose]: close,
     };
@@ -257,7 +252,6 @@ export const randomWeights = async (preset: string | ModelConfig, seed = 0): Pro
     tensors: nameEntries(stored, 'random'),
     skipped: new Map(),
     unexpected: [],
-    mappable: false,
     close,
     [Symbol.asyncDispose]: close,
   };
