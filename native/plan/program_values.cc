@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "check_value.h"
-#include "failure.h"
 
 namespace hrsam::plan {
 
@@ -75,6 +74,21 @@ void ProgramValues::place_folded(const hrsam_node& node, char* data) {
       fail("ERR_INTERNAL", "%s (%s): a view of it is larger", node.layer, node.op);
     values[i].data = constants[i] = data + place.offset;
   }
+}
+
+std::vector<void*> ProgramValues::addresses(char* arena, const std::vector<char*>& inputs,
+                                            const std::vector<char*>& outputs) const {
+  std::vector<void*> found = constants;
+  for (size_t i = 0; i < found.size(); ++i) {
+    const hrsam_value& value = placement[i];
+    const auto slot = static_cast<size_t>(value.slot);
+    char* base = nullptr;
+    if (value.storage == HRSAM_ARENA) base = arena;
+    if (value.storage == HRSAM_INPUT) base = inputs[slot];
+    if (value.storage == HRSAM_OUTPUT) base = outputs[slot];
+    if (base != nullptr) found[i] = base + value.offset;
+  }
+  return found;
 }
 
 }  // namespace hrsam::plan

@@ -2,8 +2,10 @@
 // backends; memory is told apart by address alone.
 #pragma once
 
+#include <cinttypes>
 #include <vector>
 
+#include "failure.h"
 #include "node.h"
 
 namespace hrsam::plan {
@@ -26,6 +28,9 @@ struct ProgramValues {
   bool is_folded(int32_t value) const { return at(placement, value).storage == HRSAM_FOLDED; }
   // Lets the result of a node that runs but once, and all views of it, be at `data`.
   void place_folded(const hrsam_node& node, char* data);
+  // Where the values are in a run whose arena, inputs and outputs begin there.
+  std::vector<void*> addresses(char* arena, const std::vector<char*>& inputs,
+                               const std::vector<char*>& outputs) const;
 
  private:
   template <class T>
@@ -34,5 +39,25 @@ struct ProgramValues {
   }
   void check_index(int32_t value, const hrsam_node& node) const;
 };
+
+// Where a run's inputs or outputs begin; they must be as large as the plan says.
+template <class Buffer>
+std::vector<char*> begins(const char* kind, const std::vector<uint64_t>& wanted,
+                          Buffer* const* buffers) {
+  std::vector<char*> found;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (buffers[i]->bytes < wanted[i])
+      fail("ERR_INTERNAL", "%s %zu: %" PRIu64 " bytes needed, got %" PRIu64, kind, i, wanted[i],
+           buffers[i]->bytes);
+    found.push_back(static_cast<char*>(buffers[i]->data()));
+  }
+  return found;
+}
+
+// Bytes of a buffer that are read or written.
+inline void check_range(uint64_t size, uint64_t offset, uint64_t bytes) {
+  if (offset > size || bytes > size - offset)
+    fail("ERR_INTERNAL", "past the end of a buffer of %" PRIu64 " bytes", size);
+}
 
 }  // namespace hrsam::plan

@@ -15,6 +15,7 @@
 #include "program.h"
 
 using hrsam::cpu::Block;
+using hrsam::plan::check_range;
 using hrsam::plan::guarded;
 
 namespace {
@@ -107,16 +108,10 @@ void buffer_destroy(hrsam_buffer* buffer) {
 
 void* buffer_host(hrsam_buffer* buffer) { return buffer->data(); }
 
-void check_range(const hrsam_buffer* buffer, uint64_t offset, uint64_t bytes) {
-  if (offset > buffer->bytes || bytes > buffer->bytes - offset)
-    hrsam::plan::fail("ERR_INTERNAL", "past the end of a buffer of %llu bytes",
-                      static_cast<unsigned long long>(buffer->bytes));
-}
-
 int buffer_write(hrsam_buffer* buffer, uint64_t offset, const void* source, uint64_t bytes,
                  hrsam_error* error) {
   return guarded(error, [&] {
-    check_range(buffer, offset, bytes);
+    check_range(buffer->bytes, offset, bytes);
     if (bytes != 0) std::memcpy(static_cast<char*>(buffer->data()) + offset, source, bytes);
     buffer->device->forget_packed(buffer->data(), buffer->bytes);
     return 0;
@@ -126,7 +121,7 @@ int buffer_write(hrsam_buffer* buffer, uint64_t offset, const void* source, uint
 int buffer_read(hrsam_buffer* buffer, uint64_t offset, void* destination, uint64_t bytes,
                 hrsam_error* error) {
   return guarded(error, [&] {
-    check_range(buffer, offset, bytes);
+    check_range(buffer->bytes, offset, bytes);
     if (bytes != 0)
       std::memcpy(destination, static_cast<const char*>(buffer->data()) + offset, bytes);
     return 0;

@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cinttypes>
 #include <string>
 #include <utility>
 
@@ -124,28 +123,13 @@ hrsam_program* build_program(hrsam_device* device, const hrsam_plan& plan) {
 
 hrsam_run* start_run(hrsam_program* program, hrsam_buffer* const* inputs,
                      hrsam_buffer* const* outputs) {
-  for (size_t i = 0; i < program->input_bytes.size(); ++i)
-    if (inputs[i]->bytes < program->input_bytes[i])
-      fail("ERR_INTERNAL", "input %zu: %" PRIu64 " bytes needed, got %" PRIu64, i,
-           program->input_bytes[i], inputs[i]->bytes);
-  for (size_t i = 0; i < program->output_bytes.size(); ++i)
-    if (outputs[i]->bytes < program->output_bytes[i])
-      fail("ERR_INTERNAL", "output %zu: %" PRIu64 " bytes needed, got %" PRIu64, i,
-           program->output_bytes[i], outputs[i]->bytes);
+  const auto in = plan::begins("input", program->input_bytes, inputs);
+  const auto out = plan::begins("output", program->output_bytes, outputs);
   auto run = std::make_unique<hrsam_run>();
   run->program = program;
-  for (size_t i = 0; i < program->output_bytes.size(); ++i)
-    run->written.emplace_back(outputs[i]->data(), outputs[i]->bytes);
+  for (size_t i = 0; i < out.size(); ++i) run->written.emplace_back(out[i], outputs[i]->bytes);
   if (program->arena_bytes > 0) run->arena = program->device->take_arena(program->arena_bytes);
-  run->addresses = program->constants;
-  for (size_t i = 0; i < program->placement.size(); ++i) {
-    const hrsam_value& value = program->placement[i];
-    char* base = nullptr;
-    if (value.storage == HRSAM_ARENA) base = run->arena.as<char>();
-    if (value.storage == HRSAM_INPUT) base = static_cast<char*>(inputs[value.slot]->data());
-    if (value.storage == HRSAM_OUTPUT) base = static_cast<char*>(outputs[value.slot]->data());
-    if (base != nullptr) run->addresses[i] = base + value.offset;
-  }
+  run->addresses = program->addresses(run->arena.as<char>(), in, out);
   return run.release();
 }
 

@@ -14,6 +14,7 @@
 namespace gpu = hrsam::cuda::gpu;
 using hrsam::cuda::DeviceBlock;
 using hrsam::cuda::MemoryKind;
+using hrsam::plan::check_range;
 using hrsam::plan::fail;
 using hrsam::plan::guarded;
 
@@ -108,16 +109,10 @@ void buffer_destroy(hrsam_buffer* buffer) { delete buffer; }
 
 void* buffer_host(hrsam_buffer*) { return nullptr; }
 
-void check_range(const hrsam_buffer* buffer, uint64_t offset, uint64_t bytes) {
-  if (offset > buffer->bytes || bytes > buffer->bytes - offset)
-    fail("ERR_INTERNAL", "past the end of a buffer of %llu bytes",
-         static_cast<unsigned long long>(buffer->bytes));
-}
-
 int buffer_write(hrsam_buffer* buffer, uint64_t offset, const void* source, uint64_t bytes,
                  hrsam_error* error) {
   return guarded(error, [&] {
-    check_range(buffer, offset, bytes);
+    check_range(buffer->bytes, offset, bytes);
     buffer->device->transfers.upload(buffer->data() + offset, source, bytes);
     buffer->device->forget_packed(buffer->data(), buffer->bytes);
     return 0;
@@ -127,7 +122,7 @@ int buffer_write(hrsam_buffer* buffer, uint64_t offset, const void* source, uint
 int buffer_read(hrsam_buffer* buffer, uint64_t offset, void* destination, uint64_t bytes,
                 hrsam_error* error) {
   return guarded(error, [&] {
-    check_range(buffer, offset, bytes);
+    check_range(buffer->bytes, offset, bytes);
     buffer->device->transfers.download(destination, buffer->data() + offset, bytes);
     return 0;
   });
@@ -175,7 +170,7 @@ int mask_runs(hrsam_buffer* masks, int64_t count, int64_t height, int64_t width,
            static_cast<long long>(height), static_cast<long long>(width));
     const int64_t pixels = height * width;
     if (pixels > 0 && count > INT64_MAX / pixels) fail("ERR_SHAPE", "masks: too many");
-    check_range(masks, 0, static_cast<uint64_t>(count * pixels));
+    check_range(masks->bytes, 0, static_cast<uint64_t>(count * pixels));
     hrsam::cuda::with_room(
         masks->device, [&] { hrsam::cuda::mask_runs(masks, count, height, width, take, context); });
     return 0;

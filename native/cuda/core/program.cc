@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cinttypes>
 #include <cstring>
 #include <thread>
 
@@ -97,14 +96,6 @@ class ProgramBuilder {
   std::unique_ptr<hrsam_program> program_;
 };
 
-void check_sizes(const char* kind, const std::vector<uint64_t>& wanted,
-                 hrsam_buffer* const* buffers) {
-  for (size_t i = 0; i < wanted.size(); ++i)
-    if (buffers[i]->bytes < wanted[i])
-      fail("ERR_INTERNAL", "%s %zu: %" PRIu64 " bytes needed, got %" PRIu64, kind, i, wanted[i],
-           buffers[i]->bytes);
-}
-
 void* workspace_of(const hrsam_run& run) {
   return run.arena ? run.arena.as<char>() + run.program->workspace_begin : nullptr;
 }
@@ -112,18 +103,9 @@ void* workspace_of(const hrsam_run& run) {
 // Lets the values of a run be where its arena, inputs and outputs begin.
 void place_values(hrsam_run& run, const std::vector<char*>& inputs,
                   const std::vector<char*>& outputs) {
-  run.addresses = run.program->constants;
+  run.addresses = run.program->addresses(run.arena.as<char>(), inputs, outputs);
   run.places = inputs;
   run.places.insert(run.places.end(), outputs.begin(), outputs.end());
-  for (size_t i = 0; i < run.addresses.size(); ++i) {
-    const hrsam_value& value = run.program->placement[i];
-    const auto slot = static_cast<size_t>(value.slot);
-    char* base = nullptr;
-    if (value.storage == HRSAM_ARENA) base = run.arena.as<char>();
-    if (value.storage == HRSAM_INPUT) base = inputs[slot];
-    if (value.storage == HRSAM_OUTPUT) base = outputs[slot];
-    if (base != nullptr) run.addresses[i] = base + value.offset;
-  }
 }
 
 // Where blocks of such sizes begin, one after the other, each of them aligned; `end` goes on.
@@ -214,21 +196,14 @@ hrsam_run* start_run(hrsam_program* program, hrsam_buffer* const* inputs,
                      hrsam_buffer* const* outputs) {
   hrsam_device* device = program->device;
   gpu::select(device->ordinal);
-  check_sizes("input", program->input_bytes, inputs);
-  check_sizes("output", program->output_bytes, outputs);
+  const auto in = plan::begins("input", program->input_bytes, inputs);
+  const auto out = plan::begins("output", program->output_bytes, outputs);
   auto run = std::make_unique<hrsam_run>();
   run->program = program;
   run->stream = device->idle_stream();
   device->busy[run->stream] = true;
   if (program->arena_bytes > 0)
     run->arena = DeviceBlock(device, MemoryKind::cached, program->arena_bytes);
-  const auto begins = [](size_t count, hrsam_buffer* const* buffers) {
-    std::vector<char*> found;
-    for (size_t i = 0; i < count; ++i) found.push_back(buffers[i]->data());
-    return found;
-  };
-  const auto in = begins(program->input_bytes.size(), inputs);
-  const auto out = begins(program->output_bytes.size(), outputs);
   for (size_t i = 0; i < out.size(); ++i) run->written.emplace_back(out[i], outputs[i]->bytes);
   if (!program->restless) {
     place_values(*run, in, out);
