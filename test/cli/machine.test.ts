@@ -1,10 +1,10 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { root } from '../support/files.js';
+import { root, scratch } from '../support/files.js';
 import { hasKernelsOnCpu, kernelsOnCpu } from '../support/kernels_on_cpu.js';
 import { hrsam, hrsamJson, writeTiny } from './support.js';
 
@@ -99,8 +99,7 @@ describe('bench', () => {
   });
 
   test('pictures and clicks without and with coarse to fine, above the size that the model is made for', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'hrsam-bench-test-'));
-    const weights = join(folder, 'tiny.safetensors');
+    const weights = scratch('hrsam-bench-test-')('tiny.safetensors');
     await writeTiny(weights, { decoder: { coarseToFine: true } });
     const args = ['bench', '--only', 'encoder', '-w', weights, '-d', 'cpu', '--dtype', 'f32', '--size'];
     const names = async (size: string) => {
@@ -119,7 +118,6 @@ describe('bench', () => {
       ['click to mask', undefined],
       ['click to mask, coarse to fine', 'n x without'],
     ]);
-    rmSync(folder, { recursive: true });
   });
 
   test('what a call costs, in a document that says where, when and of what', async () => {
@@ -162,7 +160,7 @@ describe('bench', () => {
   });
 
   test('-o: the parts of one run in one document, each once, and another run anew', async () => {
-    const file = join(mkdtempSync(join(tmpdir(), 'hrsam-bench-test-')), 'bench.json');
+    const file = scratch('hrsam-bench-test-')('bench.json');
     const measured = async (run: string) => {
       const args = ['bench', '--only', 'call', '-d', 'cpu', '-o', file];
       const { code } = await hrsam(args, { env: { HRSAM_BENCH_RUN: run } });
@@ -175,7 +173,6 @@ describe('bench', () => {
     for (let i = 0; i < 2; i++)
       expect(await measured('a')).toEqual(['of another part', 'call from JavaScript']);
     expect(await measured('b')).toEqual(['call from JavaScript']);
-    rmSync(dirname(file), { recursive: true });
   });
 
   test('refuses groups that it does not have', async () => {
@@ -188,8 +185,7 @@ describe('bench', () => {
 test.runIf(process.platform === 'linux')(
   'Node’s pool, where pictures are decoded, has a thread for each core, or as many as it is told',
   async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'hrsam-cli-'));
-    const probe = join(folder, 'probe.cjs');
+    const probe = scratch('hrsam-cli-')('probe.cjs');
     writeFileSync(
       probe,
       "process.on('exit', () => console.error(process.env.UV_THREADPOOL_SIZE, require('fs').readdirSync('/proc/self/task').length))",
@@ -202,36 +198,31 @@ test.runIf(process.platform === 'linux')(
     const [few, many] = [await threads('3'), await threads('40')];
     expect([few[0], many[0], many[1]! - few[1]!]).toEqual([3, 40, 37]);
     expect((await threads())[0]).toBe(Math.max(4, availableParallelism()));
-    rmSync(folder, { recursive: true });
   },
 );
 
 test.runIf(process.platform === 'linux')(
   'a bench that is ended takes its child and its files along',
   async () => {
-    const tmp = mkdtempSync(join(tmpdir(), 'hrsam-cli-'));
-    try {
-      const args = ['bench', '--only', 'encoder', '-w', 'random:hrsam-tiny', '-d', 'cpu', '--size', '4096'];
-      const child = spawn(process.execPath, [join(root, 'dist/hrsam.cjs'), ...args], {
-        env: { ...process.env, TMPDIR: tmp },
-      });
-      const children = () => {
-        const list = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8');
-        return list.split(' ').filter(Boolean).map(Number);
-      };
-      while (children().length === 0) await setTimeout(50);
-      const [measuring] = children();
-      expect(readdirSync(tmp)).toHaveLength(1);
-      await setTimeout(300);
-      child.kill('SIGTERM');
-      const code = await new Promise((resolve) => child.on('close', resolve));
-      expect(code).toBe(143);
-      expect(readdirSync(tmp)).toEqual([]);
-      const isThere = () => existsSync(`/proc/${measuring}`);
-      for (let waited = 0; isThere() && waited < 5000; waited += 50) await setTimeout(50);
-      expect(isThere()).toBe(false);
-    } finally {
-      rmSync(tmp, { recursive: true, force: true });
-    }
+    const tmp = scratch('hrsam-cli-')();
+    const args = ['bench', '--only', 'encoder', '-w', 'random:hrsam-tiny', '-d', 'cpu', '--size', '4096'];
+    const child = spawn(process.execPath, [join(root, 'dist/hrsam.cjs'), ...args], {
+      env: { ...process.env, TMPDIR: tmp },
+    });
+    const children = () => {
+      const list = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8');
+      return list.split(' ').filter(Boolean).map(Number);
+    };
+    while (children().length === 0) await setTimeout(50);
+    const [measuring] = children();
+    expect(readdirSync(tmp)).toHaveLength(1);
+    await setTimeout(300);
+    child.kill('SIGTERM');
+    const code = await new Promise((resolve) => child.on('close', resolve));
+    expect(code).toBe(143);
+    expect(readdirSync(tmp)).toEqual([]);
+    const isThere = () => existsSync(`/proc/${measuring}`);
+    for (let waited = 0; isThere() && waited < 5000; waited += 50) await setTimeout(50);
+    expect(isThere()).toBe(false);
   },
 );

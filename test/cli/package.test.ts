@@ -1,10 +1,9 @@
 import { execFile } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, expect, test } from 'vitest';
-import { root } from '../support/files.js';
+import { root, scratch } from '../support/files.js';
 import { hrsam } from './support.js';
 
 // From the package's own folder, so that its name resolves through its exports as it does for those who installed it.
@@ -63,18 +62,14 @@ test('where there is no binary, how to build one, and where', async () => {
 });
 
 test('in a bundle, that hrsam must stay outside of it', async () => {
-  const app = mkdtempSync(join(tmpdir(), 'hrsam-bundled-'));
-  try {
-    writeFileSync(join(app, 'package.json'), '{"name": "app", "type": "module"}');
-    cpSync(join(root, 'dist'), join(app, 'bundled'), { recursive: true });
-    symlinkSync(join(root, 'node_modules'), join(app, 'node_modules'), 'dir');
-    const source = `import { Device } from '${join(app, 'bundled/index.js')}'; try { Device.open() } catch (error) { console.log(error.code, error.message) }`;
-    const printed = await evaluate(source, 'module');
-    expect(printed).toMatch(/^ERR_ADDON .*: bundled .*--external:hrsam/);
-    expect(printed).toContain(app);
-  } finally {
-    rmSync(app, { recursive: true });
-  }
+  const app = scratch('hrsam-bundled-')();
+  writeFileSync(join(app, 'package.json'), '{"name": "app", "type": "module"}');
+  cpSync(join(root, 'dist'), join(app, 'bundled'), { recursive: true });
+  symlinkSync(join(root, 'node_modules'), join(app, 'node_modules'), 'dir');
+  const source = `import { Device } from '${join(app, 'bundled/index.js')}'; try { Device.open() } catch (error) { console.log(error.code, error.message) }`;
+  const printed = await evaluate(source, 'module');
+  expect(printed).toMatch(/^ERR_ADDON .*: bundled .*--external:hrsam/);
+  expect(printed).toContain(app);
 });
 
 test('nothing that Node 20 cannot parse is left', () => {

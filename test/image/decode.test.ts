@@ -1,11 +1,13 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import fc from 'fast-check';
 import sharp from 'sharp';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type DecodeLimits, decodeImage, type ImageSource } from '../../lib/image/decode.js';
+import { scratch } from '../support/files.js';
+
+const folder = scratch('hrsam-decode-')();
 
 /** 3 × 2 pixels, no two alike. */
 const RGB = Uint8Array.from([
@@ -244,9 +246,3 @@ describe('limits', () => {
     await expect(decodeImage(path, { maxBytes: 20 })).rejects.toThrow(hrsamError('ERR_IMAGE', path));
   });
 });
-
-let folder = '';
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'hrsam-decode-'));
-});
-afterAll(() => rmSync(folder, { recursive: true }));

@@ -1,12 +1,10 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { BF16_MODEL, expectClose, expectWithin } from '../support/compare.js';
-import { root } from '../support/files.js';
+import { root, scratch } from '../support/files.js';
 import { HostTensors } from '../support/reference.js';
 import { device } from '../support/run.js';
 
@@ -24,14 +22,12 @@ async function results(isa: string, folder: string): Promise<HostTensors> {
 
 // The scalar code is what a compiler makes of plain loops: the others have to agree with it.
 describe.runIf(device.kind === 'cpu' && !process.env.HRSAM_CPU_ISA)('instruction sets', () => {
-  let folder: string;
+  const folder = scratch('hrsam-isa-')();
   let scalar: HostTensors;
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'hrsam-isa-'));
     scalar = await results('scalar', folder);
   });
-  afterAll(() => rm(folder, { recursive: true, force: true }));
 
   it('are listed, scalar among them', () => expect(isas).toContain('scalar'));
 

@@ -1,18 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { root } from '../support/files.js';
+import { root, scratch } from '../support/files.js';
 
 const script = (path: string) => import(new URL(`../../scripts/${path}`, import.meta.url).href);
 const { generated } = await script('figures.mjs');
@@ -186,29 +176,25 @@ describe('withTables', () => {
 
 /** scripts/measure.sh in a folder of its own, with stand-ins for the two programs: the documents that it leaves. */
 function measured(node: string, python: string) {
-  const folder = mkdtempSync(join(tmpdir(), 'hrsam-measure-'));
-  try {
-    mkdirSync(join(folder, 'scripts'));
-    copyFileSync(join(root, 'scripts/measure.sh'), join(folder, 'scripts/measure.sh'));
-    for (const [name, script] of Object.entries({ node, python })) {
-      writeFileSync(join(folder, name), `#!/bin/sh\n${script}\n`);
-      chmodSync(join(folder, name), 0o755);
-    }
-    const { HRSAM_BENCH_RUN: _, ...inherited } = process.env;
-    const programs = { HRSAM_NODE: join(folder, 'node'), HRSAM_PYTHON: join(folder, 'python') };
-    const { status } = spawnSync('bash', ['scripts/measure.sh', 'cpu', '--dtype', 'f32'], {
-      cwd: folder,
-      env: { ...inherited, ...programs, HRSAM_COMMIT: 'abc' },
-    });
-    const results = join(folder, 'bench/results');
-    const made = readdirSync(results).map((name) => [
-      name,
-      JSON.parse(readFileSync(join(results, name), 'utf8')),
-    ]);
-    return { status, documents: Object.fromEntries(made) };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
+  const folder = scratch('hrsam-measure-')();
+  mkdirSync(join(folder, 'scripts'));
+  copyFileSync(join(root, 'scripts/measure.sh'), join(folder, 'scripts/measure.sh'));
+  for (const [name, script] of Object.entries({ node, python })) {
+    writeFileSync(join(folder, name), `#!/bin/sh\n${script}\n`);
+    chmodSync(join(folder, name), 0o755);
   }
+  const { HRSAM_BENCH_RUN: _, ...inherited } = process.env;
+  const programs = { HRSAM_NODE: join(folder, 'node'), HRSAM_PYTHON: join(folder, 'python') };
+  const { status } = spawnSync('bash', ['scripts/measure.sh', 'cpu', '--dtype', 'f32'], {
+    cwd: folder,
+    env: { ...inherited, ...programs, HRSAM_COMMIT: 'abc' },
+  });
+  const results = join(folder, 'bench/results');
+  const made = readdirSync(results).map((name) => [
+    name,
+    JSON.parse(readFileSync(join(results, name), 'utf8')),
+  ]);
+  return { status, documents: Object.fromEntries(made) };
 }
 
 describe.runIf(process.platform === 'linux')('a run of bench and rivals', () => {

@@ -1,26 +1,15 @@
 import { spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  symlinkSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { root } from '../support/files.js';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { root, scratch } from '../support/files.js';
 
 const debian = existsSync('/etc/debian_version');
 
 let folder: string;
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'hrsam-setup-'));
+  folder = scratch('hrsam-setup-')();
 });
-afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Runs a module of scripts/setup/ in a process of its own and returns what it prints as JSON. */
 function ask(module: string, expression: string, path = process.env.PATH) {

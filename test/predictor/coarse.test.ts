@@ -4,8 +4,9 @@ import type { EncodedImage } from '../../lib/predictor/image.js';
 import { SafetensorsFile } from '../../lib/weights/safetensors.js';
 import { writeSafetensors } from '../../lib/weights/safetensors_writer.js';
 import { errorOf } from '../support/errors.js';
+import { scratch } from '../support/files.js';
 import { heldBytes } from '../support/memory.js';
-import { contents, picture, randomModel, temporaryFolder } from './support/models.js';
+import { contents, picture, randomModel } from './support/models.js';
 
 const clicks = { points: [[70, 40]] } as const;
 const more = {
@@ -20,11 +21,10 @@ const box = { box: [20, 10, 120, 80] } as const;
 describe.each(['hrsam-tiny', 'hrsam++-tiny'])('coarse to fine, %s', (preset) => {
   let model: HRSAM;
   let own: number;
-  let file: (name: string) => string;
+  const file = scratch('hrsam-');
   beforeAll(async () => {
     model = await randomModel(preset);
     own = model.config.image.size;
-    file = await temporaryFolder();
   });
 
   async function both(): Promise<{ small: EncodedImage; large: EncodedImage; image: EncodedImage }> {

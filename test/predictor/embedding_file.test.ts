@@ -8,10 +8,11 @@ import { convert } from '../../lib/weights/convert.js';
 import { SafetensorsFile } from '../../lib/weights/safetensors.js';
 import { writeSafetensors } from '../../lib/weights/safetensors_writer.js';
 import { errorOf } from '../support/errors.js';
+import { scratch } from '../support/files.js';
 import { channelsFirst } from '../support/layout.js';
 import { heldBytes } from '../support/memory.js';
 import { device, download, host } from '../support/run.js';
-import { contents, picture, randomModel, temporaryFolder } from './support/models.js';
+import { contents, picture, randomModel } from './support/models.js';
 
 const SIZES = {
   original: { height: 30, width: 50 },
@@ -20,10 +21,9 @@ const SIZES = {
 };
 
 describe('saved embeddings', () => {
-  let file: (name: string) => string;
+  const file = scratch('hrsam-');
   let model: HRSAM;
   beforeAll(async () => {
-    file = await temporaryFolder();
     model = await randomModel('hrsam-tiny');
   });
 

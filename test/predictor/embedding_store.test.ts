@@ -5,11 +5,12 @@ import type { HRSAM } from '../../lib/predictor/hrsam.js';
 import { openModel } from '../../lib/predictor/load.js';
 import { expectedTensors } from '../../lib/weights/expected.js';
 import { codeOf, errorOf } from '../support/errors.js';
+import { scratch } from '../support/files.js';
 import { download } from '../support/run.js';
-import { picture, randomModel, temporaryFolder } from './support/models.js';
+import { picture, randomModel } from './support/models.js';
 
 describe('EmbeddingStore', () => {
-  let file: (name: string) => string;
+  const file = scratch('hrsam-');
   let model: HRSAM;
 
   const create = async (folder: string, weights = 'random:hrsam-tiny', size = 64) => {
@@ -24,7 +25,6 @@ describe('EmbeddingStore', () => {
   };
 
   beforeAll(async () => {
-    file = await temporaryFolder();
     model = await randomModel('hrsam-tiny');
   });
 

@@ -11,8 +11,9 @@ import { EncodedImage } from '../../lib/predictor/image.js';
 import type { Mask } from '../../lib/predictor/mask.js';
 import { elementCount } from '../../lib/runtime/dtype.js';
 import { errorOf } from '../support/errors.js';
+import { scratch } from '../support/files.js';
 import { device, download, host, upload } from '../support/run.js';
-import { contents, picture, randomModel, temporaryFolder } from './support/models.js';
+import { contents, picture, randomModel } from './support/models.js';
 
 const sizeOf = ({ original, resized, input }: EncodedImage) =>
   [original, resized, input].map(({ height, width }) => [height, width]);
@@ -70,7 +71,7 @@ describe.each(['hrsam-tiny', 'hrsam++-tiny', 'sam-tiny'])('encode, %s', (preset)
   });
 
   it('takes a file, its bytes and its pixels alike', async () => {
-    const file = await temporaryFolder();
+    const file = scratch('hrsam-');
     const pixels = picture(40, 56);
     const { data, width, height } = pixels;
     const bytes = await sharp(data, { raw: { width, height, channels: 3 } })
@@ -280,7 +281,7 @@ describe('load', () => {
   });
 
   it('once disposed, refuses everything and frees its weights', async () => {
-    const file = await temporaryFolder();
+    const file = scratch('hrsam-');
     const model = await HRSAM.load('random:hrsam-tiny', { device });
     const image = await model.encode(picture(20, 20));
     await model.saveEmbedding(image, file('e.safetensors'));

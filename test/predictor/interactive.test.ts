@@ -1,14 +1,15 @@
 // The published evaluation loop, click by click: what a session must reproduce.
-import { beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { ModelMethod, SIZE_DIVISOR } from '../../lib/eval/method.js';
 import { runObject } from '../../lib/eval/run_object.js';
 import { decodeImage } from '../../lib/image/decode.js';
 import { encodeRle } from '../../lib/image/rle.js';
 import { HRSAM } from '../../lib/predictor/hrsam.js';
 import { expectClose, type Noise } from '../support/compare.js';
+import { scratch } from '../support/files.js';
 import { describeShared, fixture, HostTensors, hasShared, readJson } from '../support/reference.js';
 import { device } from '../support/run.js';
-import { fullLogits, temporaryFolder, writeCheckpoint } from './support/models.js';
+import { fullLogits, writeCheckpoint } from './support/models.js';
 
 interface Recording {
   name: string;
@@ -30,10 +31,7 @@ function iou(mask: Uint8Array, label: ArrayLike<number>): number {
 }
 
 describeShared('a session replays the published evaluation of clicks', () => {
-  let file: (name: string) => string;
-  beforeAll(async () => {
-    file = await temporaryFolder();
-  });
+  const file = scratch('hrsam-');
 
   async function load({ config_name }: Recording): Promise<HRSAM> {
     const config = readJson('manifest.json').configs[config_name];

@@ -10,11 +10,12 @@ import { configFromAuthors } from '../../lib/weights/authors.js';
 import { randomWeights } from '../../lib/weights/checkpoint.js';
 import { writeSafetensors } from '../../lib/weights/safetensors_writer.js';
 import { expectClose } from '../support/compare.js';
+import { scratch } from '../support/files.js';
 import { strided } from '../support/layout.js';
 import { onnxLongestSide } from '../support/onnx_size.js';
 import { generate, HostTensors, readJson, samNoise, type TensorRule } from '../support/reference.js';
 import { device, host } from '../support/run.js';
-import { expectScores, fullLogits, temporaryFolder, writeCheckpoint } from './support/models.js';
+import { expectScores, fullLogits, writeCheckpoint } from './support/models.js';
 
 const CASE = 'sam/onnx_wrapper';
 const SIDE = 256;
@@ -50,10 +51,9 @@ function strideOf(tensor: string): number {
 describe("SAM's ONNX wrapper", () => {
   let model: HRSAM;
   let expected: HostTensors;
-  let file: (name: string) => string;
+  const file = scratch('hrsam-');
 
   beforeAll(async () => {
-    file = await temporaryFolder();
     // The wrapper begins with an embedding: the encoder is there to make the weights complete.
     const config = {
       ...reference.config,

@@ -7,8 +7,9 @@ import { keepClicked } from '../../lib/predictor/regions.js';
 import { Rng } from '../../lib/rng.js';
 import { writeTiny } from '../cli/support.js';
 import { errorOf } from '../support/errors.js';
+import { scratch } from '../support/files.js';
 import { device } from '../support/run.js';
-import { contents, picture, randomModel, temporaryFolder } from './support/models.js';
+import { contents, picture, randomModel } from './support/models.js';
 
 /** `#` is mask, with a logit of 2; all else has -3. */
 const logitsOf = (...rows: string[]) =>
@@ -238,7 +239,7 @@ describe.each(['hrsam-tiny', 'sam-tiny'])('minRegion, %s', (preset) => {
   });
 
   it.runIf(preset === 'hrsam-tiny')('is what the weights say, in click sessions too', async () => {
-    const path = (await temporaryFolder())('regions.safetensors');
+    const path = scratch('hrsam-')('regions.safetensors');
     await writeTiny(path, { decoder: { minRegion: 1 } });
     using other = await HRSAM.load(path, { device });
     using own = await other.encode(picture(HEIGHT, WIDTH));

@@ -5,10 +5,11 @@ import { HRSAM } from '../../lib/predictor/hrsam.js';
 import type { EncodedImage, SegmentRequest } from '../../lib/predictor/image.js';
 import type { Mask } from '../../lib/predictor/mask.js';
 import { expectClose } from '../support/compare.js';
+import { scratch } from '../support/files.js';
 import { channelsFirst, strided } from '../support/layout.js';
 import { describeShared, fixture, HostTensors, readJson, samNoise } from '../support/reference.js';
 import { device, download } from '../support/run.js';
-import { expectScores, fullLogits, temporaryFolder, writeCheckpoint } from './support/models.js';
+import { expectScores, fullLogits, writeCheckpoint } from './support/models.js';
 
 const CASE = 'sam/predictor/photo-224';
 
@@ -29,7 +30,7 @@ describeShared("SAM's predictor on a photograph", () => {
 
   beforeAll(async () => {
     const description = readJson(`${CASE}/case.json`);
-    const file = await temporaryFolder();
+    const file = scratch('hrsam-');
     await writeCheckpoint(file('sam.safetensors'), description.model.tensors);
     model = await HRSAM.load(file('sam.safetensors'), { device, config: description.model.config });
     image = await model.encode(fixture('sam/transforms/photo.png')!);

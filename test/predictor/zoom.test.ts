@@ -7,8 +7,9 @@ import type { Prompt } from '../../lib/predictor/prompts.js';
 import { partAround } from '../../lib/predictor/zoom.js';
 import { Rng } from '../../lib/rng.js';
 import { errorOf } from '../support/errors.js';
+import { scratch } from '../support/files.js';
 import { heldBytes } from '../support/memory.js';
-import { contents, picture, randomModel, temporaryFolder } from './support/models.js';
+import { contents, picture, randomModel } from './support/models.js';
 
 const boxed = (...bbox: [number, number, number, number]) => ({ bbox });
 
@@ -234,7 +235,7 @@ describe.each(['hrsam-tiny', 'hrsam++-tiny', 'sam-tiny'])('zoom, %s', (preset) =
   });
 
   it('is not for a picture that was saved', async () => {
-    const path = (await temporaryFolder())('saved.safetensors');
+    const path = scratch('hrsam-')('saved.safetensors');
     await model.saveEmbedding(image, path);
     using restored = await model.loadEmbedding(path);
     const { prompt, first } = prompts[0]!;

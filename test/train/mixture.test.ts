@@ -1,9 +1,8 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { FolderSource } from '../../lib/train/samples/folder_source.js';
 import { Mixture } from '../../lib/train/samples/mixture.js';
 import { MosaicSource } from '../../lib/train/samples/mosaic_source.js';
@@ -11,10 +10,11 @@ import { prefetch } from '../../lib/train/samples/prefetch.js';
 import { SceneSource } from '../../lib/train/samples/scene_source.js';
 import { type LabelledObject, measure, type SampleSource } from '../../lib/train/samples/source.js';
 import { codeOf, errorOf } from '../support/errors.js';
+import { scratch } from '../support/files.js';
 import { noAugmentation, sampleDigest } from '../support/samples.js';
 import { BLUE, discSet, GREEN, RED, SHAPES } from '../support/sets.js';
 
-let root: string;
+const root = scratch('hrsam-samples-')();
 
 /** What sources of a test are called. */
 const none = { name: 'test', unusable: 'nothing' };
@@ -22,15 +22,12 @@ const none = { name: 'test', unusable: 'nothing' };
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), 'hrsam-samples-'));
   await discSet(join(root, 'red'), RED, BLUE, SHAPES);
   await discSet(join(root, 'green'), GREEN, BLUE, [
     [70, 90],
     [110, 75],
   ]);
 });
-
-afterAll(() => rm(root, { recursive: true, force: true }));
 
 /** A disc that fills one channel, on black. */
 function disc(channel: number): LabelledObject {

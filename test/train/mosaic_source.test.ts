@@ -1,16 +1,15 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { Rng } from '../../lib/rng.js';
 import { FolderSource } from '../../lib/train/samples/folder_source.js';
 import { Mixture } from '../../lib/train/samples/mixture.js';
 import { MosaicSource } from '../../lib/train/samples/mosaic_source.js';
 import { measure, type SampleSource, type WeightedSource } from '../../lib/train/samples/source.js';
+import { scratch } from '../support/files.js';
 import { noAugmentation, sampleDigest } from '../support/samples.js';
 import { BLUE, discSet, GREEN, RED, SHAPES } from '../support/sets.js';
 
-let root: string;
+const root = scratch('hrsam-mosaic-')();
 let discs: WeightedSource[];
 
 const opened = async (folder: string, weight: number): Promise<WeightedSource> => ({
@@ -19,7 +18,6 @@ const opened = async (folder: string, weight: number): Promise<WeightedSource> =
 });
 
 beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), 'hrsam-mosaic-'));
   const [red, green] = [join(root, 'red'), join(root, 'green')];
   const sizes = [
     [300, 256],
@@ -30,8 +28,6 @@ beforeAll(async () => {
   await discSet(green, GREEN, BLUE, sizes);
   discs = [await opened(red, 1), await opened(green, 1)];
 });
-
-afterAll(() => rm(root, { recursive: true, force: true }));
 
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
 

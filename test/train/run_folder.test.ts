@@ -1,17 +1,11 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { RunFolder } from '../../lib/train/run_folder.js';
 import { errorOf } from '../support/errors.js';
+import { scratch } from '../support/files.js';
 
-let folder: RunFolder;
-
-beforeAll(async () => {
-  folder = new RunFolder(await mkdtemp(join(tmpdir(), 'hrsam-run-')));
-});
-
-afterAll(() => rm(folder.path, { recursive: true, force: true }));
+const folder = new RunFolder(scratch('hrsam-run-')());
 
 it('keeps the model of the best validation, the first of equals', async () => {
   const kept: [boolean, string][] = [];

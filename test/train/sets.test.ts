@@ -1,28 +1,24 @@
 import { rmSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { type FinetuneRecipe, readRecipe } from '../../lib/train/recipe.js';
 import { FolderSource } from '../../lib/train/samples/folder_source.js';
 import { Mixture, type Sample } from '../../lib/train/samples/mixture.js';
 import { SceneSource } from '../../lib/train/samples/scene_source.js';
 import { openSamples } from '../../lib/train/sets.js';
 import { codeOf, errorOf } from '../support/errors.js';
+import { scratch } from '../support/files.js';
 import { noAugmentation, sampleDigest } from '../support/samples.js';
 import { BLUE, discSet, RED } from '../support/sets.js';
 
-let root: string;
+const root = scratch('hrsam-sets-')();
 
 beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), 'hrsam-sets-'));
   await discSet(join(root, 'red'), RED, BLUE, [
     [300, 256],
     [256, 320],
   ]);
 });
-
-afterAll(() => rm(root, { recursive: true, force: true }));
 
 const CACHE = { cacheBytes: 2 ** 24, objects: 4 };
 

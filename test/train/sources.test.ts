@@ -1,8 +1,7 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import type { HrsamError } from '../../lib/errors.js';
 import { Rng } from '../../lib/rng.js';
 import { randomCrop } from '../../lib/train/samples/crop.js';
@@ -12,17 +11,15 @@ import { prefetch } from '../../lib/train/samples/prefetch.js';
 import { SceneSource } from '../../lib/train/samples/scene_source.js';
 import { sample } from '../eval/support.js';
 import { codeOf, errorOf } from '../support/errors.js';
+import { scratch } from '../support/files.js';
 import { sampleDigest } from '../support/samples.js';
 import { BLUE, discSet, RED, SHAPES } from '../support/sets.js';
 
-let root: string;
+const root = scratch('hrsam-sources-')();
 
 beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), 'hrsam-sources-'));
   await discSet(join(root, 'red'), RED, BLUE, SHAPES);
 });
-
-afterAll(() => rm(root, { recursive: true, force: true }));
 
 describe('FolderSource', () => {
   async function brokenSet(name: string, good: boolean): Promise<string> {

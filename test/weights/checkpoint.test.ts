@@ -1,7 +1,5 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readFile, writeFile } from 'node:fs/promises';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { pooled } from '../../lib/runtime/addon.js';
 import { openCheckpoint, openWeights, randomWeights } from '../../lib/weights/checkpoint.js';
 import { CONFIG_KEY, configToMetadata } from '../../lib/weights/config.js';
@@ -11,19 +9,17 @@ import { presetConfig } from '../../lib/weights/presets.js';
 import { initialTensor } from '../../lib/weights/random.js';
 import { writeSafetensors } from '../../lib/weights/safetensors_writer.js';
 import { WeightStore } from '../../lib/weights/store.js';
+import { scratch } from '../support/files.js';
 import { device } from '../support/run.js';
 import { encodeSafetensors } from '../support/safetensors.js';
 import { rejection } from './support/expect.js';
 import { authors, config, same, tensorsOf, torchCheckpoint } from './support/tiny.js';
 
-let folder: string;
-const at = (name: string) => join(folder, name);
+const at = scratch('hrsam-checkpoint-');
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'hrsam-checkpoint-'));
   await writeSafetensors(at('tiny.safetensors'), tensorsOf(config));
   await writeFile(at('tiny.pth'), torchCheckpoint(config, 'module.'));
 });
-afterAll(() => rm(folder, { recursive: true }));
 
 describe('openWeights', () => {
   it('refuses rotary frequencies of another base', async () => {

@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { HrsamError } from '../../lib/errors.js';
 import { elementBytes, FILE_DTYPES } from '../../lib/weights/dtypes.js';
 import { SafetensorsFile } from '../../lib/weights/safetensors.js';
 import { type TensorToWrite, writeSafetensors } from '../../lib/weights/safetensors_writer.js';
+import { scratch } from '../support/files.js';
 import { encodeSafetensors } from '../support/safetensors.js';
 import { fuzzRuns, rejection } from './support/expect.js';
 
@@ -25,11 +25,7 @@ const tensor = (dtype: string, shape: unknown, offsets: unknown) =>
 
 const open = (bytes: string | Uint8Array) => SafetensorsFile.open(bytes);
 
-let folder: string;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'hrsam-safetensors-'));
-});
-afterAll(() => rm(folder, { recursive: true }));
+const folder = scratch('hrsam-safetensors-')();
 
 describe('reading', () => {
   it('gives names, types, shapes and places', async () => {

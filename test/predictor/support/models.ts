@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import { bilinearResize } from '../../../lib/graph/ops/bilinear_resize.js';
 import { slice } from '../../../lib/graph/ops/slice.js';
@@ -18,13 +15,6 @@ const cleanups: (() => unknown)[] = [];
 afterAll(async () => {
   for (const clean of cleanups.splice(0)) await clean();
 });
-
-/** Names files in a folder that is deleted after the tests of the file. */
-export async function temporaryFolder(): Promise<(name: string) => string> {
-  const folder = await mkdtemp(join(tmpdir(), 'hrsam-'));
-  cleanups.push(() => rm(folder, { recursive: true, force: true }));
-  return (name) => join(folder, name);
-}
 
 /** Writes the tensors of a reference model under their official names. */
 export const writeCheckpoint = (path: string, tensors: readonly TensorRule[]): Promise<void> =>
