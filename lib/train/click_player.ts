@@ -39,11 +39,6 @@ export class ClickPlayer {
     return promptTokens(this.#clicks, this.#box);
   }
 
-  /** Clicks that have been made. */
-  get clicks(): number {
-    return this.#clicks.length;
-  }
-
   /** The first prompt: a click, unless there is a box. */
   async begin(): Promise<void> {
     if (!this.#box) await this.#click(emptyMask(...this.object.size));

@@ -47,7 +47,7 @@ describe('FolderSource', () => {
     return folder;
   }
 
-  it('reports each corrupt entry once, counts it and goes on', async () => {
+  it('reports each corrupt entry once and goes on', async () => {
     const errors: HrsamError[] = [];
     const onCorrupt = (error: HrsamError) => errors.push(error);
     const source = await FolderSource.open(await brokenSet('broken', true), { onCorrupt });
@@ -55,7 +55,6 @@ describe('FolderSource', () => {
     const digests: string[] = [];
     for await (const sample of prefetch((k) => mixed.sample(k), { to: 20 }))
       digests.push(sampleDigest(sample));
-    expect(source.corrupt).toBe(8);
     expect(errors.length).toBe(8);
     const messages = errors.map(({ message }) => message).join('\n');
     for (const part of [

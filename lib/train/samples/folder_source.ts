@@ -24,11 +24,6 @@ export const MAX_SIDE = 1024;
 export class FolderSource implements SampleSource {
   readonly unusable = 'entries that cannot be used';
 
-  /** Entries that turned out unusable so far. */
-  get corrupt(): number {
-    return this.#corrupt.size;
-  }
-
   readonly #corrupt = new Set<number>();
   // In order of last use.
   readonly #cache = new Map<string, Pixels>();
