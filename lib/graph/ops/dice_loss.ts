@@ -1,18 +1,12 @@
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
+import { sampleLoss } from '../sample_losses.js';
 import { diceLossGradient } from './dice_loss_gradient.js';
 
 export const diceLossOp: OpDefinition = {
   name: 'dice_loss',
-  operands: ['logits', 'labels'],
+  ...sampleLoss('logits', 'labels'),
   attributes: { ignore: 'number' },
-  infer({ operands, fail }) {
-    const { logits, labels } = operands as Record<string, Value>;
-    const [batch] = logits!.shape;
-    if (logits!.shape.length < 2 || labels!.shape.join() !== logits!.shape.join())
-      return fail('logits and labels (B, …)');
-    return { shape: [batch!], dtype: 'f32' };
-  },
   flops: ({ operands }) => 12 * elementCount(operands.logits!.shape),
   gradient({ graph, node, dy }) {
     const { logits, labels } = node.operands as Record<string, Value>;

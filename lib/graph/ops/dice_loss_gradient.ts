@@ -1,16 +1,11 @@
 import { elementCount } from '../../runtime/dtype.js';
 import type { Attributes, Graph, OpDefinition, Value } from '../graph.js';
+import { sampleLossGradient } from '../sample_losses.js';
 
 export const diceLossGradientOp: OpDefinition = {
   name: 'dice_loss_gradient',
-  operands: ['logits', 'labels', 'dy'],
+  ...sampleLossGradient('logits', 'labels'),
   attributes: { ignore: 'number' },
-  infer({ operands, fail }) {
-    const { logits, dy } = operands as Record<string, Value>;
-    return dy!.shape.join() === `${logits!.shape[0]}`
-      ? { shape: logits!.shape, dtype: 'f32' }
-      : fail('dy (B)');
-  },
   flops: ({ operands }) => 20 * elementCount(operands.logits!.shape),
 };
 

@@ -1,18 +1,12 @@
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
+import { sampleLoss } from '../sample_losses.js';
 import { focalLossGradient } from './focal_loss_gradient.js';
 
 export const focalLossOp: OpDefinition = {
   name: 'focal_loss',
-  operands: ['logits', 'labels'],
+  ...sampleLoss('logits', 'labels'),
   attributes: { alpha: 'number', gamma: 'number', eps: 'number', ignore: 'number' },
-  infer({ operands, fail }) {
-    const { logits, labels } = operands as Record<string, Value>;
-    const [batch] = logits!.shape;
-    if (logits!.shape.length < 2 || labels!.shape.join() !== logits!.shape.join())
-      return fail('logits and labels (B, …)');
-    return { shape: [batch!], dtype: 'f32' };
-  },
   flops: ({ operands }) => 20 * elementCount(operands.logits!.shape),
   gradient({ graph, node, dy }) {
     const { logits, labels } = node.operands as Record<string, Value>;

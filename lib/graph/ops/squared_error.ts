@@ -1,15 +1,11 @@
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
+import { sampleLoss } from '../sample_losses.js';
 import { squaredErrorGradient } from './squared_error_gradient.js';
 
 export const squaredErrorOp: OpDefinition = {
   name: 'squared_error',
-  operands: ['x', 'target'],
-  infer({ operands, fail }) {
-    const { x, target } = operands as Record<string, Value>;
-    if (x!.shape.length < 2 || x!.shape.join() !== target!.shape.join()) return fail('x and target (B, …)');
-    return { shape: [x!.shape[0]!], dtype: 'f32' };
-  },
+  ...sampleLoss('x', 'target'),
   flops: ({ operands }) => 3 * elementCount(operands.x!.shape),
   gradient: ({ graph, node: { operands }, dy }) => ({
     x: squaredErrorGradient(graph, operands.x!, operands.target!, dy),

@@ -1,13 +1,10 @@
 import { elementCount } from '../../runtime/dtype.js';
 import type { Graph, OpDefinition, Value } from '../graph.js';
+import { sampleLossGradient } from '../sample_losses.js';
 
 export const squaredErrorGradientOp: OpDefinition = {
   name: 'squared_error_gradient',
-  operands: ['x', 'target', 'dy'],
-  infer({ operands, fail }) {
-    const { x, dy } = operands as Record<string, Value>;
-    return dy!.shape.join() === `${x!.shape[0]}` ? { shape: x!.shape, dtype: 'f32' } : fail('dy (B)');
-  },
+  ...sampleLossGradient('x', 'target'),
   flops: ({ result }) => 3 * elementCount(result.shape),
 };
 
