@@ -3,6 +3,7 @@
 
 #include "attention_case.h"
 #include "attention_gradient_reference.h"
+#include "harness.h"
 
 using namespace hrsam::test;
 

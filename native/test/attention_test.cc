@@ -2,6 +2,7 @@
 #include <random>
 
 #include "attention_case.h"
+#include "harness.h"
 
 using namespace hrsam::test;
 

@@ -3,6 +3,7 @@
 #include <random>
 
 #include "cycle_scan_case.h"
+#include "harness.h"
 
 using namespace hrsam::test;
 

@@ -3,6 +3,7 @@
 #include <random>
 
 #include "attention_gradient_reference.h"
+#include "harness.h"
 #include "window_attention_case.h"
 
 using namespace hrsam::test;

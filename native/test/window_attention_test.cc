@@ -1,6 +1,7 @@
 // window_attention against partition, padding, roll and mask done one by one in double precision.
 #include <random>
 
+#include "harness.h"
 #include "window_attention_case.h"
 
 using namespace hrsam::test;
