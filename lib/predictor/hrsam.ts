@@ -51,9 +51,10 @@ export interface EncodeOptions {
    */
   coarseToFine?: boolean;
   /**
-   * Whether an answer that fills less than some 0.6 of the picture is made again on the part of the picture around it, which
-   * is encoded by itself: more accurate for what is small, and slower, since most objects' first clicks wait for an encoding.
-   * The picture's pixels are kept. Not with `multimask`, `everything` or saved embeddings. Default `false`.
+   * Whether an answer of less than about half of the picture's longest side is made again on the part of the picture around
+   * it, which is encoded by itself: more accurate for what is small, and slower, since a click then waits for an encoding
+   * whenever its part is another than the last one's. The picture's pixels are kept. Not with `multimask`, `everything` or
+   * saved embeddings. Default `false`.
    */
   zoom?: boolean;
   /** @internal What the picture's sides are brought to multiples of, with zeros, before it is resized. Default: not. */
