@@ -77,6 +77,8 @@ function whole(expected: unknown): string {
 
 function words(value: unknown, depth: number): string {
   if (typeof value === 'function') return `function ${value.name}`;
+  // Told apart from a number, and from nothing at all.
+  if (typeof value === 'string' && Number.isFinite(Number(value))) return JSON.stringify(value);
   if (typeof value !== 'object' || value === null) return String(value);
   if (Array.isArray(value))
     return depth < DEEPEST ? `[${list(value, 16, (item) => show(item, depth + 1))}]` : '[…]';
@@ -107,7 +109,7 @@ export class HrsamError extends Error {
 
   constructor(code: ErrorCode, summary: string, details: ErrorDetails = {}) {
     const { where, expected, actual, cause } = details;
-    const parts = [where ? `${where}: ${summary}` : summary];
+    const parts = [where === undefined ? summary : `${where || '""'}: ${summary}`];
     if (expected !== undefined) parts.push(`expected ${whole(expected)}`);
     if (actual !== undefined) parts.push(`got ${show(actual)}`);
     super(parts.join('; '), cause === undefined ? undefined : { cause });

@@ -155,7 +155,7 @@ export async function readRegular(
       throw new HrsamError(tooLarge, 'the file is too large', {
         where: path,
         expected: `at most ${maxBytes} bytes${advice === undefined ? '' : `: ${advice}`}`,
-        actual: `${size}`,
+        actual: size,
       });
     }
     return await file.readFile();

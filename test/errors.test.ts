@@ -8,6 +8,10 @@ it('an error has the fields that tell something, and no others', () => {
   expect(full.message).toBe('encode: size; expected 16; got 0');
 });
 
+it('an empty name is shown', () => {
+  expect(new HrsamError('ERR_FILE', 'does not exist', { where: '' }).message).toBe('"": does not exist');
+});
+
 describe('what came, in a message', () => {
   const got = (actual: unknown) => new HrsamError('ERR_ARGUMENT', 'x', { actual }).message;
   const cyclic: unknown[] = [1];
@@ -23,6 +27,8 @@ describe('what came, in a message', () => {
 
   it.each<[string, unknown, string]>([
     ['text', 'a', 'a'],
+    ['nothing', '', '""'],
+    ['a number as text', ['16', 16], '["16", 16]'],
     ['null', null, 'null'],
     ['a symbol', Symbol('s'), 'Symbol(s)'],
     ['a list', [1, 'a', null, undefined, [2]], '[1, a, null, undefined, [2]]'],

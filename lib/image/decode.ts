@@ -72,7 +72,7 @@ export async function decodeImage(source: ImageSource, limits: DecodeLimits = {}
   }
   throw new HrsamError('ERR_ARGUMENT', 'not a picture', {
     expected: 'a path, a Buffer or Uint8Array of an encoded picture, or { data, width, height, channels }',
-    actual: source === null ? 'null' : typeof source,
+    actual: source,
   });
 }
 

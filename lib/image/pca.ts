@@ -28,7 +28,7 @@ export function embeddingToRgb(
   if (!whole || embedding.length !== channels * positions) {
     throw new HrsamError('ERR_SHAPE', `not an embedding of ${channels} x ${height} x ${width}`, {
       expected: whole ? `${channels * positions} values` : 'whole numbers from 1',
-      actual: `${embedding.length}`,
+      actual: embedding.length,
     });
   }
   const mean = channelMeans(embedding, channels, positions);

@@ -32,7 +32,7 @@ export function checkPixels(pixels: { [key in keyof Pixels]?: unknown }, where =
     throw new HrsamError('ERR_IMAGE', 'data of the wrong type', {
       where,
       expected: 'a Uint8Array or Uint8ClampedArray',
-      actual: data === null ? 'null' : typeof data,
+      actual: data,
     });
   }
   if (!isWhole(width, 1) || !isWhole(height, 1)) {
@@ -52,7 +52,7 @@ export function checkPixels(pixels: { [key in keyof Pixels]?: unknown }, where =
     throw new HrsamError('ERR_IMAGE', `data does not fit ${width} x ${height} x ${channels}`, {
       where,
       expected: `${width * height * channels} bytes`,
-      actual: `${data.length}`,
+      actual: data.length,
     });
   }
   return { data: new Uint8Array(data.buffer, data.byteOffset, data.length), width, height, channels };
@@ -73,7 +73,7 @@ export function checkMask(mask: Uint8Array, height: number, width: number, where
     throw new HrsamError('ERR_SHAPE', `not a mask of ${height} x ${width}`, {
       where,
       expected: `${height * width} bytes`,
-      actual: `${mask?.length}`,
+      actual: mask?.length,
     });
   }
 }

@@ -111,7 +111,7 @@ export class HRSAM {
     if (typeof weights !== 'string') {
       throw new HrsamError('ERR_ARGUMENT', 'weights', {
         expected: 'a path or random:<preset>',
-        actual: typeof weights,
+        actual: weights,
       });
     }
     const device = wanted instanceof Device ? wanted : Device.open(wanted);

@@ -152,6 +152,13 @@ describe('what is no picture', () => {
     await expect(decodeImage(damage(bytes))).rejects.toThrow(hrsamError('ERR_IMAGE'));
   });
 
+  it('of another type is named', async () => {
+    const got = (source: unknown) => decodeImage(source as Uint8Array).catch(({ message }: Error) => message);
+    expect(await got(new ArrayBuffer(8))).toMatch(/not a picture.*got ArrayBuffer/);
+    const pixels = { data: new Float32Array(12), width: 2, height: 2, channels: 3 };
+    expect(await got(pixels)).toMatch(/data of the wrong type.*got Float32Array\(12\)/);
+  });
+
   it('names the file', async () => {
     const path = join(folder, 'broken.jpg');
     writeFileSync(path, 'nothing of the kind');
