@@ -150,6 +150,9 @@ export const readSafetensorsHeader = async (source: ByteSource): Promise<Safeten
   if (source.size < 8) return bad(file, 'too short for a safetensors file', 'at least 8 bytes', source.size);
   const prefix = await source.read(0, 8);
   const length = new DataView(prefix.buffer).getBigUint64(0, true);
+  if (length > source.size - 8 && source.size > 8 && (await source.read(8, 1))[0] !== 0x7b) {
+    bad(file, 'is no safetensors file', undefined, `bytes ${Buffer.from(prefix).toString('hex')} …`);
+  }
   if (length > BigInt(MAX_HEADER_BYTES))
     bad(file, 'its header is too long', `at most ${MAX_HEADER_BYTES} bytes`, length);
   const headerBytes = Number(length);

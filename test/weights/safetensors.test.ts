@@ -98,6 +98,11 @@ describe('every way to be wrong', () => {
       /header is too long; expected at most 100000000 bytes; got 100000001/,
     ],
     ['a header of 2^64 - 1 bytes', file('{}', 0, 2n ** 64n - 1n), /too long.*18446744073709551615/],
+    [
+      'a JPEG picture',
+      Buffer.from('ffd8ffe000104a46494600', 'hex'),
+      /no safetensors file; got bytes ffd8ffe0/,
+    ],
     ['no header', file('', 0), /header is too short/],
     ['a header beyond the file', file('{}', 0, 3n), /header is cut off; expected 11 bytes; got 10 bytes/],
     ['another first byte', file(' {}'), /does not start with \{.*0x20/],
