@@ -43,7 +43,11 @@ export function everythingCommand(): Command {
   const command = new Command('everything')
     .description('find all objects of a picture, without prompts')
     .argument('<picture>', PICTURE_FORMATS)
-    .option('--points <n>', `clicks in each direction of the grid ${usual('pointsPerSide')}`, wholeNumber(1))
+    .option(
+      '--points <n>',
+      `clicks in each direction of the grid ${usual('pointsPerSide')}`,
+      wholeNumber(EVERYTHING.pointsPerSide.min, EVERYTHING.pointsPerSide.max),
+    )
     .option('--min-score <iou>', `least IoU that the model predicts ${usual('minScore')}`, share)
     .option(
       '--min-stability <share>',

@@ -21,20 +21,23 @@ export interface PictureOptions extends ModelOptions {
   json?: boolean;
 }
 
-/** A whole number of at least `least`. */
+/** A whole number of at least `least`, and no more than `most`. */
 export const wholeNumber =
-  (least: number) =>
+  (least: number, most?: number) =>
   (text: string): number => {
     const value = Number(text);
-    if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= least) return value;
-    throw new InvalidArgumentError(`Expected a whole number from ${least}.`);
+    const inRange = value >= least && value <= (most ?? Number.MAX_SAFE_INTEGER);
+    if (/^\d+$/.test(text) && inRange) return value;
+    throw new InvalidArgumentError(
+      `Expected a whole number from ${least}${most === undefined ? '' : ` to ${most}`}.`,
+    );
   };
 
 export const refineOption = (): Option =>
   new Option(
     '--refine <n>',
     'times a first answer goes back as its prompt’s mask before it is given (default: the weights’)',
-  ).argParser(wholeNumber(0));
+  ).argParser(wholeNumber(0, 8));
 
 export const minRegionOption = (): Option =>
   new Option(

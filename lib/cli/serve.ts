@@ -56,7 +56,7 @@ export function serveCommand(): Command {
   const command = new Command('serve')
     .description('answer prompts over HTTP, and show a page to click on pictures')
     .option('--host <address>', 'where to listen', '127.0.0.1')
-    .option('--port <n>', '0: any that is free', wholeNumber(0), 8080)
+    .option('--port <n>', '0: any that is free', wholeNumber(0, 65535), 8080)
     .option('--memory <MB>', 'encoded pictures that are kept', wholeNumber(1), memory / 1e6)
     .option('--max-pixels <millions>', 'of a picture, width × height', wholeNumber(1), maxPixels / 1e6)
     .option('--max-size <pixels>', 'the largest size that may be asked for', wholeNumber(1), maxSize)

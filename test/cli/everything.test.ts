@@ -60,7 +60,7 @@ describe('everything', () => {
   test.each([
     [['--min-score', '2'], 2, /from 0 to 1/],
     [['--points', '0'], 2, /whole number from 1/],
-    [['--points', '300'], 1, /pointsPerSide.*256/],
+    [['--points', '300'], 2, /--points.*whole number from 1 to 256/],
     [['--overlay', 'all.gif'], 2, /not \.gif/],
     [['--rle', 'no/such/folder.json'], 1, /no such folder/],
     [['-o', join(photograph, 'masks')], 1, /image\.jpg\/masks: cannot be made \(ENOTDIR\)/],

@@ -254,6 +254,7 @@ describe('segment refuses', () => {
       ['-p', '1,1', '--multimask', '--min-region', '1'],
       'not together with --multimask',
     ],
+    ['too many refinements', ['-p', '1,1', '--refine', '9'], 'a whole number from 0 to 8'],
     ['a region above all', ['-p', '1,1', '--min-region', '1.5'], 'a number from 0 to 1'],
     ['an unknown option', ['-p', '1,1', '--frobnicate'], "unknown option '--frobnicate'"],
   ];

@@ -54,6 +54,14 @@ describe('serve', () => {
     expect([code, stderr]).toEqual([1, expect.stringMatching(message)]);
   });
 
+  test('refuses a port that there cannot be', async () => {
+    const { code, stderr } = await hrsam(['serve', '-w', 'none.safetensors', '--port', '65536']);
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringMatching(/--port.*Expected a whole number from 0 to 65535/),
+    ]);
+  });
+
   test('says that a port is taken, before it loads anything', async () => {
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
