@@ -96,7 +96,8 @@ export async function writeWhole(path: string, content: Uint8Array | string): Pr
 /** Makes a folder and those above it, where they are not there yet. @throws HrsamError ERR_FILE */
 export async function makeFolder(path: string): Promise<void> {
   await makeWithParents(resolve(path)).catch((cause: NodeJS.ErrnoException) => {
-    throw new HrsamError('ERR_FILE', `cannot be made (${cause.code})`, { where: path, cause });
+    const why = cause.code === 'EEXIST' ? ': what has that name is no folder' : ` (${cause.code})`;
+    throw new HrsamError('ERR_FILE', `cannot be made${why}`, { where: path, cause });
   });
 }
 

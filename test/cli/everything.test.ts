@@ -64,7 +64,7 @@ describe('everything', () => {
     [['--overlay', 'all.gif'], 2, /not \.gif/],
     [['--rle', 'no/such/folder.json'], 1, /no such folder/],
     [['-o', join(photograph, 'masks')], 1, /image\.jpg\/masks: cannot be made \(ENOTDIR\)/],
-    [['-o', photograph], 1, /image\.jpg: cannot be made \(EEXIST\)/],
+    [['-o', photograph], 1, /image\.jpg: cannot be made: what has that name is no folder/],
     [['-o', path('one.png'), '--overlay', path('one.png')], 1, /one\.png: cannot be written: it is a folder/],
   ])('refuses %j', async (args, code, message) => {
     const result = await hrsam(['everything', photograph, ...QUICK, '--json', ...args]);
