@@ -91,7 +91,7 @@ Block::Block(size_t bytes) : bytes_(bytes) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
   if (posix_memalign(&data_, alignment, bytes) != 0) {
     data_ = nullptr;
-    fail("ERR_OUT_OF_MEMORY", "%zu bytes needed", bytes);
+    fail("ERR_OUT_OF_MEMORY", "out of memory: %zu bytes needed", bytes);
   }
 #ifdef MADV_HUGEPAGE
   if (bytes >= kHugePage) madvise(data_, bytes, MADV_HUGEPAGE);

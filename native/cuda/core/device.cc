@@ -41,7 +41,7 @@ size_t Memory::rounded(size_t bytes) {
 
 void* Memory::take(MemoryKind kind, size_t bytes) {
   if (bytes > (SIZE_MAX >> 1))
-    fail("ERR_OUT_OF_MEMORY", "cuda:%d: %zu bytes needed", ordinal_, bytes);
+    fail("ERR_OUT_OF_MEMORY", "cuda:%d: out of memory: %zu bytes needed", ordinal_, bytes);
   const size_t size = rounded(bytes);
   std::lock_guard<std::mutex> lock(mutex_);
   void* data = nullptr;
