@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { readJson } from '../data/files.js';
 import { PRECISIONS, type Precision } from '../model/layers.js';
+import { MAX_REFINEMENTS } from '../weights/limits.js';
 import { usageError } from './usage.js';
 
 /** Options of every command that runs a model. */
@@ -37,7 +38,7 @@ export const refineOption = (): Option =>
   new Option(
     '--refine <n>',
     'times a first answer goes back as its prompt’s mask before it is given (default: the weights’)',
-  ).argParser(wholeNumber(0, 8));
+  ).argParser(wholeNumber(0, MAX_REFINEMENTS));
 
 export const minRegionOption = (): Option =>
   new Option(

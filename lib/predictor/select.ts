@@ -1,5 +1,5 @@
 import { HrsamError } from '../errors.js';
-import { MAX_REFINEMENTS } from '../weights/config.js';
+import { MAX_REFINEMENTS } from '../weights/limits.js';
 
 /**
  * Which of the decoder's masks are returned:

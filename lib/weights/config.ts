@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { HrsamError } from '../errors.js';
 import { describeIssues } from '../issues.js';
+import { MAX_REFINEMENTS } from './limits.js';
 
 /**
  * What a checkpoint's tensors alone do not say: the settings a model is built from. Every field is present; defaults are
@@ -17,8 +18,6 @@ const side = z.number().int().min(1).max(65536);
 const sizePair = z.tuple([side, side]);
 /** Base of the rotary embedding's frequencies in every model published. */
 export const ROPE_THETA = 10000;
-/** Of an answer before it is given. */
-export const MAX_REFINEMENTS = 8;
 const ratio = z.number().positive().max(64);
 /** Models see RGB, or BGR. */
 export const COLOUR_CHANNELS = 3;

@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compressRle, decodeRle, decompressRle, encodeRle, rleArea, rleBox } from '../../lib/image/rle.js';
+import {
+  compressRle,
+  decodeRle,
+  decompressRle,
+  encodeRle,
+  placeRle,
+  rleArea,
+  rleBox,
+} from '../../lib/image/rle.js';
 import { readJson } from '../support/reference.js';
 
 interface ReferenceMask {
@@ -43,6 +51,26 @@ describe('run lengths of one value', () => {
       fc.property(labels, fc.constantFrom(0, 1, 2), (mask, value) => {
         const where = mask.map((label) => (label === value ? 1 : 0));
         expect(encodeRle(mask, 3, 4, value)).toEqual(encodeRle(where, 3, 4));
+      }),
+    );
+  });
+});
+
+describe('run lengths of a part', () => {
+  it('become those of the picture', () => {
+    const side = fc.integer({ min: 1, max: 9 });
+    const margins = fc.tuple(...Array.from({ length: 4 }, () => fc.integer({ min: 0, max: 3 })));
+    fc.assert(
+      fc.property(side, side, margins, fc.infiniteStream(fc.boolean()), (h, w, margin, pixels) => {
+        const [left, top, right, bottom] = margin as [number, number, number, number];
+        const [height, width] = [top + h + bottom, left + w + right];
+        const part = Uint8Array.from({ length: h * w }, () => Number(pixels.next().value));
+        const whole = new Uint8Array(height * width);
+        part.forEach((pixel, i) => {
+          whole[(top + Math.floor(i / w)) * width + left + (i % w)] = pixel;
+        });
+        const placed = placeRle(encodeRle(part, h, w), [height, width], left, top);
+        expect(placed).toEqual(encodeRle(whole, height, width));
       }),
     );
   });
