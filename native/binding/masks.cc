@@ -100,10 +100,6 @@ Napi::Value DeviceHandle::drop_regions(const Napi::CallbackInfo& info) {
     const hrsam_backend& backend = *memory->worker->backend();
     const uint64_t offset = static_cast<uint64_t>(index) * bytes;
     try {
-      if (auto* host = static_cast<char*>(backend.buffer_host(memory->buffer))) {
-        image::drop_regions(reinterpret_cast<float*>(host + offset), grid, clicks, share);
-        return 0;
-      }
       std::vector<float> copy(static_cast<size_t>(rows * columns));
       if (backend.buffer_read(memory->buffer, offset, copy.data(), bytes, error) != 0) return -1;
       if (!image::drop_regions(copy.data(), grid, clicks, share)) return 0;
