@@ -59,7 +59,7 @@ const list = (items: readonly unknown[], most: number, text: (item: unknown) => 
   `${Array.from(items.slice(0, most), text).join(', ')}${items.length > most ? ', …' : ''}`;
 
 /** Whatever a caller passed, in a few words: this never throws. */
-const show = (value: unknown, depth = 0): string => {
+export const show = (value: unknown, depth = 0): string => {
   try {
     return cut(words(value, depth));
   } catch {

@@ -1,7 +1,7 @@
 // Puts the binaries of this platform into prebuilds/, from where an installed package loads them without a compiler.
 // --cuda: with the CUDA backend for every GPU that packages are built for (minutes).
 import { spawnSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, setup } from './setup.mjs';
 
@@ -22,3 +22,10 @@ const { status } = spawnSync(
   { cwd: root, stdio: 'inherit' },
 );
 process.exitCode = status ?? 1;
+if (status === 0) {
+  const prebuilds = join(root, 'prebuilds');
+  for (const name of readdirSync(prebuilds, { recursive: true })) {
+    const file = statSync(join(prebuilds, name));
+    if (file.isFile()) console.log(`prebuilds/${name} (${(file.size / 1e6).toFixed(1)} MB)`);
+  }
+}

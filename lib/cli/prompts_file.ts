@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import { pathInside, readJson } from '../data/files.js';
 import { HrsamError } from '../errors.js';
-import { describeIssues } from '../issues.js';
+import { parse } from '../issues.js';
 import { MOST_POINTS } from '../predictor/prompts.js';
 import { elementCount } from '../runtime/dtype.js';
 import { fillTensor } from '../weights/random.js';
@@ -57,13 +57,10 @@ const fail = (where: string, summary: string, expected?: unknown, actual?: unkno
 
 /** Reads a list of prompts. @throws HrsamError ERR_FILE, ERR_PROMPT */
 export async function readPrompts(path: string): Promise<TensorPrompt[]> {
-  const result = z
-    .array(promptSchema)
-    .min(1)
-    .safeParse(await readJson(path, 'ERR_PROMPT'));
-  if (!result.success) return fail(path, describeIssues(result.error));
+  const json = await readJson(path, 'ERR_PROMPT');
+  const prompts = parse(z.array(promptSchema).min(1), json, 'ERR_PROMPT', { where: path });
   const names = new Set<string>();
-  for (const prompt of result.data) {
+  for (const prompt of prompts) {
     const where = `${path}: prompt '${prompt.name}'`;
     if (names.has(prompt.name)) fail(where, 'two prompts have this name');
     checkCounts(prompt, where);
@@ -78,7 +75,7 @@ export async function readPrompts(path: string): Promise<TensorPrompt[]> {
     }
     names.add(prompt.name);
   }
-  return result.data;
+  return prompts;
 }
 
 function checkCounts({ points, labels, boxes }: TensorPrompt, where: string): void {

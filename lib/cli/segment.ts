@@ -118,7 +118,7 @@ async function prompts({ point, box = [], mask }: SegmentCommandOptions, picture
         ];
   const pixels = mask === undefined ? undefined : await readMaskPicture(mask, picture);
   const isMaskAlone = !point && box.length === 0;
-  if (!isMaskAlone) for (const prompt of list) checkPrompt(prompt, picture, 'command line');
+  if (!isMaskAlone) for (const prompt of list) checkPrompt(prompt, picture, '');
   return { list, pixels };
 }
 

@@ -6,7 +6,7 @@ import { checkOrigin, SERVER_DEFAULTS, SERVER_LIMITS } from '../server/options.j
 import { interruption } from './interrupt.js';
 import { loadModels } from './model.js';
 import { addModelOptions, type ModelOptions, wholeNumber, zoomOption } from './options.js';
-import { print, printJson } from './output.js';
+import { formatBytes, print, printJson, warn } from './output.js';
 
 interface ServeCommandOptions extends ModelOptions {
   host: string;
@@ -89,7 +89,11 @@ async function serve(options: ServeCommandOptions): Promise<void> {
     await once(listener, 'close');
   });
   const { createServer } = await import('../server/server.js');
+  const { pictureBytes } = await import('../server/images.js');
   using models = await loadModels(options);
+  const least = pictureBytes(models.all[0].config);
+  if (memory * 1e6 < least)
+    warn(`--memory ${memory} (MB) keeps no picture: one takes ${formatBytes(least)}, all will be refused`);
   const server = createServer(models.all, {
     memory: memory * 1e6,
     maxPixels: maxPixels * 1e6,

@@ -6,7 +6,7 @@ import { loadSharp } from '../image/sharp.js';
 import type { DataSet } from './data/dataset.js';
 import type { EvaluatedObject } from './evaluate.js';
 
-const COLUMNS = 4;
+const MOST_COLUMNS = 4;
 const ROWS_EACH = 2;
 const TILE = 380;
 const CAPTION = 46;
@@ -28,9 +28,10 @@ export async function renderSheet(
   format: 'png' | 'jpeg' | 'webp' = 'png',
 ): Promise<Buffer> {
   const order = [...objects].sort((a, b) => a.ious.at(-1)! - b.ious.at(-1)! || sum(a.ious) - sum(b.ious));
-  const count = Math.min(COLUMNS * ROWS_EACH, Math.ceil(order.length / 2));
+  const count = Math.min(MOST_COLUMNS * ROWS_EACH, Math.ceil(order.length / 2));
   const worst = order.slice(0, count);
   const best = order.slice(count).slice(-count).reverse();
+  const columns = Math.min(MOST_COLUMNS, count);
   const sharp = await loadSharp();
   const tiles: { input: Buffer; left: number; top: number }[] = [];
   const texts: string[] = [];
@@ -43,14 +44,14 @@ export async function renderSheet(
     texts.push(text(GAP, top + TITLE - 10, `${title} after ${list[0]!.ious.length} clicks`, 20, true));
     top += TITLE;
     for (const [i, object] of list.entries()) {
-      const left = GAP + (i % COLUMNS) * (TILE + GAP);
-      const at = top + Math.floor(i / COLUMNS) * (TILE + CAPTION);
+      const left = GAP + (i % columns) * (TILE + GAP);
+      const at = top + Math.floor(i / columns) * (TILE + CAPTION);
       tiles.push({ input: await tile(object, data), left, top: at });
       texts.push(...caption(object, left, at + TILE));
     }
-    top += Math.ceil(list.length / COLUMNS) * (TILE + CAPTION);
+    top += Math.ceil(list.length / columns) * (TILE + CAPTION);
   }
-  const width = GAP + COLUMNS * (TILE + GAP);
+  const width = GAP + columns * (TILE + GAP);
   const height = top + TITLE;
   texts.push(...legend(top + TITLE - 12));
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif">${texts.join('')}</svg>`;

@@ -285,12 +285,12 @@ export class HRSAM {
   }
 
   /** @internal A size that `encode` takes. @throws HrsamError ERR_ARGUMENT */
-  checkSize(size = this.config.image.size): number {
+  checkSize(size = this.config.image.size, most = MAX_SIZE): number {
     const { family, encoder, image } = this.config;
     const patch = encoder.patchSize;
-    if (!Number.isInteger(size) || size < patch || size > MAX_SIZE || size % patch !== 0) {
+    if (!Number.isInteger(size) || size < patch || size > most || size % patch !== 0) {
       throw new HrsamError('ERR_ARGUMENT', 'size', {
-        expected: `a multiple of ${patch} from ${patch} to ${MAX_SIZE}`,
+        expected: `a multiple of ${patch} from ${patch} to ${most}`,
         actual: size,
       });
     }

@@ -8,7 +8,7 @@ import { type Candidate, type FoundMask, findCandidates } from './everything.js'
 import type { EverythingOptions } from './everything_options.js';
 import { Mask } from './mask.js';
 import type { Network, PictureSizes } from './network.js';
-import { checkPrompts, type MaskLogits, type Prompt } from './prompts.js';
+import { checkFields, checkPrompts, type MaskLogits, type Prompt } from './prompts.js';
 import { checkMinRegion, keepClicked } from './regions.js';
 import { checkMultimask, checkRefinements, chooseMasks, type Multimask } from './select.js';
 import { ClickSession } from './session.js';
@@ -47,6 +47,18 @@ export interface SegmentRequest extends Prompt, SegmentOptions {
   /** Several boxes, one mask each; not together with points, `box` or `mask`. */
   boxes?: readonly NonNullable<Prompt['box']>[];
 }
+
+const REQUEST_FIELDS: ReadonlySet<string> = new Set<keyof SegmentRequest>([
+  'points',
+  'labels',
+  'box',
+  'boxes',
+  'mask',
+  'multimask',
+  'refinements',
+  'minRegion',
+  'signal',
+]);
 
 /** The masks for one prompt; at least one. */
 export type Masks = [Mask, ...Mask[]];
@@ -135,10 +147,10 @@ export class EncodedImage {
         actual: request,
       });
     }
-    const { boxes, multimask, refinements, minRegion, signal, ...rest } = request;
-    const { points, labels, box, mask } = request;
+    checkFields(request, REQUEST_FIELDS, 'prompt');
+    const { points, labels, box, mask, boxes, multimask, refinements, minRegion, signal } = request;
     const own = { multimask, refinements, minRegion, signal };
-    const prompt = { ...rest, points, labels, box, mask };
+    const prompt = { points, labels, box, mask };
     const answers = async (prompts: readonly Prompt[], where: (i: number) => string) =>
       (await this.use(() => this.#answers(prompts, own, where, (masks) => inTurn(masks, read)))).flat();
     if (boxes === undefined) return answers([prompt], () => 'prompt');

@@ -32,32 +32,37 @@ const fail = (where: string, summary: string, expected: unknown, actual: unknown
   throw new HrsamError('ERR_PROMPT', summary, { where, expected, actual });
 };
 
+/** @throws HrsamError ERR_PROMPT for a field of another name */
+export function checkFields(prompt: object, known: ReadonlySet<string>, where: string): void {
+  const unknown = Object.keys(prompt).find((name) => !known.has(name));
+  if (unknown !== undefined) fail(where, 'an unknown field', [...known].join(', '), unknown);
+}
+
 /** Of one prompt: each point looks at all others, time grows with their square, seconds for these. */
 export const MOST_POINTS = 4096;
 
 /**
+ * @param where what errors name before a field, '' for nothing
  * @returns a copy, so that what the caller does to the prompt later changes no answer; of a mask's logits, the same data
  * @throws HrsamError ERR_PROMPT
  */
 export function checkPrompt(prompt: Prompt, { height, width }: Size, where = 'prompt'): Prompt {
   if (!isObject(prompt)) fail(where, 'a prompt', '{ points, labels, box, mask }', prompt);
-  const unknown = Object.keys(prompt).find((name) => !PROMPT_FIELDS.has(name));
-  if (unknown !== undefined) fail(where, 'an unknown field', [...PROMPT_FIELDS].join(', '), unknown);
+  checkFields(prompt, PROMPT_FIELDS, where);
   const { points, labels, box, mask } = prompt;
+  const at = (name: string) => (where === '' ? name : `${where}.${name}`);
   const inside = (name: string, x: unknown, y: unknown) => {
     const good =
       typeof x === 'number' && typeof y === 'number' && x >= 0 && x <= width && y >= 0 && y <= height;
-    if (!good)
-      fail(`${where}.${name}`, 'not a place in the picture', `0 ≤ x ≤ ${width}, 0 ≤ y ≤ ${height}`, [x, y]);
+    if (!good) fail(at(name), 'not a place in the picture', `0 ≤ x ≤ ${width}, 0 ≤ y ≤ ${height}`, [x, y]);
   };
   const copy: { -readonly [field in keyof Prompt]: Prompt[field] } = {};
   if (points !== undefined) {
-    if (!Array.isArray(points)) fail(`${where}.points`, 'points', 'a list of [x, y]', points);
+    if (!Array.isArray(points)) fail(at('points'), 'points', 'a list of [x, y]', points);
     if (points.length > MOST_POINTS)
-      fail(`${where}.points`, 'too many', `${MOST_POINTS} in one prompt at most`, points.length);
+      fail(at('points'), 'too many', `${MOST_POINTS} in one prompt at most`, points.length);
     copy.points = Array.from(points, (point, i) => {
-      if (!Array.isArray(point) || point.length !== 2)
-        fail(`${where}.points[${i}]`, 'a point', '[x, y]', point);
+      if (!Array.isArray(point) || point.length !== 2) fail(at(`points[${i}]`), 'a point', '[x, y]', point);
       const [x, y] = point;
       inside(`points[${i}]`, x, y);
       return [x, y];
@@ -66,22 +71,22 @@ export function checkPrompt(prompt: Prompt, { height, width }: Size, where = 'pr
   if (labels !== undefined) {
     const wanted = copy.points?.length ?? 0;
     if (!Array.isArray(labels) || labels.length !== wanted)
-      fail(`${where}.labels`, 'one label per point', wanted, labels);
+      fail(at('labels'), 'one label per point', wanted, labels);
     copy.labels = Array.from(labels, (label, i) => {
       if (label !== 0 && label !== 1 && label !== -1)
-        fail(`${where}.labels[${i}]`, 'a label', '1, 0 or -1', label);
+        fail(at(`labels[${i}]`), 'a label', '1, 0 or -1', label);
       return label;
     });
   }
   if (box !== undefined) {
-    if (!Array.isArray(box) || box.length !== 4) fail(`${where}.box`, 'a box', '[x0, y0, x1, y1]', box);
+    if (!Array.isArray(box) || box.length !== 4) fail(at('box'), 'a box', '[x0, y0, x1, y1]', box);
     const [x0, y0, x1, y1] = box;
     inside('box', x0, y0);
     inside('box', x1, y1);
-    if (x0 > x1 || y0 > y1) fail(`${where}.box`, 'its corners are swapped', 'x0 ≤ x1, y0 ≤ y1', box);
+    if (x0 > x1 || y0 > y1) fail(at('box'), 'its corners are swapped', 'x0 ≤ x1, y0 ≤ y1', box);
     copy.box = [x0, y0, x1, y1];
   }
-  if (mask !== undefined) copy.mask = checkLogits(mask, `${where}.mask`);
+  if (mask !== undefined) copy.mask = checkLogits(mask, at('mask'));
   if (!copy.points?.length && box === undefined && mask === undefined)
     fail(where, 'empty', 'points, a box or a mask', 'nothing');
   return copy;

@@ -61,15 +61,13 @@ function encode({ models, batch, zoom, images, maxSize, maxPixels }: ImageServic
   const batches = new Batches(models, batch);
   // No more are decoded than can be encoded: pixels take many times the memory of a file.
   const queue = fastq.promise(async ({ bytes, ...options }: Work) => {
-    models[0].checkSize(options.size);
     // A client that left while it waited costs no decoding.
     checkSignal(options.signal);
     return batches.encode(await decodeImage(bytes, { maxPixels }), options);
   }, batches.room);
   return async (request, reply, signal) => {
     const { size, coarseToFine } = encodeQuery(request.query);
-    if (size !== undefined && size > maxSize)
-      throw new HrsamError('ERR_ARGUMENT', 'query.size', { expected: `at most ${maxSize}`, actual: size });
+    models[0].checkSize(size, size === undefined ? undefined : maxSize);
     if (!Buffer.isBuffer(request.body)) {
       throw new HrsamError('ERR_IMAGE', 'no picture', {
         where: 'body',

@@ -4,7 +4,17 @@ import { LOGITS_PER_TOKEN } from '../model/model.js';
 import type { EncodedImage } from '../predictor/image.js';
 import type { Mask } from '../predictor/mask.js';
 import type { MaskLogits } from '../predictor/prompts.js';
+import type { ModelConfig } from '../weights/config.js';
 import { SERVER_LIMITS } from './options.js';
+
+/** Of the logits of the answers that are kept of a picture. */
+const answerBytes = (tokens: number): number => SERVER_LIMITS.masks * 4 * LOGITS_PER_TOKEN ** 2 * tokens;
+
+/** Of a picture at the model's own size, with its answers. */
+export function pictureBytes({ encoder, prompt, image }: ModelConfig): number {
+  const tokens = (image.size / encoder.patchSize) ** 2;
+  return 4 * prompt.embedDim * tokens + answerBytes(tokens);
+}
 
 /** An encoded picture and the logits of its last answers. */
 export class HeldImage {
@@ -18,7 +28,7 @@ export class HeldImage {
   /** Of the embedding, and of the answers it may come to hold. */
   get bytes(): number {
     const [, height, width] = this.image.embedding.shape as [number, number, number];
-    return this.image.bytes + SERVER_LIMITS.masks * 4 * LOGITS_PER_TOKEN ** 2 * height * width;
+    return this.image.bytes + answerBytes(height * width);
   }
 
   /** Keeps an answer; the oldest one goes. @returns what to ask for it by */

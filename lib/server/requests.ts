@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import { HrsamError } from '../errors.js';
-import { describeIssues } from '../issues.js';
+import { parse } from '../issues.js';
 import { SERVER_LIMITS } from './options.js';
 
 const point = z.tuple([z.number(), z.number()]);
@@ -16,7 +15,9 @@ const SEGMENT = z.strictObject({
   mask: z.string().optional(),
   refinements: z.number().optional(),
   minRegion: z.number().optional(),
-  multimask: z.union([z.boolean(), z.enum(['best', 'auto'])]).optional(),
+  multimask: z
+    .union([z.boolean(), z.enum(['best', 'auto'])], 'expected true, false, "best" or "auto"')
+    .optional(),
   /** Whether answers have outlines, too. */
   polygons: z.boolean().optional(),
 });
@@ -31,23 +32,20 @@ const EVERYTHING = z.strictObject({
 });
 export type EverythingBody = z.infer<typeof EVERYTHING>;
 
-const digits = z.string('once, as a whole number').regex(/^\d{1,9}$/, 'a whole number');
+const digits = z.string('expected one whole number').regex(/^\d{1,9}$/, 'expected one whole number');
 const ENCODE = z.strictObject({
   size: digits.transform(Number).optional(),
   coarseToFine: z
-    .enum(['true', 'false'], 'once, true or false')
+    .enum(['true', 'false'], 'expected true or false, once')
     .transform((text) => text === 'true')
     .optional(),
 });
 export type EncodeQuery = z.infer<typeof ENCODE>;
 
 /** @throws HrsamError ERR_ARGUMENT */
-function parse<T>(schema: z.ZodType<T>, value: unknown, where: string): T {
-  const { success, data, error } = schema.safeParse(value ?? {});
-  if (success) return data;
-  throw new HrsamError('ERR_ARGUMENT', describeIssues(error, where));
-}
+const read = <T extends z.ZodType>(schema: T, value: unknown, root: string): z.output<T> =>
+  parse(schema, value ?? {}, 'ERR_ARGUMENT', { root });
 
-export const segmentBody = (body: unknown): SegmentBody => parse(SEGMENT, body, 'body');
-export const everythingBody = (body: unknown): EverythingBody => parse(EVERYTHING, body, 'body');
-export const encodeQuery = (query: unknown): EncodeQuery => parse(ENCODE, query, 'query');
+export const segmentBody = (body: unknown): SegmentBody => read(SEGMENT, body, 'body');
+export const everythingBody = (body: unknown): EverythingBody => read(EVERYTHING, body, 'body');
+export const encodeQuery = (query: unknown): EncodeQuery => read(ENCODE, query, 'query');

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { HrsamError } from '../errors.js';
-import { describeIssues } from '../issues.js';
+import { parse } from '../issues.js';
 import { configFromAuthors, trainingKeywords } from '../weights/authors.js';
 import type { ModelConfig } from '../weights/config.js';
 import { presetConfig } from '../weights/presets.js';
@@ -214,14 +214,13 @@ export const describeRecipe = () => z.toJSONSchema(recipeSchema, { io: 'input' }
  * @throws HrsamError ERR_CONFIG that lists the fields and what is wrong with them
  */
 export function readRecipe(json: unknown, where = 'recipe', onNote?: (note: string) => void): Recipe {
-  const result = recipeSchema.safeParse(json);
-  if (!result.success) throw new HrsamError('ERR_CONFIG', describeIssues(result.error), { where });
-  const { model } = result.data;
+  const parsed = parse(recipeSchema, json, 'ERR_CONFIG', { where });
+  const { model } = parsed;
   const config =
     typeof model === 'string'
       ? presetConfig(model, `${where}: model`)
       : configFromAuthors(model, `${where}: model`);
-  const recipe = { ...result.data, model: config };
+  const recipe = { ...parsed, model: config };
   checkSides(recipe, where);
   const unused = trainingKeywords(model);
   if (unused.length > 0)

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { HrsamError } from '../errors.js';
-import { describeIssues } from '../issues.js';
+import { parse } from '../issues.js';
 import {
   ATTENTION_KINDS,
   type AttentionKind,
@@ -18,7 +18,10 @@ import {
  * Ranges are checked afterwards, by `validateConfig`; here only names and types.
  */
 const number = z.number();
-const pair = z.union([number.transform((n): [number, number] => [n, n]), z.tuple([number, number])]);
+const pair = z.union(
+  [number.transform((n): [number, number] => [n, n]), z.tuple([number, number])],
+  'expected a number or two of them',
+);
 const ignored = z.unknown().optional();
 
 /** Keywords that matter in training only, or that name the Python class. */
@@ -48,7 +51,12 @@ const backboneSchema = z.strictObject({
   pt_seq_len: number.default(7),
   ft_seq_len: number.default(14),
   /** Ours: one kind for all blocks, or one per block. */
-  attention: z.union([z.enum(ATTENTION_KINDS), z.array(z.enum(ATTENTION_KINDS))]).optional(),
+  attention: z
+    .union(
+      [z.enum(ATTENTION_KINDS), z.array(z.enum(ATTENTION_KINDS))],
+      `expected ${ATTENTION_KINDS.join(', ')} or a list of them`,
+    )
+    .optional(),
   drop_rate: ignored,
   attn_drop_rate: ignored,
   drop_path_rate: ignored,
@@ -268,35 +276,6 @@ const fromSam = (config: z.infer<typeof samAuthors>): unknown => {
   };
 };
 
-/** Names that an object at `path` of the schema knows, for messages about a name that it does not. */
-const knownNames = (schema: z.ZodType, path: readonly PropertyKey[]): string => {
-  let at: unknown = schema;
-  for (const step of ['', ...path]) {
-    if (step !== '') at = (at as { shape?: Record<PropertyKey, unknown> }).shape?.[step];
-    while (at instanceof z.ZodPrefault || at instanceof z.ZodDefault || at instanceof z.ZodOptional)
-      at = at.unwrap();
-  }
-  return at instanceof z.ZodObject ? Object.keys(at.shape).join(', ') : '';
-};
-
-const parseAuthors = <T extends z.ZodType>(schema: T, json: unknown, where: string): z.output<T> => {
-  const result = schema.safeParse(json);
-  if (result.success) return result.data;
-  const unknown = result.error.issues.find((issue) => issue.code === 'unrecognized_keys');
-  if (unknown) {
-    const place = unknown.path.length ? ` in ${unknown.path.join('.')}` : '';
-    const known = knownNames(schema, unknown.path);
-    throw new HrsamError(
-      'ERR_CONFIG',
-      `unknown keyword ${unknown.keys.join(', ')}${place}; known are ${known}`,
-      {
-        where,
-      },
-    );
-  }
-  throw new HrsamError('ERR_CONFIG', describeIssues(result.error), { where });
-};
-
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
@@ -349,9 +328,9 @@ export const configFromAuthors = (json: unknown, where = 'configuration'): Model
   }
   if ('family' in config) return validateConfig(config, where);
   if ('backbone' in config)
-    return validateConfig(fromHrsam(parseAuthors(hrsamAuthors, config, where)), where);
+    return validateConfig(fromHrsam(parse(hrsamAuthors, config, 'ERR_CONFIG', { where: where })), where);
   if (['image_encoder', 'prompt_encoder', 'mask_decoder'].some((key) => key in config)) {
-    return validateConfig(fromSam(parseAuthors(samAuthors, config, where)), where);
+    return validateConfig(fromSam(parse(samAuthors, config, 'ERR_CONFIG', { where: where })), where);
   }
   throw new HrsamError('ERR_CONFIG', 'describes neither an HRSAM nor a SAM model', {
     where,

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { HrsamError } from '../errors.js';
-import { describeIssues } from '../issues.js';
+import { parse } from '../issues.js';
 import { MAX_REFINEMENTS } from './limits.js';
 
 /**
@@ -217,11 +217,8 @@ export const CONFIG_KEY = 'hrsam.config';
  * @param where what errors name
  * @throws HrsamError ERR_CONFIG that lists the fields and what is wrong with them
  */
-export const validateConfig = (config: unknown, where = 'model configuration'): ModelConfig => {
-  const result = modelSchema.safeParse(config);
-  if (result.success) return result.data;
-  throw new HrsamError('ERR_CONFIG', describeIssues(result.error), { where });
-};
+export const validateConfig = (config: unknown, where = 'model configuration'): ModelConfig =>
+  parse(modelSchema, config, 'ERR_CONFIG', { where });
 
 /** A configuration as metadata of a safetensors file. */
 export const configToMetadata = (config: ModelConfig): [string, string] => [

@@ -142,8 +142,12 @@ test.each([
 describe('decode refuses', () => {
   const point = { name: 'p', points: [[[8, 8]]], labels: [[1]] };
   test.each<[string, unknown, string]>([
-    ['what is no list', { prompts: [] }, 'it: Invalid input'],
-    ['an unknown field', [{ ...point, box: [1, 2, 3, 4] }], 'Unrecognized key: "box"'],
+    ['what is no list', { prompts: [] }, 'prompts.json: expected a list; got {prompts}'],
+    [
+      'an unknown field',
+      [{ ...point, box: [1, 2, 3, 4] }],
+      '[0]: an unknown field: box; expected name, points',
+    ],
     [
       'points without labels',
       [{ name: 'p', points: [[[8, 8]]] }],
@@ -172,7 +176,7 @@ describe('decode refuses', () => {
     [
       'a mask of nowhere',
       [{ ...point, mask_logits: { path: 'x' } }],
-      '0.mask_logits: expected {"from_prompt"',
+      '[0].mask_logits: expected {"from_prompt"',
     ],
     [
       'a mask that is not there',

@@ -289,8 +289,8 @@ describe('segment refuses', () => {
     const cases: [string[], string][] = [
       [[path('none.png'), '-p', '1,1'], 'none.png: does not exist'],
       [[path('not.png'), '-p', '1,1'], 'not a readable picture'],
-      [[photograph, '-p', '900,1'], 'not a place in the picture; expected 0 ≤ x ≤ 807'],
-      [[photograph, '-b', '9,9,1,1'], 'its corners are swapped'],
+      [[photograph, '-p', '900,1'], 'hrsam: points[0]: not a place in the picture; expected 0 ≤ x ≤ 807'],
+      [[photograph, '-b', '9,9,1,1'], 'hrsam: box: its corners are swapped'],
       [[photograph, '-p', '1,1', '--size', '100'], 'a multiple of 16'],
       [[photograph, '-p', '1,1', '-d', 'tpu'], 'unknown device; expected cpu, cuda, cuda:N or auto; got tpu'],
       [[photograph, '-p', '1,1', '-w', 'random:none'], 'there is no preset none'],

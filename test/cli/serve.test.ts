@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { describe, expect, test } from 'vitest';
@@ -28,6 +29,13 @@ describe('serve', () => {
     });
     expect(await answered).toMatchObject({ status: 201, body: { height: 1024, width: 807 } });
     const stderr = 'hrsam: random:hrsam-tiny is untrained: its masks mean nothing\n';
+    expect(result).toMatchObject({ code: 0, stderr });
+  });
+
+  test('warns of memory in which no picture has room', async () => {
+    const stop = (child: ChildProcess) => child.stdout!.once('data', () => child.kill('SIGINT'));
+    const result = await hrsam(['serve', '-d', 'cpu', '--port', '0', '--memory', '1'], { started: stop });
+    const stderr = 'hrsam: --memory 1 (MB) keeps no picture: one takes 6.29 MB, all will be refused\n';
     expect(result).toMatchObject({ code: 0, stderr });
   });
 

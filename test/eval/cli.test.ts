@@ -53,7 +53,7 @@ describe('hrsam eval', () => {
     expect(figures.failed[0].entry).toBe('b.jpg: b__2.png');
     expect(figures.iouByClick).toHaveLength(3);
     for (const count of [1, 2, 3]) expect(figures.iouByClick[count - 1]).toBe(figures.iouAtClicks[count]);
-    expect((await sharp(sheet).metadata()).width).toBe(1570);
+    expect((await sharp(sheet).metadata()).width).toBe(2 * 390 + 10);
     expect(await sharp(curves).metadata()).toMatchObject({ format: 'png', height: 3 * 260 });
     const written = JSON.parse(readFileSync(predictions!, 'utf8'));
     expect(written).toHaveLength(3);

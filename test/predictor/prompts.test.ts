@@ -104,7 +104,11 @@ describe('bad prompts', () => {
     ['nothing', undefined, 'expected { points'],
     ['null', null, 'expected { points'],
     ['a number', 7, 'expected { points'],
-    ['a misspelt option', { points: [[1, 1]], multiMask: true }, 'prompt: an unknown field'],
+    [
+      'a misspelt option',
+      { points: [[1, 1]], multiMask: true },
+      'prompt: an unknown field; expected points, labels, box, boxes, mask, multimask, refinements, minRegion, signal; got multiMask',
+    ],
     ['an empty prompt', {}, 'prompt: empty'],
     ['an empty list of points', { points: [] }, 'prompt: empty'],
     ['no prompts', [], 'no prompts'],

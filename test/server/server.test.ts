@@ -4,6 +4,7 @@ import { HrsamError } from '../../lib/errors.js';
 import { decodeImage } from '../../lib/image/decode.js';
 import { decompressRle } from '../../lib/image/rle.js';
 import { Mask } from '../../lib/predictor/mask.js';
+import { pictureBytes } from '../../lib/server/images.js';
 import {
   app,
   ask,
@@ -38,7 +39,7 @@ describe('pictures', () => {
     const held = async (query: string) => {
       const id = await sent(one, png, query);
       const { bytes } = (await one.inject('/health')).json();
-      await one.inject({ method: 'DELETE', url: `/images/${id}` });
+        await one.inject({ method: 'DELETE', url: `/images/${id}` });
       return bytes as number;
     };
     const [alone, both] = [await held('?size=320'), await held('?size=320&coarseToFine=true')];
@@ -58,6 +59,7 @@ describe('pictures', () => {
     const one = serve();
     await sent(one);
     const { bytes } = (await one.inject('/health')).json();
+    expect(bytes).toBe(pictureBytes(model.config));
     const small = serve({ memory: 2 * bytes });
     const [first, second] = [await sent(small), await sent(small)];
     await ask(first, { points: [[5, 5]] }, 'masks', small);

@@ -45,7 +45,7 @@ describe('readRecipe', () => {
   it.each<[string, object, string]>([
     ['an unknown task', { task: 'guess' }, 'task'],
     ['an unknown field', { learning_rate: 1 }, 'learning_rate'],
-    ['a field below', { clicks: { mots: 3 } }, 'clicks: Unrecognized key: "mots"'],
+    ['a field below', { clicks: { mots: 3 } }, 'clicks: an unknown field: mots; expected objects, '],
     [
       'more learned clicks than there are',
       { clicks: { max: 2, steps: 3 } },
@@ -73,9 +73,21 @@ describe('readRecipe', () => {
       'multiScale: shares of more than 1',
     ],
     ['a share above 1', { augment: { flip: 2 } }, 'augment.flip:'],
-    ['scenes of no size', { scenes: { share: 1, sides: [-5, -1] } }, 'scenes.sides.0:'],
-    ['mosaics of no tile', { mosaic: { share: 0.5, tiles: [0, 2] } }, 'mosaic.tiles.0:'],
-    ['mosaics of too many tiles', { mosaic: { share: 0.5, tiles: [2, 17] } }, 'mosaic.tiles.1:'],
+    [
+      'scenes of no size',
+      { scenes: { share: 1, sides: [-5, -1] } },
+      'scenes.sides[0]: expected at least 16; got -5',
+    ],
+    [
+      'mosaics of no tile',
+      { mosaic: { share: 0.5, tiles: [0, 2] } },
+      'mosaic.tiles[0]: expected at least 1; got 0',
+    ],
+    [
+      'mosaics of too many tiles',
+      { mosaic: { share: 0.5, tiles: [2, 17] } },
+      'mosaic.tiles[1]: expected at most 16; got 17',
+    ],
     ['scenes upside down', { scenes: { share: 1, sides: [96, 64] } }, 'scenes.sides: the smaller one first'],
     ['no steps', { steps: 0 }, 'steps:'],
     ['none at all', { steps: undefined }, 'steps: is missing'],

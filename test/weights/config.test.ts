@@ -159,7 +159,7 @@ describe('configFromAuthors', () => {
     [
       'an unknown keyword',
       { backbone: { windows: 3 } },
-      /unknown keyword windows in backbone; known are .*window_size/,
+      /backbone: an unknown field: windows; expected .*window_size/,
     ],
     [
       'an unknown nested keyword',
@@ -169,9 +169,13 @@ describe('configFromAuthors', () => {
     [
       'an unknown SAM keyword',
       { mask_decoder: { transformer: { dim: 1 } } },
-      /dim in mask_decoder\.transformer.*mlp_dim/,
+      /mask_decoder\.transformer: an unknown field: dim; expected .*mlp_dim/,
     ],
-    ['a prototype key', JSON.parse('{"backbone": {"__proto__": {"depth": 2}}}'), /unknown keyword __proto__/],
+    [
+      'a prototype key',
+      JSON.parse('{"backbone": {"__proto__": {"depth": 2}}}'),
+      /an unknown field: __proto__/,
+    ],
     ['a wrong type', { backbone: { depth: '12' } }, /backbone\.depth/],
     ['an absurd depth', { backbone: { depth: 1e9 } }, /encoder\.depth/],
     ['pictures of one channel', { backbone: { in_dim: 1 } }, /encoder\.inDim/],
