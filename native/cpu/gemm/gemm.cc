@@ -25,7 +25,8 @@ template <class T>
 constexpr int64_t kLeastRows = 128 / Tile<T>::kRows * Tile<T>::kRows;
 constexpr int64_t kMostRows = 256, kTurnedRows = 64;
 constexpr int64_t kRowsBytes = 256 << 10;  // between these
-constexpr int64_t kBlockBytes = 640 << 10;
+// Processors without AVX-512 have 256 or 512 KiB of second-level cache, others 1 MiB and more.
+constexpr int64_t kBlockBytes = (kMicroVectors * kWidth > 32 ? 640 : 256) << 10;
 constexpr int64_t kSumsBytes = 512 << 10;
 
 constexpr int64_t kTasks = 4;               // a thread's; where rows give fewer, n is cut …
