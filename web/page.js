@@ -4,7 +4,7 @@ import { pixelsOf } from './run_lengths.js';
 const find = (id) => document.getElementById(id);
 const [canvas, stage, status, save] = ['canvas', 'stage', 'status', 'save'].map(find);
 const [undo, reset, everything, negative] = ['undo', 'reset', 'everything', 'negative'].map(find);
-const [size, file, progress] = ['size', 'file', 'progress'].map(find);
+const [size, zoom, file, empty, progress] = ['size', 'zoom', 'file', 'empty', 'progress'].map(find);
 
 /** Answers that say how far they are. */
 const LINES = 'application/x-ndjson';
@@ -91,7 +91,7 @@ async function wait(label, work) {
     waiting = undefined;
     progress.hidden = true;
     // Of the picture on show, where another one did not come.
-    if (picture) size.value = picture.side;
+    if (picture) showSettings(picture);
     offerStop(false);
     update();
   }
@@ -103,8 +103,15 @@ function offerStop(offered) {
   if (offered) everything.disabled = false;
 }
 
-const send = (blob, side) =>
-  ask(`images?size=${side}`, {
+/** How a picture is encoded. */
+const settings = () => ({ side: size.value, zoomed: zoom.checked });
+function showSettings({ side, zoomed }) {
+  size.value = side;
+  zoom.checked = zoomed;
+}
+
+const send = (blob, { side, zoomed }) =>
+  ask(`images?size=${side}&zoom=${zoomed}`, {
     method: 'POST',
     headers: { 'content-type': 'application/octet-stream' },
     body: blob,
@@ -118,7 +125,7 @@ async function askAbout(what, { mask, ...body }) {
   } catch (error) {
     if (error.code !== 'ERR_DISPOSED') throw error;
     say('encoding again …');
-    picture = { ...picture, ...(await send(picture.blob, picture.side)) };
+    picture = { ...picture, ...(await send(picture.blob, picture)) };
     return request(body);
   }
 }
@@ -126,14 +133,17 @@ async function askAbout(what, { mask, ...body }) {
 const open = (blob) =>
   wait('encoding …', async () => {
     const bitmap = await createImageBitmap(blob, { imageOrientation: 'from-image' });
-    const side = size.value;
-    const encoded = await send(blob, side);
+    const wanted = settings();
+    const encoded = await send(blob, wanted);
     if (picture) fetch(`images/${picture.id}`, { method: 'DELETE' }).catch(() => {});
-    picture = { ...encoded, bitmap, blob, side };
+    picture = { ...encoded, bitmap, blob, ...wanted };
     steps = [];
     cross = undefined;
     [canvas.width, canvas.height] = [encoded.width, encoded.height];
+    canvas.style.setProperty('--width', encoded.width);
+    canvas.style.setProperty('--height', encoded.height);
     canvas.hidden = false;
+    empty.hidden = true;
     const { width, height, input, ms } = encoded;
     say(`${width} × ${height}, encoded at ${input.width} × ${input.height} in ${Math.round(ms)} ms`);
   });
@@ -195,7 +205,8 @@ function fill(context, masks, line) {
 function draw() {
   if (!picture) return;
   const context = canvas.getContext('2d');
-  const line = Math.max(1.5, Math.max(canvas.width, canvas.height) / 500);
+  // Two pixels of the screen, whatever the picture's are.
+  const line = (2 * canvas.width) / canvas.clientWidth;
   context.drawImage(picture.bitmap, 0, 0, canvas.width, canvas.height);
   fill(context, steps.at(-1)?.masks ?? [], line);
   const boxes = [prompt(steps).box, frame].filter(Boolean);
@@ -254,7 +265,7 @@ function update() {
   canvas.style.cursor = waiting ? 'progress' : '';
   undo.disabled = reset.disabled = waiting || steps.length === 0;
   everything.disabled = waiting || !picture;
-  size.disabled = file.disabled = Boolean(waiting);
+  size.disabled = zoom.disabled = file.disabled = Boolean(waiting);
   draw();
   if (!waiting) offerMask();
 }
@@ -336,7 +347,7 @@ addEventListener('keydown', (event) => {
   else if (waiting) waiting.abort();
   else back();
 });
-size.addEventListener('change', () => picture && open(picture.blob));
+for (const setting of [size, zoom]) setting.addEventListener('change', () => picture && open(picture.blob));
 /** Another picture, if one was given. */
 function offer(blob) {
   if (!blob) return;
@@ -348,6 +359,7 @@ file.addEventListener('change', () => {
   // The same file may be chosen again.
   file.value = '';
 });
+addEventListener('resize', draw);
 addEventListener('paste', ({ clipboardData }) => offer(clipboardData.files[0]));
 addEventListener('dragover', (event) => {
   event.preventDefault();
@@ -365,6 +377,6 @@ ask('health')
     // Segment Anything knows one size.
     const factors = model.family === 'sam' ? [1] : [0.5, 1, 2, 4];
     for (const factor of factors) size.add(new Option(factor * model.size));
-    size.value = model.size;
+    showSettings({ side: model.size, zoomed: model.zoom });
   })
   .catch((error) => say(error.message, true));

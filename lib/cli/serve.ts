@@ -23,7 +23,8 @@ interface ServeCommandOptions extends ModelOptions {
 
 const HELP = `
 POST   /images[?size=1024]      a picture's bytes (Content-Type: image/…), ${SERVER_DEFAULTS.pictureBytes / 1e6} MB at most → { id, width, height, … };
-                                &coarseToFine=false answers at full size alone, where the weights say otherwise
+                                &coarseToFine=false answers at full size alone, where the weights say otherwise;
+                                &zoom=true or false whatever --zoom says: a click then may take an encoding
 POST   /images/<id>/masks       { points, labels, box, boxes, multimask, refinements, minRegion, mask,
                                 polygons } → { masks }.
                                 ${SERVER_LIMITS.points} points and ${SERVER_LIMITS.boxes} boxes at most. multimask: false, one mask (default); true, the three

@@ -73,7 +73,8 @@ export class Batches {
   #take(): Waiting[] {
     const [{ options: first }] = this.#waiting as [Waiting];
     const alike = this.#waiting.filter(
-      ({ options }) => options.size === first.size && options.coarseToFine === first.coarseToFine,
+      ({ options: { size, coarseToFine, zoom } }) =>
+        size === first.size && coarseToFine === first.coarseToFine && zoom === first.zoom,
     );
     const together = alike.slice(0, 2 ** Math.floor(Math.log2(Math.min(this.most, alike.length))));
     for (const one of together) this.#waiting.splice(this.#waiting.indexOf(one), 1);

@@ -22,7 +22,8 @@ export interface ImageService {
   models: readonly [HRSAM, ...HRSAM[]];
   /** Pictures that are encoded together. */
   batch: number;
-  zoom?: boolean;
+  /** What pictures have that ask for neither. */
+  zoom: boolean;
   images: HeldImages;
   gate: Gate;
   maxSize: number;
@@ -56,7 +57,7 @@ export function serveImages(app: FastifyInstance, service: ImageService): void {
   });
 }
 
-function encode({ models, batch, zoom, images, maxSize, maxPixels }: ImageService): Handler {
+function encode({ models, batch, zoom: usual, images, maxSize, maxPixels }: ImageService): Handler {
   type Work = EncodeOptions & { bytes: Buffer };
   const batches = new Batches(models, batch);
   // No more are decoded than can be encoded: pixels take many times the memory of a file.
@@ -66,7 +67,8 @@ function encode({ models, batch, zoom, images, maxSize, maxPixels }: ImageServic
     return batches.encode(await decodeImage(bytes, { maxPixels }), options);
   }, batches.room);
   return async (request, reply, signal) => {
-    const { size, coarseToFine } = encodeQuery(request.query);
+    const { zoom = usual, ...options } = encodeQuery(request.query);
+    const { size } = options;
     models[0].checkSize(size, size === undefined ? undefined : maxSize);
     if (!Buffer.isBuffer(request.body)) {
       throw new HrsamError('ERR_IMAGE', 'no picture', {
@@ -75,7 +77,7 @@ function encode({ models, batch, zoom, images, maxSize, maxPixels }: ImageServic
       });
     }
     const begin = performance.now();
-    const image = await queue.push({ bytes: request.body, size, coarseToFine, zoom, signal });
+    const image = await queue.push({ bytes: request.body, ...options, zoom, signal });
     const id = images.add(image);
     reply.code(201).header('location', `/images/${id}`);
     return { id, ...image.original, input: image.input, ms: since(begin) };

@@ -17,7 +17,10 @@ export interface ServerOptions {
    * one small picture; a processor gains nothing.
    */
   batch?: number;
-  /** Whether answers are made again on the part of the picture around them: see `encode`. Each may take an encoding. */
+  /**
+   * Whether answers are made again on the part of the picture around them where the picture's request does not say: see
+   * `encode`. Each may take an encoding.
+   */
   zoom?: boolean;
   /** The origin whose pages may use the server beside its own, as browsers send it, or `*`. */
   allowOrigin?: string;

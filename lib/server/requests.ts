@@ -33,12 +33,13 @@ const EVERYTHING = z.strictObject({
 export type EverythingBody = z.infer<typeof EVERYTHING>;
 
 const digits = z.string('expected one whole number').regex(/^\d{1,9}$/, 'expected one whole number');
+const trueOrFalse = z
+  .enum(['true', 'false'], 'expected true or false, once')
+  .transform((text) => text === 'true');
 const ENCODE = z.strictObject({
   size: digits.transform(Number).optional(),
-  coarseToFine: z
-    .enum(['true', 'false'], 'expected true or false, once')
-    .transform((text) => text === 'true')
-    .optional(),
+  coarseToFine: trueOrFalse.optional(),
+  zoom: trueOrFalse.optional(),
 });
 export type EncodeQuery = z.infer<typeof ENCODE>;
 

@@ -35,7 +35,7 @@ export function createServer(
     maxSize = SERVER_DEFAULTS.maxSize,
     requests = SERVER_DEFAULTS.requests,
     batch = SERVER_DEFAULTS.batch[device.kind],
-    zoom,
+    zoom = false,
     allowOrigin,
     log,
   } = options;
@@ -84,6 +84,7 @@ export function createServer(
       device: named(models),
       ...(lost.length > 0 && { lost: named(lost) }),
       size: config.image.size,
+      zoom,
       requests: gate.working,
       images: images.count,
       bytes: images.bytes,

@@ -52,6 +52,18 @@ describe('pictures that wait for the encoder', () => {
     }
   });
 
+  it('go with those that are zoomed in on as they are', async () => {
+    const batches = new Batches([model], 8);
+    const zooms = [false, false, true, false, true, false];
+    const images = zooms.map((zoom, i) => batches.encode(PICTURES[i]!, { size: 64, zoom }));
+    for (let i = 0; i < runs.length; i++) await runs[i]!.end();
+    expect(runs.map(({ count }) => count)).toEqual([1, 1, 2, 2]);
+    for (const [i, pending] of images.entries()) {
+      using image = await pending;
+      expect(image.zoom !== undefined).toBe(zooms[i]);
+    }
+  });
+
   it('go with those of their size alone, the one that has waited the longest first', async () => {
     const batches = new Batches([model], 8);
     const sizes = [64, 64, 96, 64, 96, 64, 64];

@@ -148,6 +148,33 @@ describe.skipIf(!browserPath)('the page', { timeout: 60_000 }, () => {
     await status(/IoU .* predicted/);
   });
 
+  it('asks for a picture until there is one, and shows a small one larger', async () => {
+    await page.goto(address);
+    const [chooser] = await Promise.all([
+      page.waitForEvent('filechooser'),
+      page.getByText('Choose a picture').click(),
+    ]);
+    await chooser.setFiles({
+      name: 'small.png',
+      mimeType: 'image/png',
+      buffer: await sharp(photograph).resize(80, 60, { fit: 'fill' }).png().toBuffer(),
+    });
+    await status(/80 × 60, encoded at 1024 × 1024/);
+    expect(await page.getByText('Choose a picture').isVisible()).toBe(false);
+    expect(await page.locator('canvas').boundingBox()).toMatchObject({ width: 320, height: 240 });
+    expect((await asked(() => click(0.25, 0.5))).points).toEqual([[20, 30]]);
+  });
+
+  it('zooms in where that is asked for', async () => {
+    const sent = page.waitForRequest(/images\?size=512&zoom=true/);
+    await page.getByLabel('Zoom in').check();
+    await sent;
+    await status(/encoded at 512 × 512/);
+    await click(0.5, 0.55);
+    await status(/IoU .* predicted/);
+    expect(await page.locator('#zoom').isChecked()).toBe(true);
+  });
+
   it('says what is wrong', async () => {
     const file = { name: 'notes.txt', mimeType: 'text/plain', buffer: Buffer.from('no picture') };
     await page.locator('#file').setInputFiles(file);

@@ -39,7 +39,7 @@ describe('pictures', () => {
     const held = async (query: string) => {
       const id = await sent(one, png, query);
       const { bytes } = (await one.inject('/health')).json();
-        await one.inject({ method: 'DELETE', url: `/images/${id}` });
+      await one.inject({ method: 'DELETE', url: `/images/${id}` });
       return bytes as number;
     };
     const [alone, both] = [await held('?size=320'), await held('?size=320&coarseToFine=true')];
@@ -174,7 +174,7 @@ describe('masks', () => {
     expect(decompressRle(mask.rle)).toEqual(kept![several]!.rle);
   });
 
-  it('are made again on the part of the picture around them where the server is told to', async () => {
+  it('are made again on the part of the picture around them where the server, or a picture’s request, says so', async () => {
     const large = await pngOf(200, 330);
     using image = await model.encode(large, { zoom: true });
     using plain = await model.encode(large);
@@ -186,16 +186,20 @@ describe('masks', () => {
     const [zoomed, without] = [await areas(image), await areas(plain)];
     const changed = zoomed.findIndex((area, i) => area !== without[i]);
     const one = serve({ zoom: true });
-    const id = await sent(one, large);
     const body = { ...places[changed]!, minRegion: 1 };
-    const [mask] = (await one.inject({ method: 'POST', url: `/images/${id}/masks`, body })).json().masks;
-    expect(mask.area).toBe(zoomed[changed]);
-    const { bytes } = (await one.inject('/health')).json();
-    const id2 = await sent(app, large);
-    const [other] = (await ask(id2, body)).json().masks;
-    expect(other.area).toBe(without[changed]);
+    const area = async (server: FastifyInstance, id: string) =>
+      (await ask(id, body, 'masks', server)).json().masks[0].area;
+    const id = await sent(one, large);
+    expect(await area(one, id)).toBe(zoomed[changed]);
+    const { bytes, zoom } = (await one.inject('/health')).json();
+    expect(zoom).toBe(true);
+    expect(await area(one, await sent(one, large, '?zoom=false'))).toBe(without[changed]);
+    expect(await area(app, await sent(app, large))).toBe(without[changed]);
+    expect(await area(app, await sent(app, large, '?zoom=true'))).toBe(zoomed[changed]);
+    const kept = (await one.inject('/health')).json().bytes;
     await one.inject({ method: 'DELETE', url: `/images/${id}` });
-    expect(bytes - (await one.inject('/health')).json().bytes).toBeGreaterThan(200 * 330 * 3);
+    expect(kept - (await one.inject('/health')).json().bytes).toBe(bytes);
+    expect(bytes).toBeGreaterThan(200 * 330 * 3);
   });
 
   it('have outlines on request, and are pictures for those who accept only these', async () => {
