@@ -205,8 +205,8 @@ function fill(context, masks, line) {
 function draw() {
   if (!picture) return;
   const context = canvas.getContext('2d');
-  // Two pixels of the screen, whatever the picture's are.
-  const line = (2 * canvas.width) / canvas.clientWidth;
+  // About two pixels of the screen.
+  const line = Math.max(0.5, Math.max(canvas.width, canvas.height) / 500);
   context.drawImage(picture.bitmap, 0, 0, canvas.width, canvas.height);
   fill(context, steps.at(-1)?.masks ?? [], line);
   const boxes = [prompt(steps).box, frame].filter(Boolean);
@@ -359,7 +359,6 @@ file.addEventListener('change', () => {
   // The same file may be chosen again.
   file.value = '';
 });
-addEventListener('resize', draw);
 addEventListener('paste', ({ clipboardData }) => offer(clipboardData.files[0]));
 addEventListener('dragover', (event) => {
   event.preventDefault();
