@@ -186,18 +186,22 @@ test.runIf(process.platform === 'linux')(
   'Node’s pool, where pictures are decoded, has a thread for each core, or as many as it is told',
   async () => {
     const probe = scratch('hrsam-cli-')('probe.cjs');
+    // The pool begins with the first work for it: here with a file that is read at the end.
     writeFileSync(
       probe,
-      "process.on('exit', () => console.error(process.env.UV_THREADPOOL_SIZE, require('fs').readdirSync('/proc/self/task').length))",
+      `const { readdirSync, readFile } = require('fs');
+       process.once('beforeExit', () => readFile(__filename, () =>
+         console.error(process.env.UV_THREADPOOL_SIZE, readdirSync('/proc/self/task').length)));`,
     );
     const threads = async (size?: string) => {
       const env = { NODE_OPTIONS: `--require ${probe}`, UV_THREADPOOL_SIZE: size };
-      const { stderr } = await hrsam(['--version'], { env });
+      const { stderr } = await hrsam(['info', 'hrsam-tiny'], { env });
       return stderr.trim().split(' ').map(Number);
     };
     const [few, many] = [await threads('3'), await threads('40')];
     expect([few[0], many[0], many[1]! - few[1]!]).toEqual([3, 40, 37]);
-    expect((await threads())[0]).toBe(Math.max(4, availableParallelism()));
+    const usual = Math.max(4, availableParallelism());
+    expect(await threads()).toEqual([usual, few[1]! - 3 + usual]);
   },
 );
 
