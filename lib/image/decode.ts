@@ -8,7 +8,7 @@ import { checkPixels, type GivenPixels, type Pixels } from './pixels.js';
 import { loadSharp } from './sharp.js';
 
 /** A file's path or `file:` URL, an encoded picture (JPEG, PNG, WebP, TIFF, GIF, AVIF, BMP), or pixels. */
-export type ImageSource = string | URL | Uint8Array | GivenPixels;
+export type ImageSource = string | URL | Uint8Array | ArrayBuffer | GivenPixels;
 
 /** What `decodeImage` accepts, and how it reads it. */
 export interface DecodeLimits {
@@ -65,13 +65,15 @@ export async function decodeImage(source: ImageSource, limits: DecodeLimits = {}
     return decodeBytes(await readRegular(path, maxBytes, 'ERR_IMAGE'), path, limits);
   }
   if (source instanceof Uint8Array) return decodeBytes(source, 'picture', limits);
+  if (source instanceof ArrayBuffer) return decodeBytes(new Uint8Array(source), 'picture', limits);
   if (source !== null && typeof source === 'object' && 'data' in source) {
     const pixels = checkPixels(source);
     checkSize(pixels.width, pixels.height, maxPixels, 'pixels');
     return pixels;
   }
   throw new HrsamError('ERR_ARGUMENT', 'not a picture', {
-    expected: 'a path, a Buffer or Uint8Array of an encoded picture, or { data, width, height, channels }',
+    expected:
+      'a path, a Buffer, Uint8Array or ArrayBuffer of an encoded picture, or { data, width, height, channels }',
     actual: source,
   });
 }

@@ -152,9 +152,23 @@ describe('what is no picture', () => {
     await expect(decodeImage(damage(bytes))).rejects.toThrow(hrsamError('ERR_IMAGE'));
   });
 
+  it('an ArrayBuffer, as fetch() gives them', async () => {
+    const bytes = await raw(
+      Uint8Array.from({ length: 12 }, (_, i) => i),
+      3,
+      2,
+      2,
+    )
+      .png()
+      .toBuffer();
+    const { data } = await decodeImage(new Uint8Array(bytes).buffer);
+    expect([...data]).toEqual(Array.from({ length: 12 }, (_, i) => i));
+    await expect(decodeImage(new ArrayBuffer(0))).rejects.toThrow(hrsamError('ERR_IMAGE', '0 bytes'));
+  });
+
   it('of another type is named', async () => {
     const got = (source: unknown) => decodeImage(source as Uint8Array).catch(({ message }: Error) => message);
-    expect(await got(new ArrayBuffer(8))).toMatch(/not a picture.*got ArrayBuffer/);
+    expect(await got(new Uint16Array(8))).toMatch(/not a picture.*got Uint16Array\(8\)/);
     const pixels = { data: new Float32Array(12), width: 2, height: 2, channels: 3 };
     expect(await got(pixels)).toMatch(/data of the wrong type.*got Float32Array\(12\)/);
   });
