@@ -328,9 +328,9 @@ export const configFromAuthors = (json: unknown, where = 'configuration'): Model
   }
   if ('family' in config) return validateConfig(config, where);
   if ('backbone' in config)
-    return validateConfig(fromHrsam(parse(hrsamAuthors, config, 'ERR_CONFIG', { where: where })), where);
+    return validateConfig(fromHrsam(parse(hrsamAuthors, config, 'ERR_CONFIG', { where })), where);
   if (['image_encoder', 'prompt_encoder', 'mask_decoder'].some((key) => key in config)) {
-    return validateConfig(fromSam(parse(samAuthors, config, 'ERR_CONFIG', { where: where })), where);
+    return validateConfig(fromSam(parse(samAuthors, config, 'ERR_CONFIG', { where })), where);
   }
   throw new HrsamError('ERR_CONFIG', 'describes neither an HRSAM nor a SAM model', {
     where,
