@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
+import type { EncodeOptions, EverythingOptions, LoadOptions, SegmentRequest } from '../../lib/index.js';
 
 const files = ['.', 'weights', 'docs', 'bench', 'bench/results'].flatMap((folder) =>
   readdirSync(folder)
@@ -39,6 +40,41 @@ describe("the included model's card", () => {
       const { sets } = JSON.parse(readFileSync(join('recipes/hrsam-s', recipe), 'utf8'));
       for (const set of Object.keys(sets)) expect(rows).toMatch(new RegExp(`^\\| ${names[set]}`, 'm'));
     }
+  });
+});
+
+describe('the API in the README', () => {
+  type Options = LoadOptions & Omit<EncodeOptions, 'divisor'> & SegmentRequest & EverythingOptions;
+  const options: Record<keyof Options, true> = {
+    device: true,
+    dtype: true,
+    config: true,
+    threads: true,
+    onProgress: true,
+    size: true,
+    coarseToFine: true,
+    zoom: true,
+    signal: true,
+    points: true,
+    labels: true,
+    box: true,
+    boxes: true,
+    mask: true,
+    multimask: true,
+    refinements: true,
+    minRegion: true,
+    pointsPerSide: true,
+    minScore: true,
+    minStability: true,
+    maxOverlap: true,
+  };
+
+  it('has every option in a table', () => {
+    const rows = readFileSync('README.md', 'utf8')
+      .match(/^\| `.*$/gm)!
+      .map((row) => row.split('|')[1]!);
+    const named = rows.flatMap((cell) => [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name));
+    expect(named).toEqual(expect.arrayContaining(Object.keys(options)));
   });
 });
 
