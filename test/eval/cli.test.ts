@@ -11,6 +11,7 @@ const inside = (x: number, y: number) => x >= 10 && x < 30 && y >= 8 && y < 24;
 describe('hrsam eval', () => {
   let files: Sample;
   const done = sample();
+  const commandLine = (text: string) => [...text.split(' '), '--data', files.folder];
   beforeAll(async () => {
     files = sample();
     for (const name of ['a', 'b'])
@@ -107,7 +108,7 @@ describe('hrsam eval', () => {
   it.skipIf(!existsSync('/dev/full'))('a sheet that fails costs nothing else', async () => {
     const [output, sheet] = [done.path('kept.json'), done.path('full.png')];
     symlinkSync('/dev/full', sheet);
-    const asked = ['eval', '--baseline', 'box', '--data', files.folder, '--clicks', '1', '--json'];
+    const asked = commandLine('eval --baseline box --clicks 1 --json');
     const { code, stdout, stderr } = await hrsam([...asked, '-o', output, '--sheet', sheet]);
     expect([code, stderr]).toEqual([1, expect.stringContaining('ENOSPC')]);
     expect(JSON.parse(stdout).masks).toBe(3);
@@ -158,18 +159,7 @@ describe('hrsam eval', () => {
   });
 
   it('refines answers where it is asked to, and says so', async () => {
-    const asked = [
-      'eval',
-      'random:hrsam-tiny',
-      '--data',
-      files.folder,
-      '--clicks',
-      '1',
-      '--size',
-      '64',
-      '-d',
-      'cpu',
-    ];
+    const asked = commandLine('eval random:hrsam-tiny --clicks 1 --size 64 -d cpu');
     const plain = await hrsamJson(asked);
     const refined = await hrsamJson([...asked, '--refine', '2']);
     expect([plain.model.refinements, refined.model.refinements]).toEqual([0, 2]);
@@ -181,7 +171,7 @@ describe('hrsam eval', () => {
   });
 
   it('leaves out what is apart from the clicks as the weights say, or as asked, and says so', async () => {
-    const asked = ['eval', '--data', files.folder, '--clicks', '1', '--size', '256', '-d', 'cpu'];
+    const asked = commandLine('eval --clicks 1 --size 256 -d cpu');
     const plain = await hrsamJson([...asked, '--min-region', '0']);
     const own = await hrsamJson(asked);
     expect([plain.model.minRegion, own.model.minRegion]).toEqual([0, 0.1]);
@@ -192,19 +182,7 @@ describe('hrsam eval', () => {
   });
 
   it('makes answers again on the part of the picture around them on request', async () => {
-    const asked = [
-      'eval',
-      '--data',
-      files.folder,
-      '--clicks',
-      '2',
-      '--limit',
-      '2',
-      '--size',
-      '256',
-      '-d',
-      'cpu',
-    ];
+    const asked = commandLine('eval --clicks 2 --limit 2 --size 256 -d cpu');
     const plain = await hrsamJson(asked);
     const zoomed = await hrsamJson([...asked, '--zoom']);
     expect([plain.model.zoom, zoomed.model.zoom]).toEqual([false, true]);
@@ -216,19 +194,7 @@ describe('hrsam eval', () => {
   });
 
   it('answers from coarse to fine where the weights say so', async () => {
-    const asked = [
-      'eval',
-      '--data',
-      files.folder,
-      '--clicks',
-      '1',
-      '--limit',
-      '1',
-      '--size',
-      '1040',
-      '-d',
-      'cpu',
-    ];
+    const asked = commandLine('eval --clicks 1 --limit 1 --size 1040 -d cpu');
     const coarse = await hrsamJson(asked);
     const alone = await hrsamJson([...asked, '--no-coarse']);
     expect([coarse.model.coarse, alone.model.coarse]).toEqual([1024, undefined]);
