@@ -278,6 +278,26 @@ TEST(who_waits_in_a_long_loop_waits_in_vain) {
              "nothing goes on"));
 }
 
+TEST(registers_that_warps_give_each_other) {
+  // Three warpgroups of 168 registers a thread: the first gives, the others take.
+  const auto message = [](const char* less, const char* more, bool is_bounded = true) {
+    std::string ptx =
+        kernel(text("setp.lt.u32 %p1, %r0, 128;\n@%p1 bra LESS;\n"
+                    "setmaxnreg.inc.sync.aligned.u32 ",
+                    more, ";\nret;\nLESS:\nsetmaxnreg.dec.sync.aligned.u32 ", less, ";\n"),
+               kHopper);
+    if (is_bounded) ptx.insert(ptx.find("{\n"), ".maxntid 384, 1, 1\n.minnctapersm 1\n");
+    std::vector<uint32_t> data(1);
+    return ptx::test::run(ptx, data, {.threads = 384, .shared = 1024});
+  };
+  CHECK_EQ(message("24", "240"), "");
+  CHECK_EQ(message("88", "208"), "");
+  CHECK(says(message("32", "240"), "nothing goes on"));
+  CHECK(says(message("176", "168"), "the wrong way"));
+  CHECK(says(message("24", "160"), "the wrong way"));
+  CHECK(says(message("24", "240", false), "which ptxas ignores"));
+}
+
 TEST(blocks_of_a_cluster) {
   // Each block's first thread arrives at the other's mbarrier; boxes go to both.
   const std::string both =

@@ -56,7 +56,9 @@ void Decoder::hopper(const Statement& at, Instruction& made,
     if (count % 8 != 0 || count < 24 || count > 256)
       throw std::runtime_error("a count of registers out of range");
     made.control = Control::together;
-    made.run = nothing;
+    made.extra = count;
+    made.narrow = has(parts, "dec");
+    made.run = set_registers;
   } else if (op == "barrier.cluster.arrive.release.aligned" ||
              op == "barrier.cluster.arrive.relaxed.aligned" ||
              op == "barrier.cluster.arrive.release" || op == "barrier.cluster.arrive.relaxed") {

@@ -46,6 +46,23 @@ void check_phase(Cluster& cluster, Barrier& barrier) {
 
 }  // namespace
 
+// extra: how many a lane is to have. narrow: of those it had; it waits for more until others have
+// given back as many.
+void set_registers(Warp& w, const Instruction& i, uint32_t) {
+  if (w.code->registers == 0)
+    fault(w, "setmaxnreg without .maxntid and .minnctapersm, which ptxas ignores");
+  const int more = static_cast<int>(i.extra) - w.registers;
+  if (i.narrow ? more > 0 : more < 0)
+    fault(w, "setmaxnreg from " + std::to_string(w.registers) + " registers the wrong way");
+  if (more > w.block->spare) {
+    w.yields = true;
+    return;
+  }
+  w.block->cluster->idle = 0;
+  w.block->spare -= more;
+  w.registers += more;
+}
+
 // list: address, count
 void barrier_init(Warp& w, const Instruction& i, uint32_t lanes) {
   const int* at = w.code->lists.data() + i.list;

@@ -17,6 +17,7 @@ void commit_copies(Warp& warp, const Instruction& i, uint32_t lanes);
 void wait_for_copies(Warp& warp, const Instruction& i, uint32_t lanes);
 
 // Hopper's.
+void set_registers(Warp& warp, const Instruction& i, uint32_t lanes);
 void barrier_init(Warp& warp, const Instruction& i, uint32_t lanes);
 void barrier_show(Warp& warp, const Instruction& i, uint32_t lanes);
 void barrier_arrive(Warp& warp, const Instruction& i, uint32_t lanes);

@@ -121,6 +121,7 @@ class Runner {
       block->touched.assign((launch_.shared_bytes >> code_.shared_shift) + 1, {});
       block->unfenced.assign(launch_.shared_bytes / 16 + 2, 0);
       block->barriers.clear();
+      block->spare = 0;
       for (auto& named : block->named) named = {};
       for (auto& warp : block->warps) {
         const uint32_t left = threads - static_cast<uint32_t>(warp->number * kLanes);
@@ -144,6 +145,7 @@ class Runner {
         warp->fenced = warp->products = warp->products_done = 0;
         warp->pieces.clear();
         warp->dirty.clear();
+        warp->registers = code_.registers;
         warp->cluster_arrived = false;
         warp->cluster_phase = 0;
         ++cluster_.live;
@@ -364,6 +366,7 @@ class Runner {
             }
             if (code_.uses_products) note(warp, pc, at);
             at.run(warp, at, all);
+            if (warp.yields) break;  // it waits here for registers
             if (all == warp.alive) warp.waited = 0;  // memory may lag
             const uint32_t woken = warp.parked & all;
             each_lane(woken, [&](int l) { warp.pc[l] = pc + 1; });

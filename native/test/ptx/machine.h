@@ -9,9 +9,10 @@
 // the kernel's, unaligned addresses, lanes and warps that wait in vain, shared memory that one warp
 // or lane touches after another with nothing between them, global memory that it reads or writes
 // after another has written it (HRSAM_PTX_RACES=0: both are not looked for), products (wgmma) whose
-// operands are not fenced or whose sums are read too early, mbarriers whose phases may pass a late
-// lane by, kernels started early (programmatic dependent launch) that touch global memory or end
-// before they have waited for the kernel before them.
+// operands are not fenced or whose sums are read too early, registers that others wait for and no
+// one gives back (setmaxnreg), mbarriers whose phases may pass a late lane by, kernels started
+// early (programmatic dependent launch) that touch global memory or end before they have waited for
+// the kernel before them.
 //
 // counts.h tells what kernels ask of a GPU's units.
 //
@@ -70,6 +71,9 @@ struct Code {
   std::vector<Source> places;  // by instruction
   std::shared_ptr<const std::map<int, std::string>> files;
   int most_threads = 0;
+  // A thread's at its launch, all that .maxntid and .minnctapersm leave it, as ptxas takes them
+  // where setmaxnreg moves them later; 0 where those do not say.
+  int registers = 0;
   std::vector<Instruction> instructions;
   std::vector<int> lists;
   std::vector<bool> is_move;
@@ -214,6 +218,7 @@ struct Block {
   std::unordered_map<uint32_t, Barrier> barriers;
   NamedBarrier named[16];
   std::vector<std::unique_ptr<Warp>> warps;
+  int spare = 0;  // registers that warps have given back, of a lane
 };
 
 struct LaneCopy {
@@ -251,6 +256,7 @@ struct Warp {
   };
   std::deque<Piece> pieces;  // 16 bytes of shared memory each that products still read
   bool yields = false;
+  int registers = 0;  // of a lane
   uint32_t cluster_phase = 0;
   bool cluster_arrived = false;
   std::vector<uint32_t> dirty;  // pieces written and not yet shown to products

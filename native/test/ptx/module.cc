@@ -188,7 +188,7 @@ class Parser {
         do made.most_threads *= static_cast<int>(number());
         while (accept(','));
       } else if (part == ".minnctapersm") {
-        number();
+        made.blocks_at_once = static_cast<int>(number());
       } else if (part != ".noreturn") {
         fail("unknown directive " + part);
       }

@@ -9,6 +9,8 @@ std::shared_ptr<const Code> Decoder::run() {
   code_->target = function_.target;
   code_->files = function_.files;
   code_->most_threads = function_.most_threads;
+  if (const int threads = function_.most_threads * function_.blocks_at_once; threads > 0)
+    code_->registers = std::min(255, 65536 / threads) / 8 * 8;
   for (const auto& [name, type] : function_.registers) declare(name, type);
   const char* specials[] = {"%tid.x",    "%tid.y",    "%tid.z",   "%ntid.x",         "%ntid.y",
                             "%ntid.z",   "%ctaid.x",  "%ctaid.y", "%ctaid.z",        "%nctaid.x",
