@@ -229,6 +229,21 @@ TEST(products_out_of_order) {
   CHECK_EQ(run(Product{.before = shown.c_str()}.ptx(), *data), "");
 }
 
+TEST(products_of_which_warps_do_not_agree) {
+  const auto data = Data::make(64);
+  constexpr const char* kLast = "setp.ge.u32 %p5, %r0, 96;\n";
+  const std::string other = text(kLast, "@%p5 add.u64 %d4, %d4, 2;\n"),
+                    none = text(kLast, "@%p5 ret;\n");
+  CHECK(says(run(Product{.before = other.c_str()}.ptx(), *data), "do not agree about a product"));
+  for (uint64_t seed = 0; seed < 10; ++seed) {
+    const std::string message = run(Product{.before = none.c_str()}.ptx(), *data, kGroup, seed);
+    CHECK(says(message, "of its warpgroup") || says(message, "that is not whole"));
+  }
+  Shape three_warps = kGroup;
+  three_warps.threads = 96;
+  CHECK(says(run(Product().ptx(), *data, three_warps), "that is not whole"));
+}
+
 // Two warps and two mbarriers of one arrival each: one warp's first lane arrives at the first for
 // all of its warp, the other warp waits, arrives at the second, for which the first waits, twice.
 TEST(a_lane_does_not_speak_for_its_warp) {

@@ -335,6 +335,21 @@ void multiply_group(Warp& w, const Instruction& i, uint32_t) {
     return std::bit_cast<float>(static_cast<uint32_t>(half) << 16);
   };
 
+  const uint64_t left = registers ? 0 : same(at[sums]);
+  const uint64_t right = same(at[sums + (registers ? 4 : 1)]);
+  const Product own{w.here, left, right, add != 0};
+  const size_t first = w.number / 4 * 4;
+  auto& products = w.block->products[w.number / 4];
+  if (w.issued == products.size()) {
+    for (size_t k = first; k < first + 4; ++k)
+      if (k >= w.block->warps.size() || w.block->warps[k]->alive == 0)
+        fault(w, "a product of a warpgroup that is not whole");
+    products.push_back(own);
+  } else if (products[w.issued] != own) {
+    fault(w, "warps of a warpgroup do not agree about a product");
+  }
+  ++w.issued;
+
   std::vector<float> a(16 * depth), b(columns * depth);
   const uint32_t element = e4m3 ? 1 : 2;
   if (registers) {
@@ -356,12 +371,12 @@ void multiply_group(Warp& w, const Instruction& i, uint32_t) {
         a[(g + 8) * 16 + t + 8] = half(3);
       }
   } else {
-    const Descriptor from(w, same(at[sums]));
+    const Descriptor from(w, left);
     for (int r = 0; r < 16; ++r)
       for (int k = 0; k < depth; ++k)
         a[r * depth + k] = number_at(from.along(w.number % 4 * 16 + r, k * element));
   }
-  const Descriptor from(w, same(at[sums + (registers ? 4 : 1)]));
+  const Descriptor from(w, right);
   for (int n = 0; n < columns; ++n)
     for (int k = 0; k < depth; ++k)
       // Transposed: rows are of k, 64 numbers each.

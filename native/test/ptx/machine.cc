@@ -122,6 +122,7 @@ class Runner {
       block->unfenced.assign(launch_.shared_bytes / 16 + 2, 0);
       block->barriers.clear();
       block->spare = 0;
+      block->products.assign((block->warps.size() + 3) / 4, {});
       for (auto& named : block->named) named = {};
       for (auto& warp : block->warps) {
         const uint32_t left = threads - static_cast<uint32_t>(warp->number * kLanes);
@@ -143,6 +144,7 @@ class Runner {
         std::fill(warp->used.begin(), warp->used.end(), 0);
         warp->now = 1;
         warp->fenced = warp->products = warp->products_done = 0;
+        warp->issued = 0;
         warp->pieces.clear();
         warp->dirty.clear();
         warp->registers = code_.registers;
@@ -237,6 +239,8 @@ class Runner {
         release(named);
     if (warp.code->uses_products && warp.products_done < warp.products)
       fault(warp, "ends while products are computed");
+    if (warp.issued != warp.block->products[warp.number / 4].size())
+      fault(warp, "ends without a product of its warpgroup");
   }
 
   // Lanes that must come together before this runs.

@@ -9,10 +9,10 @@
 // the kernel's, unaligned addresses, lanes and warps that wait in vain, shared memory that one warp
 // or lane touches after another with nothing between them, global memory that it reads or writes
 // after another has written it (HRSAM_PTX_RACES=0: both are not looked for), products (wgmma) whose
-// operands are not fenced or whose sums are read too early, registers that others wait for and no
-// one gives back (setmaxnreg), mbarriers whose phases may pass a late lane by, kernels started
-// early (programmatic dependent launch) that touch global memory or end before they have waited for
-// the kernel before them.
+// operands are not fenced, whose sums are read too early or of which a warpgroup's warps do not
+// agree, registers that others wait for and no one gives back (setmaxnreg), mbarriers whose phases
+// may pass a late lane by, kernels started early (programmatic dependent launch) that touch global
+// memory or end before they have waited for the kernel before them.
 //
 // counts.h tells what kernels ask of a GPU's units.
 //
@@ -207,6 +207,14 @@ struct Cluster {
   Counts* counts = nullptr;
 };
 
+// A product as one warp of a warpgroup asks for it: the others must ask for the same.
+struct Product {
+  uint32_t at;    // the instruction
+  uint64_t a, b;  // where matrices are; 0: in registers
+  bool add;
+  bool operator==(const Product&) const = default;
+};
+
 struct Block {
   Cluster* cluster;
   unsigned rank;
@@ -218,6 +226,7 @@ struct Block {
   std::unordered_map<uint32_t, Barrier> barriers;
   NamedBarrier named[16];
   std::vector<std::unique_ptr<Warp>> warps;
+  std::vector<std::vector<Product>> products;  // by warpgroup
   int spare = 0;  // registers that warps have given back, of a lane
 };
 
@@ -251,6 +260,7 @@ struct Warp {
   std::vector<uint64_t> used;
   uint64_t now = 0, fenced = 0;
   uint32_t products = 0, products_done = 0;  // groups
+  size_t issued = 0;                         // products
   struct Piece {
     uint32_t offset, group;
   };
