@@ -335,6 +335,11 @@ TEST(blocks_of_a_cluster) {
                                 store_words(16);
   CHECK_EQ(run(kernel(multicast, kHopper), *data, two), "");
   CHECK(says(run(kernel(multicast, kHopper), *data), "that the cluster has not"));
+  // The first block alone shows its mbarrier.
+  std::string hidden = multicast;
+  hidden.insert(hidden.find("fence.mbarrier_init"),
+                "mov.u32 %r20, %ctaid.x; setp.eq.u32 %p6, %r20, 0;\n@%p6 ");
+  CHECK(says(run(kernel(hidden, kHopper), *data, two), "no fence has shown"));
 }
 
 int main() {

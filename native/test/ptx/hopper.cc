@@ -225,6 +225,8 @@ void finish_copy(Cluster& cluster, const BoxCopy& copy) {
     const auto found = block.barriers.find(copy.barrier);
     if (found == block.barriers.end())
       throw Fault("a copy's mbarrier is none, in " + cluster.code->name);
+    if (found->second.hidden_by >= 0)
+      throw Fault("a copy to a block whose mbarrier no fence has shown, in " + cluster.code->name);
     cluster.engine[engine] = now;
     Clock after(cluster.engine.size());
     after[engine] = now + 1;
