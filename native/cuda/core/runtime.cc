@@ -18,13 +18,19 @@ using plan::fail;
 // major version.
 constexpr int kDriverBranch = CUDART_VERSION >= 13000 ? 580 : 525;
 
+// 0 where there is no driver at all.
+int driver_version() {
+  int version = 0;
+  cudaDriverGetVersion(&version);
+  return version;
+}
+
 constexpr int major_of(int version) { return version / 1000; }
 constexpr int minor_of(int version) { return version % 1000 / 10; }
 
 // What was looked for, what was found, what to do.
 [[noreturn]] void fail_without_driver() {
-  int version = 0;
-  cudaDriverGetVersion(&version);  // 0 where there is no driver at all
+  const int version = driver_version();
   char found[48] = "found none";
   if (version != 0)
     std::snprintf(found, sizeof(found), "found one for CUDA %d.%d", major_of(version),
@@ -64,8 +70,7 @@ int device_count() {
 Properties properties(int ordinal) {
   cudaDeviceProp found{};
   check(cudaGetDeviceProperties(&found, ordinal), "a GPU's properties");
-  int driver = 0;
-  cudaDriverGetVersion(&driver);
+  const int driver = driver_version();
   Properties made{};
   std::snprintf(made.name, sizeof(made.name), "%.100s", found.name);
   std::snprintf(made.detail, sizeof(made.detail),
@@ -212,7 +217,9 @@ namespace hrsam::cuda {
 
 bool starts_early(const void* function) {
   static const std::string wanted = switch_setting("HRSAM_CUDA_PDL");
-  if (wanted == "0") return false;
+  // Recorded, it is an edge of a kind that graphs have from CUDA 12.3 on.
+  static const bool is_recorded = gpu::driver_version() >= 12030;
+  if (wanted == "0" || !is_recorded) return false;
   cudaFuncAttributes found{};
   check(cudaFuncGetAttributes(&found, function), "a kernel's code");
   // What the driver made of older PTX does not wait. On 12.0 such launches were seen to fail while
