@@ -370,7 +370,7 @@ class Runner {
             }
             if (code_.uses_products) note(warp, pc, at);
             at.run(warp, at, all);
-            if (warp.yields) break;  // it waits here for registers
+            if (warp.yields) break;                  // it waits here for registers
             if (all == warp.alive) warp.waited = 0;  // memory may lag
             const uint32_t woken = warp.parked & all;
             each_lane(woken, [&](int l) { warp.pc[l] = pc + 1; });

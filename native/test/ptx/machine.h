@@ -227,7 +227,7 @@ struct Block {
   NamedBarrier named[16];
   std::vector<std::unique_ptr<Warp>> warps;
   std::vector<std::vector<Product>> products;  // by warpgroup
-  int spare = 0;  // registers that warps have given back, of a lane
+  int spare = 0;                               // registers that warps have given back, of a lane
 };
 
 struct LaneCopy {

@@ -42,7 +42,7 @@ struct Function {
   std::string name;
   bool is_kernel = false;
   int most_threads = 0, blocks_at_once = 0;  // .maxntid, .minnctapersm
-  std::string target;  // sm_80, sm_90a
+  std::string target;                        // sm_80, sm_90a
   std::vector<Variable> parameters, results, locals, shared;
   std::map<std::string, std::string> registers;  // by name: pred, b16, b32, b64
   std::vector<Statement> body;
