@@ -4,7 +4,8 @@
 #   build          the CUDA backend for this GPU, and the native tests
 #   native         those tests, each twice: the bytes must be the same; on Hopper by its own instructions and by every GPU's
 #   doctor         where there is a Node: the model included, beside the CPU
-#   memcheck racecheck initcheck synccheck     compute-sanitizer's tools on them
+#   memcheck racecheck initcheck synccheck     compute-sanitizer's tools on them, on Hopper both ways apart: it may not understand
+#                  all of mbarriers and wgmma
 #   fixtures       where there is a Node: the tests of ops, models, gradients and training
 #   cycles         2,000 cycles of encoding and segmenting; 10,000 with HRSAM_LEAK_CYCLES=10000
 #   bench-ops bench-encoder bench-encoder-f32 bench-train bench-hopper bench-serial     the figures, to bench/results/
@@ -35,6 +36,7 @@ PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin
 [ ! -f scripts/node_modules.txz ] || [ -d node_modules/vitest ] || tar xJf scripts/node_modules.txz 2>/dev/null ||
   python3 -c 'import tarfile; tarfile.open("scripts/node_modules.txz").extractall()'
 jobs=$(getconf _NPROCESSORS_ONLN)
+tests=. # all native ones
 failed=()
 
 part() { [[ " $parts " == *" $1 "* ]]; }
@@ -116,18 +118,19 @@ if part build; then
   [ -f "$library" ] || exit 1
 fi
 
-# Every native test of the backend, by the command given; several at a time, most of their time being the CPU's, which
-# computes what is right.
+# Every native test of the backend, or those that $tests matches, by the command given; several at a time, most of their time
+# being the CPU's, which computes what is right.
 backend_tests() {
   HRSAM_TEST_BACKEND=${HRSAM_TEST_BACKEND:-$library} \
     limited xargs -P "$((jobs / 2 + 1))" -I{} sh -c 'log=$("$@" 2>&1); status=$?; echo "== $*: $status"; echo "$log"; exit $status' \
     sh timeout --foreground -k 10 400 "$@" "$build/{}" --threads 1 < <(
-      grep -l '"harness.h"' native/test/*_test.cc | sed 's|.*/||; s|\.cc$||'
+      grep -l '"harness.h"' native/test/*_test.cc | sed 's|.*/||; s|\.cc$||' | grep -E "$tests"
     )
 }
 # Hopper has two ways: its own instructions, and those of every GPU.
+ways=$([ "$capability" = 90a ] && echo 0 1 || echo 0)
 if part native; then
-  for wgmma in $([ "$capability" = 90a ] && echo 0 1 || echo 0); do
+  for wgmma in $ways; do
     HRSAM_PART_SECONDS=${HRSAM_PART_SECONDS:-270} step "native-wgmma-$wgmma" backend_tests env HRSAM_TEST_TWICE=1 "HRSAM_CUDA_WGMMA=$wgmma"
   done
 fi
@@ -144,12 +147,23 @@ sanitizer_works() {
       >"$out/sanitizer.log" 2>&1 && ! grep -qi 'not supported' "$out/sanitizer.log"
 }
 
-# Without graphs, so that reports name kernels. A test asks for more memory than there is: no error.
+# Without graphs, so that reports name kernels. A test asks for more memory than there is: no error. Several run at a time:
+# each racecheck would take all processors, and memory for all launches that nobody waits for. The tests of what Hopper has
+# kernels of its own for are run with those as well.
+sanitize() {
+  local tool=$1 wgmma=$2 more=
+  [ "$tool" != memcheck ] || more="--report-api-errors no"
+  [ "$tool" != racecheck ] || more="--racecheck-num-workers 1 --force-synchronization-limit 4"
+  backend_tests env HRSAM_CUDA_GRAPHS=0 "HRSAM_CUDA_WGMMA=$wgmma" \
+    compute-sanitizer --tool "$tool" --launch-timeout 120 --error-exitcode 9 $more
+}
 for tool in memcheck racecheck initcheck synccheck; do
   part "$tool" || continue
   if ! sanitizer_works; then without "compute-sanitizer that works here" "$tool"; continue; fi
-  step "$tool" backend_tests env HRSAM_CUDA_GRAPHS=0 compute-sanitizer --tool "$tool" --error-exitcode 9 \
-    $([ "$tool" != memcheck ] || echo --report-api-errors no)
+  HRSAM_PART_SECONDS=${HRSAM_PART_SECONDS:-$([ "$ways" = 0 ] && echo 540 || echo 380)} step "$tool" sanitize "$tool" 0
+  [ "$ways" != 0 ] || continue
+  tests='^(gemm|linear_fp8|window_attention|attention)_test$' HRSAM_PART_SECONDS=${HRSAM_PART_SECONDS:-150} \
+    step "$tool-wgmma" sanitize "$tool" 1
 done
 
 vitest() {
