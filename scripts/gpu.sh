@@ -179,11 +179,13 @@ fi
 export HRSAM_BENCH_RUN=${HRSAM_BENCH_RUN:-$(date -u +%Y-%m-%d), commit ${HRSAM_COMMIT:-$(git rev-parse HEAD 2>/dev/null)}}
 ours() { HRSAM_NODE=$node HRSAM_PYTHON=none HRSAM_BENCH="--only $*" limited scripts/measure.sh cuda; }
 theirs() { HRSAM_NODE=none HRSAM_RIVALS=${HRSAM_RIVALS:---seconds 400} limited scripts/measure.sh cuda; }
-# The same products by the instructions of earlier GPUs, and without squares of blocks; encoders in e4m3.
+# The same products by the instructions of earlier GPUs, and without squares of blocks; encoders in e4m3. All in a part's time.
 hopper() {
-  HRSAM_CUDA_WGMMA=0 limited "$node" scripts/hrsam.mjs bench --device cuda --only gemm,attention -o "$out/mma.json" &&
-    HRSAM_CUDA_SQUARES=0 limited "$node" scripts/hrsam.mjs bench --device cuda --only gemm --dtype bf16 -o "$out/pairs.json" &&
-    limited "$node" scripts/hrsam.mjs bench --device cuda --only encoder --full --dtype fp8 -o "$out/fp8.json"
+  local end=$((SECONDS + ${HRSAM_PART_SECONDS:-540}))
+  rest() { HRSAM_PART_SECONDS=$((end > SECONDS ? end - SECONDS : 1)) limited "$node" scripts/hrsam.mjs bench --device cuda "$@"; }
+  HRSAM_CUDA_WGMMA=0 rest --only gemm,attention -o "$out/mma.json" &&
+    HRSAM_CUDA_SQUARES=0 rest --only gemm --dtype bf16 -o "$out/pairs.json" &&
+    rest --only encoder --full --dtype fp8 -o "$out/fp8.json"
 }
 # Without the next kernel started early.
 serial() { HRSAM_CUDA_PDL=0 limited "$node" scripts/hrsam.mjs bench --device cuda --only encoder --dtype bf16 -o "$out/serial.json"; }
@@ -192,7 +194,7 @@ if [ -n "$node" ]; then
   if part bench-encoder; then step bench-encoder ours encoder --dtype bf16; fi
   if part bench-encoder-f32; then step bench-encoder-f32 ours encoder --dtype f32; fi
   if part bench-train; then step bench-train ours train; fi
-  if part bench-hopper && [ "$capability" = 90a ]; then HRSAM_PART_SECONDS=${HRSAM_PART_SECONDS:-270} step bench-hopper hopper; fi
+  if part bench-hopper && [ "$capability" = 90a ]; then step bench-hopper hopper; fi
   if part bench-serial && [ "${capability%a}" -ge 90 ] && [ "${capability%a}" -lt 120 ]; then step bench-serial serial; fi
 fi
 # One that computes something else than the model is no rival.
