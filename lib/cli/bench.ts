@@ -26,7 +26,7 @@ own size pictures and clicks are measured without and with coarse to fine, where
 included is. Each group of ops, each encoder and each trained model runs in a process of its own; its peak memory is
 that process's, weights included: resident or, on a GPU, there. The JSON tells the commit (of the clone, or in
 HRSAM_COMMIT), and in run and note what HRSAM_BENCH_RUN and HRSAM_BENCH_NOTE hold. With -o, a run of several commands
-(--only …) makes one document.
+(--only …) makes one document; encoders and training that it has measured before it was stopped are left as they are.
 
 Examples:
   $ hrsam bench

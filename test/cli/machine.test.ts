@@ -175,6 +175,26 @@ describe('bench', () => {
     expect(await measured('b')).toEqual(['call from JavaScript']);
   });
 
+  test('-o: a run goes on behind the encoders that it has measured', async () => {
+    const file = scratch('hrsam-bench-test-')('bench.json');
+    const row = { device: 'cpu', dtype: 'f32', size: '128 x 128', batch: 1, median: -1, spread: 0, runs: 1 };
+    writeFileSync(file, JSON.stringify({ run: 'a', rows: [{ what: 'hrsam-tiny encoder', ...row }] }));
+    const measured = async (batch: string) => {
+      const model = ['-w', 'random:hrsam-tiny', '--size', '128', '--dtype', 'f32', '--batch', batch];
+      const args = ['bench', '--only', 'encoder', ...model, '-d', 'cpu', '-o', file];
+      expect((await hrsam(args, { env: { HRSAM_BENCH_RUN: 'a' } })).code).toBe(0);
+      const { rows } = JSON.parse(readFileSync(file, 'utf8')) as { rows: (typeof row & { what: string })[] };
+      return rows
+        .filter(({ what }) => what === 'hrsam-tiny encoder')
+        .map((each) => [each.batch, each.median > 0]);
+    };
+    expect(await measured('1')).toEqual([[1, false]]);
+    expect(await measured('2')).toEqual([
+      [1, false],
+      [2, true],
+    ]);
+  });
+
   test('refuses groups that it does not have', async () => {
     const { code, stderr } = await hrsam(['bench', '--only', 'gemm,nothing']);
     expect(code).toBe(2);

@@ -70,8 +70,10 @@ export async function runBench(options: BenchOptions): Promise<void> {
       }
     }
     const bar = await progressBar('measuring');
+    const earlier = rows;
     for (const [i, part] of parts.entries()) {
       bar.update(i, parts.length);
+      if (earlier.some((row) => isOf(row, part))) continue;
       try {
         const measured = await measureApart(part);
         rows = [...rows.filter((row) => !measured.some((other) => same(row, other))), ...measured];
@@ -103,6 +105,14 @@ async function earlierRows(path: string): Promise<BenchRow[]> {
     .then((text) => JSON.parse(text) as Partial<BenchDocument>)
     .catch(() => undefined); // there is none, or it is something else
   return run !== undefined && document?.run === run ? (document.rows ?? []) : [];
+}
+
+/** Whether a row is the first one of an encoder's part, or of training's: what a run that goes on need not measure again. */
+function isOf({ what, dtype, size, batch }: BenchRow, part: Part): boolean {
+  if (part.group === 'train') return what === `${part.model} training step` && dtype === part.dtype;
+  if (part.group !== 'encoder') return false;
+  const label = `${part.size} x ${part.size}`;
+  return what === `${part.name} encoder` && dtype === part.dtype && size === label && batch === part.batch;
 }
 
 /** At what sizes and in what batches an encoder is measured. */
