@@ -22,8 +22,6 @@ Op* compile_linear_fp8(const Node& node, Compiler& compiler) {
     node.fail("ERR_SHAPE", "a product too large");
   Epilogue epilogue;
   epilogue.activation = activation_of(node);
-  if (epilogue.activation == Activation::sigmoid)
-    node.fail("ERR_ARGUMENT", "activation: not sigmoid where products are e4m3");
   epilogue.out_is_bf16 = node.result().dtype == DType::bf16;
   const int residual = node.operand_or("residual");
   if (residual >= 0) {

@@ -59,14 +59,19 @@ HRSAM_BOTH int slice_of(int position, int length, const Geometry& g) {
   return position < length - g.window ? 0 : position < length - g.shift ? 1 : 2;
 }
 
+HRSAM_BOTH int region_at(const Geometry& g, const WindowPlace& at, int i, int j) {
+  if (g.shift == 0) return 0;
+  const int height = at.scale->windows_down * g.window, width = at.scale->windows_across * g.window;
+  return slice_of(at.top + i, height, g) * 3 + slice_of(at.left + j, width, g);
+}
+
 HRSAM_BOTH WindowToken token_at(const Geometry& g, const WindowPlace& at, int i, int j) {
   const Scale& scale = *at.scale;
-  int y = at.top + i, x = at.left + j, region = 0;
+  const int region = region_at(g, at, i, j);
+  int y = at.top + i, x = at.left + j;
   if (g.shift > 0) {
-    const int height = scale.windows_down * g.window, width = scale.windows_across * g.window;
-    region = slice_of(y, height, g) * 3 + slice_of(x, width, g);
-    y = (y + g.shift) % height;
-    x = (x + g.shift) % width;
+    y = (y + g.shift) % (scale.windows_down * g.window);
+    x = (x + g.shift) % (scale.windows_across * g.window);
   } else {
     y -= g.before;
     x -= g.before;

@@ -122,11 +122,9 @@ TEST(fp8_of_f32_rows_and_bf16_weights) { verify({40, 72, 96, HRSAM_F32, HRSAM_BF
 TEST(fp8_with_everything_after_it) {
   verify({70, 136, 64, HRSAM_BF16, HRSAM_F32, HRSAM_BF16, true, true, 1});
 }
-TEST(fp8_takes_no_sigmoid) {
-  if (!has_fp8()) return;
-  Case c{4, 4, 16};
-  c.activation = 4;
-  CHECK_EQ(Fp8(c).call().error(), "ERR_ARGUMENT");
+TEST(fp8_with_every_activation) {
+  for (int activation = 0; activation <= 4; ++activation)
+    verify({70, 136, 64, HRSAM_BF16, HRSAM_F32, HRSAM_F32, true, false, activation});
 }
 TEST(fp8_without_rows) {
   if (!has_fp8()) return;

@@ -11,8 +11,9 @@ namespace hrsam::cuda {
 struct Bias {
   const float* products = nullptr;  // [query][rows + columns], or null
   int rows = 0, columns = 0;
+  // A place behind the last key's row gets that row's.
   HRSAM_DEVICE float at(const float* query, const Place& key) const {
-    return query[key.row] + query[rows + key.column];
+    return query[key.row < rows ? key.row : rows - 1] + query[rows + key.column];
   }
   HRSAM_DEVICE const float* of(int64_t query) const { return products + query * (rows + columns); }
 };

@@ -171,11 +171,13 @@ __global__ void __launch_bounds__(kPlainThreads)
   dy.clear();
   dq.clear();
   Place place{0, 0};
+  int region = 0;
   int64_t index = 0;
   float4 statistics = make_float4(0, 0, 0, 0);
   if (here) {
     const auto row = unit.query(own);
     place = row.place;
+    region = unit.region(place);
     index = unit.query_index(own);
     q.load({row.data, false}, 0, d, lane);
     q.rotate(g.at.rope, place, d, lane);
@@ -200,8 +202,8 @@ __global__ void __launch_bounds__(kPlainThreads)
     for (int j = 0; j < count; ++j) {
       float logit = q.product(keys + j * kPitch, lane) * g.at.scale;
       const float above = dy.product(values + j * kPitch, lane);
-      if (!here || !unit.sees(own, first + j)) continue;
       const Place key = unit.key(first + j).place;
+      if (!here || unit.region(key) != region) continue;
       if (relative) logit += g.at.bias.at(g.at.bias.of(index), key);
       const float ds = exp2_fast(logit - statistics.x) * statistics.y * (above - statistics.z);
       dq.add(ds * g.factor, keys + j * kPitch, lane);
@@ -215,16 +217,18 @@ __global__ void __launch_bounds__(kPlainThreads)
   if (!here || g.out.data == nullptr) return;
   if (relative) {
     const float* sums = g.axes + index * axes;
-    dq.pairs(d, lane, [&](int c, float& a, float& b) {
-      for (int i = 0; i < axes; ++i) {
-        const float* row =
-            i < g.at.bias.rows
-                ? g.rel_h + (int64_t{place.row} * g.at.bias.rows + i) * d
-                : g.rel_w + (int64_t{place.column} * g.at.bias.columns + i - g.at.bias.rows) * d;
-        a = fmaf(sums[i], row[c], a);
-        if (c + 1 < d) b = fmaf(sums[i], row[c + 1], b);
-      }
-    });
+#pragma unroll 1
+    for (int i = 0; i < axes; ++i) {
+      const float sum = sums[i];
+      const float* row =
+          i < g.at.bias.rows
+              ? g.rel_h + (int64_t{place.row} * g.at.bias.rows + i) * d
+              : g.rel_w + (int64_t{place.column} * g.at.bias.columns + i - g.at.bias.rows) * d;
+      dq.pairs(d, lane, [&](int c, float& a, float& b) {
+        a = fmaf(sum, row[c], a);
+        if (c + 1 < d) b = fmaf(sum, row[c + 1], b);
+      });
+    }
   }
   dq.pairs(d, lane, [&](int c, float& a, float& b) { g.at.rope.rotate_back(place, c, a, b); });
   dq.store(g.out_of(unit.chunk()), g.to_query(unit.query(own).data), d, lane);
@@ -297,7 +301,9 @@ __global__ void __launch_bounds__(kPlainThreads)
       for (int i = 0; i < count; ++i) {
         float logit = k.product(queries + i * kPitch, lane) * g.at.scale;
         const float dp = v.product(above + i * kPitch, lane);
-        if (!here || unit.query(first + i).data == nullptr || !unit.sees(first + i, own)) continue;
+        const auto query = unit.query(first + i);
+        if (!here || query.data == nullptr || unit.region(query.place) != unit.region(place))
+          continue;
         const int64_t index = unit.query_index(first + i);
         if (g.at.bias.products != nullptr) logit += g.at.bias.at(g.at.bias.of(index), place);
         const float4 statistics = g.query[index];

@@ -81,13 +81,15 @@ __global__ void __launch_bounds__(kTensorThreads, kD <= 32 ? 2 : 1)
                 [&](int r) { return above_or_none(unit, g, first + r); });
   float dq[kD / 8][4];
   clear_sums(dq);
-  int own[2];
+  int own[2], region[2];
   float4 statistics[2];
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     own[h] = first + lane / 4 + 8 * h;
-    const bool here = query_or_none(unit, own[h]).data != nullptr;
+    const HeadRow<bf16> row = query_or_none(unit, own[h]);
+    const bool here = row.data != nullptr;
     statistics[h] = here ? g.query[unit.query_index(own[h])] : make_float4(0, 0, 0, 0);
+    region[h] = here ? unit.region(row.place) : -1;
     if (!here) own[h] = -1;
   }
   __syncthreads();  // the queries' places are the keys' now
@@ -114,12 +116,17 @@ __global__ void __launch_bounds__(kTensorThreads, kD <= 32 ? 2 : 1)
 #pragma unroll
       for (int n = 0; n < kHalfTile / 8; ++n)
 #pragma unroll
-        for (int k = 0; k < 4; ++k) {
-          const int key = t * kTensorKeys + half + n * 8 + lane % 4 * 2 + k % 2, h = k / 2;
-          const float4& s = statistics[h];
-          const bool seen = key < unit.keys && (!kHides || (own[h] >= 0 && unit.sees(own[h], key)));
-          const float p = seen ? exp2_fast(fmaf(ds[n][k], g.at.scale, -s.x)) * s.y : 0;
-          ds[n][k] = p * (dp[n][k] - s.z);
+        for (int side = 0; side < 2; ++side) {
+          const int key = t * kTensorKeys + half + n * 8 + lane % 4 * 2 + side;
+          const int of_key = kHides ? unit.region(unit.key(key).place) : 0;
+#pragma unroll
+          for (int h = 0; h < 2; ++h) {
+            const int k = 2 * h + side;
+            const float4& s = statistics[h];
+            const bool seen = key < unit.keys && (!kHides || of_key == region[h]);
+            const float p = seen ? exp2_fast(fmaf(ds[n][k], g.at.scale, -s.x)) * s.y : 0;
+            ds[n][k] = p * (dp[n][k] - s.z);
+          }
         }
       add_weighted<kD>(dq, ds, tile_keys + half * L::kRow);
     }
@@ -190,6 +197,12 @@ __global__ void __launch_bounds__(kTensorThreads, 1)
   float dk[kD / 8][4], dv[kD / 8][4];
   clear_sums(dk);
   clear_sums(dv);
+  int region[2];
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    const int own = first + lane / 4 + 8 * h;
+    region[h] = own < unit.keys ? unit.region(unit.key(own).place) : -1;
+  }
   __syncthreads();  // the keys' places are the queries' now
 
   if (tiles > 0) fetch_queries<Unit, kD>(unit, g, 0, queries, above, statistics);
@@ -217,14 +230,17 @@ __global__ void __launch_bounds__(kTensorThreads, 1)
 #pragma unroll
       for (int n = 0; n < kHalfTile / 8; ++n)
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const int r = half + n * 8 + lane % 4 * 2 + i % 2, query = t * kTensorKeys + r;
-          const int key = first + lane / 4 + i / 2 * 8;
+        for (int side = 0; side < 2; ++side) {
+          const int r = half + n * 8 + lane % 4 * 2 + side;
           const float4 s = tile_statistics[r];  // zeros where there is no query
-          const bool seen =
-              !kHides || (query < unit.queries && key < unit.keys && unit.sees(query, key));
-          p[n][i] = seen ? exp2_fast(fmaf(p[n][i], g.at.scale, -s.x)) * s.y : 0;
-          ds[n][i] = p[n][i] * (ds[n][i] - s.z);
+          const int of_query = kHides ? unit.region(unit.query(t * kTensorKeys + r).place) : 0;
+#pragma unroll
+          for (int h = 0; h < 2; ++h) {
+            const int i = 2 * h + side;
+            const bool seen = !kHides || of_query == region[h];
+            p[n][i] = seen ? exp2_fast(fmaf(p[n][i], g.at.scale, -s.x)) * s.y : 0;
+            ds[n][i] = p[n][i] * (ds[n][i] - s.z);
+          }
         }
       add_weighted<kD>(dv, p, tile_above + half * L::kRow);
       add_weighted<kD>(dk, ds, tile_queries + half * L::kRow);

@@ -69,6 +69,7 @@ __global__ void __launch_bounds__(kPlainThreads, 2)
     }
   const float* bias =
       at.bias.products != nullptr && here ? at.bias.of(unit.query_index(own)) : nullptr;
+  const int region = here ? unit.region(unit.query(own).place) : 0;
   float largest = kMasked, total = 0;
 
   for (int first = 0; first < unit.keys; first += kKeys) {
@@ -103,8 +104,9 @@ __global__ void __launch_bounds__(kPlainThreads, 2)
           logit[j] = kMasked;
           continue;
         }
-        if (bias != nullptr) logit[j] += at.bias.at(bias, unit.key(first + step + j).place);
-        if (here && !unit.sees(own, first + step + j)) logit[j] += kMasked;
+        const Place place = unit.key(first + step + j).place;
+        if (bias != nullptr) logit[j] += at.bias.at(bias, place);
+        if (unit.has_regions() && unit.region(place) != region) logit[j] += kMasked;
       }
       float next = largest;
 #pragma unroll
@@ -141,7 +143,9 @@ __global__ void __launch_bounds__(kPlainThreads, 2)
     at.partials.statistics[2 * slot + 1] = total;
   }
   const float factor = partial ? 1.0f : total > 0 ? 1.0f / total : 0.0f;
-  const int64_t out = partial ? 0 : unit.out(own);
+  const int64_t to = partial ? slot * at.d : unit.out(own);
+  const NumbersOut out =
+      partial ? NumbersOut{at.partials.sums, false} : NumbersOut{at.out, at.out_is_bf16};
 #pragma unroll
   for (int f = 0; f < kFours; ++f) {
     const int c = (f * kLanes + lane) * 4;
@@ -149,12 +153,7 @@ __global__ void __launch_bounds__(kPlainThreads, 2)
     const int n = at.d - c < 4 ? at.d - c : 4;
     const Four v{
         {sums[f][0] * factor, sums[f][1] * factor, sums[f][2] * factor, sums[f][3] * factor}};
-    if (partial)
-      store_four(at.partials.sums + slot * at.d + c, v, n);
-    else if (at.out_is_bf16)
-      store_four(static_cast<bf16*>(at.out) + out + c, v, n);
-    else
-      store_four(static_cast<float*>(at.out) + out + c, v, n);
+    store_four(out, to + c, v, n);
   }
 }
 

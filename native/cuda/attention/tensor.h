@@ -134,6 +134,7 @@ struct QueryTile {
   float largest[2], total[2];
   int row[2];  // of the unit; here: a query that is wanted
   bool here[2];
+  int region[2];
   const float* bias[2];
 
   // `space`: the warp's 16 rows of shared memory. False: nothing to do.
@@ -145,9 +146,11 @@ struct QueryTile {
     for (int h = 0; h < 2; ++h) {
       row[h] = first + lane / 4 + 8 * h;
       here[h] = query_or_none(unit, row[h]).data != nullptr;
-      if constexpr (kExtra)
-        bias[h] =
-            at.bias.products != nullptr && here[h] ? at.bias.of(unit.query_index(row[h])) : nullptr;
+      if constexpr (kExtra) {
+        region[h] = unit.region(query_or_none(unit, row[h]).place);
+        // Where nobody asks anyone's will do.
+        bias[h] = at.bias.of(here[h] ? unit.query_index(row[h]) : 0);
+      }
       largest[h] = kMasked;
       total[h] = 0;
     }
@@ -208,31 +211,45 @@ struct QueryTile {
   }
 
  private:
-  // Scale, relative positions, what is not seen.
+  // Scale, relative positions, what is not seen: a pass for each, without a branch per logit.
   HRSAM_DEVICE void adjust(const Unit& unit, const AttendCall& at,
                            float (&logits)[kTensorKeys / 8][4], int first) const {
-    const int lane = static_cast<int>(threadIdx.x % kWarp);
-    const bool full = first + kTensorKeys <= unit.keys;
-    const int own = first + lane % 4 * 2;
-    Place place{};
-    if constexpr (kExtra) place = unit.key(own < unit.keys ? own : 0).place;
+    const int own = first + static_cast<int>(threadIdx.x % 4) * 2;
+#pragma unroll
+    for (int n = 0; n < kTensorKeys / 8; ++n)
+#pragma unroll
+      for (int k = 0; k < 4; ++k) logits[n][k] *= at.scale;
+    if constexpr (kExtra) {
+      if (at.bias.products != nullptr)
+        each_key(unit, own, [&](int n, int side, const Place& place) {
+#pragma unroll
+          for (int h = 0; h < 2; ++h) logits[n][2 * h + side] += at.bias.at(bias[h], place);
+        });
+      if (unit.has_regions())
+        each_key(unit, own, [&](int n, int side, const Place& place) {
+          const int of_key = unit.region(place);
+#pragma unroll
+          for (int h = 0; h < 2; ++h)
+            if (of_key != region[h]) logits[n][2 * h + side] += kMasked;
+        });
+    }
+    if (first + kTensorKeys <= unit.keys) return;
+#pragma unroll
+    for (int n = 0; n < kTensorKeys / 8; ++n)
+#pragma unroll
+      for (int k = 0; k < 4; ++k)
+        if (own + n * 8 + k % 2 >= unit.keys) logits[n][k] = kMasked;
+  }
+
+  // The places of a lane's keys, n and side as in logits[n][2·h + side]; `own`: the first.
+  template <class F>
+  HRSAM_DEVICE static void each_key(const Unit& unit, int own, F&& f) {
+    Place place = unit.key(own < unit.keys ? own : 0).place;
 #pragma unroll
     for (int n = 0; n < kTensorKeys / 8; ++n) {
-#pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        logits[n][k] *= at.scale;
-        const int key = own + n * 8 + k % 2, h = k / 2;
-        if (!full && key >= unit.keys) {
-          logits[n][k] = kMasked;
-          continue;
-        }
-        if constexpr (kExtra) {
-          if (bias[h] != nullptr)
-            logits[n][k] += at.bias.at(bias[h], further(place, k % 2, unit.key_columns()));
-          if (here[h] && !unit.sees(row[h], key)) logits[n][k] += kMasked;
-        }
-      }
-      if constexpr (kExtra) place = further(place, 8, unit.key_columns());
+      f(n, 0, place);
+      f(n, 1, further(place, 1, unit.key_columns()));
+      place = further(place, 8, unit.key_columns());
     }
   }
 

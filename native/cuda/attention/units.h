@@ -95,7 +95,9 @@ class SequenceUnit {
   HRSAM_DEVICE const T* value(int j) const { return v_ + (key_begin_ + j) * l_.row(); }
   // Of the keys' grid.
   HRSAM_DEVICE int key_columns() const { return k_columns_; }
-  HRSAM_DEVICE bool sees(int, int) const { return true; }
+  // Queries see the keys of their own region.
+  HRSAM_DEVICE bool has_regions() const { return false; }
+  HRSAM_DEVICE int region(const Place&) const { return 0; }
   // Rows of the result and of what is kept per query.
   HRSAM_DEVICE int64_t out(int i) const {
     return (item_ * l_.q_tokens + first_query_ + i) * l_.channels() +
@@ -171,8 +173,9 @@ class WindowUnit {
   HRSAM_DEVICE HeadRow<T> key(int j) const { return {row(j, 1), place_of(j)}; }
   HRSAM_DEVICE const T* value(int j) const { return row(j, 2); }
   HRSAM_DEVICE int key_columns() const { return g_.window; }
-  HRSAM_DEVICE bool sees(int i, int j) const {
-    return g_.shift == 0 || region(first_ + i) == region(j);
+  HRSAM_DEVICE bool has_regions() const { return g_.shift > 0; }
+  HRSAM_DEVICE int region(const Place& place) const {
+    return region_at(g_, place_, place.row, place.column);
   }
   HRSAM_DEVICE int64_t out(int i) const {
     return (item_ * g_.tokens + query_token(i)) * channels_ + static_cast<int64_t>(head_) * g_.d;
@@ -196,10 +199,6 @@ class WindowUnit {
  private:
   HRSAM_DEVICE Place place_of(int position) const {
     return {position / g_.window, position % g_.window};
-  }
-  HRSAM_DEVICE int region(int position) const {
-    const Place place = place_of(position);
-    return token_at(g_, place_, place.row, place.column).region;
   }
   HRSAM_DEVICE int32_t query_token(int i) const {
     const Place place = place_of(first_ + i);

@@ -48,9 +48,8 @@ HRSAM_DEVICE void stage_rows(const bf16* from, int64_t stride, int64_t first, in
   }
 }
 
-template <class S, bool kAligned, Activation kActivation>
-__global__ void __launch_bounds__(S::kThreads, blocks_at_once(kActivation))
-    gemm_bf16_kernel(const __grid_constant__ Gemm g) {
+template <class S, bool kAligned>
+__global__ void __launch_bounds__(S::kThreads, 2) gemm_bf16_kernel(const __grid_constant__ Gemm g) {
   wait_for_earlier_kernels();
   auto* ring = static_cast<bf16*>(shared_memory());
   const int lane = static_cast<int>(threadIdx.x % kWarp),
@@ -116,8 +115,7 @@ __global__ void __launch_bounds__(S::kThreads, blocks_at_once(kActivation))
     HRSAM_DEVICE int offset(int j) const { return j * 8; }
     HRSAM_DEVICE float& at(int i, int j, int k) const { return of[i / 2][j][i % 2 * 2 + k]; }
   } finished{sums, row0 + warp_row + lane / 4, column0 + warp_column + lane % 4 * 2};
-  finish_sums<kActivation, 2 * S::kDown, S::kOver>(g.epilogue, g.m, g.n, blockIdx.y * g.m * g.n,
-                                                   finished);
+  finish_sums<2 * S::kDown, S::kOver>(g.epilogue, g.m, g.n, blockIdx.y * g.m * g.n, finished);
 }
 
 }  // namespace hrsam::cuda

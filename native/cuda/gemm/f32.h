@@ -48,7 +48,7 @@ struct CarriedRows {
   }
 };
 
-template <class S, Activation kActivation>
+template <class S>
 __global__ void __launch_bounds__(S::kThreads) gemm_f32_kernel(const __grid_constant__ Gemm g) {
   wait_for_earlier_kernels();
   auto* shared = static_cast<float*>(shared_memory());
@@ -102,8 +102,7 @@ __global__ void __launch_bounds__(S::kThreads) gemm_f32_kernel(const __grid_cons
     HRSAM_DEVICE int offset(int j) const { return j / 2 * 64 + j % 2 * 2; }
     HRSAM_DEVICE float& at(int i, int j, int k) const { return of[i][j * 2 + k]; }
   } finished{sums, row0 + down, column0 + across};
-  finish_sums<kActivation, S::kEach, S::kEach / 2>(g.epilogue, g.m, g.n, blockIdx.y * g.m * g.n,
-                                                   finished);
+  finish_sums<S::kEach, S::kEach / 2>(g.epilogue, g.m, g.n, blockIdx.y * g.m * g.n, finished);
 }
 
 }  // namespace hrsam::cuda

@@ -59,7 +59,6 @@ class FewCarried {
   Four values_[S::kCarried];
 };
 
-template <Activation kActivation>
 __global__ void __launch_bounds__(FewShape::kThreads)
     gemm_few_kernel(const __grid_constant__ Gemm g) {
   wait_for_earlier_kernels();
@@ -110,7 +109,7 @@ __global__ void __launch_bounds__(FewShape::kThreads)
     HRSAM_DEVICE int offset(int) const { return 0; }
     HRSAM_DEVICE float& at(int, int, int k) const { return of[k]; }
   } finished{sums, row0 + row, column0 + 2 * pair};
-  finish_sums<kActivation, 1, 1>(g.epilogue, g.m, g.n, blockIdx.y * g.m * g.n, finished);
+  finish_sums<1, 1>(g.epilogue, g.m, g.n, blockIdx.y * g.m * g.n, finished);
 }
 
 }  // namespace hrsam::cuda

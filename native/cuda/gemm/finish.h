@@ -19,9 +19,9 @@ HRSAM_DEVICE void as_constant(bool value, const With& with) {
     with(std::false_type());
 }
 
-// The same with an activation, for the host: each is a kernel of its own.
+// The same with an activation.
 template <class With>
-void for_activation(Activation activation, const With& with) {
+HRSAM_DEVICE void with_activation(Activation activation, const With& with) {
   switch (activation) {
     case Activation::none:
       return with(std::integral_constant<Activation, Activation::none>());
@@ -34,12 +34,6 @@ void for_activation(Activation activation, const With& with) {
     case Activation::sigmoid:
       return with(std::integral_constant<Activation, Activation::sigmoid>());
   }
-}
-
-// Blocks of 256 threads that a multiprocessor has registers for: 128 each, too few with a sigmoid,
-// which nothing in a model's large products asks for.
-constexpr int blocks_at_once(Activation activation) {
-  return activation == Activation::sigmoid ? 1 : 2;
 }
 
 // Two neighbouring columns of a row, of which `there` are. kPairs: rows begin at even elements.
@@ -90,14 +84,13 @@ HRSAM_DEVICE int anew(int x) {
 // Sums: row(i); first_column, and offset(j) from there; at(i, j, k), k being 0 or 1; branches():
 // one pair of columns after the other, for fewer registers (with Hopper's many sums: for more).
 // Numbers beyond m and n are not there. `first`: where the result of a batch's product begins, in
-// elements; `factors`, with kFactors: of the columns, for sums that come scaled.
-template <Activation kActivation, int kRows, int kPairs, bool kFactors = false, class Sums>
-HRSAM_DEVICE void finish_sums(const Epilogue& e, int64_t m, int64_t n, int64_t first, Sums& sums,
-                              const float* factors = nullptr) {
+// elements.
+template <int kRows, int kPairs, class Sums>
+HRSAM_DEVICE void finish_sums(const Epilogue& e, int64_t m, int64_t n, int64_t first, Sums& sums) {
   const int64_t column = sums.first_column;
   // Of those that are there; a tile has fewer than 1024.
   const int columns = static_cast<int>(smaller(larger(n - column, 0), 1024));
-  {
+  with_activation(e.activation, [&](auto activation) {
     const int there = anew(columns);
 #pragma unroll
     for (int j = 0; j < kPairs; ++j) {
@@ -105,17 +98,15 @@ HRSAM_DEVICE void finish_sums(const Epilogue& e, int64_t m, int64_t n, int64_t f
 #pragma unroll
       for (int k = 0; k < 2; ++k) {
         const int at = sums.offset(j) + k;
-        // Without a condition: a branch about it costs more registers than there are.
-        const float factor = kFactors ? factors[at < there ? column + at : 0] : 1.0f;
         const float bias = e.bias != nullptr && at < there ? e.bias[column + at] : 0.0f;
 #pragma unroll
         for (int i = 0; i < kRows; ++i) {
           float& x = sums.at(i, j, k);
-          x = activate(x * factor + bias, kActivation);
+          x = activate(x + bias, activation());
         }
       }
     }
-  }
+  });
   const bool pairs = n % 2 == 0;  // rows, then, begin at even elements, and columns end there
   // A constant of a file may lie at any multiple of its numbers' size.
   const bool residual_pairs = pairs && reinterpret_cast<uintptr_t>(e.residual) % 8 == 0;

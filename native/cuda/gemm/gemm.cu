@@ -30,9 +30,7 @@ void launch_bf16(cudaStream_t stream, const Gemm& g) {
   const Launch at{dim3(static_cast<unsigned>(tiles_of(g, S::kRows, S::kColumns)),
                        static_cast<unsigned>(g.batch)),
                   dim3(S::kThreads), S::kSharedBytes, stream};
-  for_activation(g.epilogue.activation, [&](auto kind) {
-    launch(at, aligned ? gemm_bf16_kernel<S, true, kind()> : gemm_bf16_kernel<S, false, kind()>, g);
-  });
+  launch(at, aligned ? gemm_bf16_kernel<S, true> : gemm_bf16_kernel<S, false>, g);
 }
 
 template <class S>
@@ -40,8 +38,7 @@ void launch_f32(cudaStream_t stream, const Gemm& g) {
   const Launch at{
       dim3(static_cast<unsigned>(tiles_of(g, S::kTile, S::kTile)), static_cast<unsigned>(g.batch)),
       dim3(S::kThreads), S::kSharedBytes, stream};
-  for_activation(g.epilogue.activation,
-                 [&](auto kind) { launch(at, gemm_f32_kernel<S, kind()>, g); });
+  launch(at, gemm_f32_kernel<S>, g);
 }
 
 void launch_few(cudaStream_t stream, const Gemm& g) {
@@ -49,7 +46,7 @@ void launch_few(cudaStream_t stream, const Gemm& g) {
   const Launch at{dim3(static_cast<unsigned>(tiles_of(g, S::kRows, S::kColumns)),
                        static_cast<unsigned>(g.batch)),
                   dim3(S::kThreads), S::kSharedBytes, stream};
-  for_activation(g.epilogue.activation, [&](auto kind) { launch(at, gemm_few_kernel<kind()>, g); });
+  launch(at, gemm_few_kernel, g);
 }
 
 }  // namespace

@@ -54,21 +54,16 @@ Clusters clusters_for(const Gemm& g, Launch at, Kernel kernel) {
 template <bool kFp8>
 bool start(cudaStream_t stream, const Gemm& g, const Fp8Scales& scales) {
   using H = HopperGemm;
-  bool made = false;
-  for_activation(g.epilogue.activation, [&](auto activation) {
-    if constexpr (activation() != Activation::sigmoid) {
-      constexpr auto kKernel = hopper_gemm_kernel<kFp8, activation()>;
-      Launch at{dim3(1), dim3(kHopperThreads), H::kSharedBytes, stream};
-      const auto [tiles, count, rounds] = clusters_for(g, at, kKernel);
-      at.cluster = tiles.blocks();
-      at.grid = dim3(static_cast<unsigned>(count * at.cluster));
-      TensorMap a, b;
-      const int rows = H::kRows / static_cast<int>(tiles.beside);
-      made = gpu::map_boxes(boxes_of(g.a, g.m, g.a_stride, g.a_batch, g, rows), &a) &&
-             gpu::map_boxes(boxes_of(g.b, g.n, g.b_stride, g.b_batch, g, H::kShare), &b);
-      if (made) launch(at, kKernel, g, tiles, a, b, scales);
-    }
-  });
+  constexpr auto kKernel = hopper_gemm_kernel<kFp8>;
+  Launch at{dim3(1), dim3(kHopperThreads), H::kSharedBytes, stream};
+  const auto [tiles, count, rounds] = clusters_for(g, at, kKernel);
+  at.cluster = tiles.blocks();
+  at.grid = dim3(static_cast<unsigned>(count * at.cluster));
+  TensorMap a, b;
+  const int rows = H::kRows / static_cast<int>(tiles.beside);
+  const bool made = gpu::map_boxes(boxes_of(g.a, g.m, g.a_stride, g.a_batch, g, rows), &a) &&
+                    gpu::map_boxes(boxes_of(g.b, g.n, g.b_stride, g.b_batch, g, H::kShare), &b);
+  if (made) launch(at, kKernel, g, tiles, a, b, scales);
   return made;
 }
 
@@ -86,8 +81,6 @@ bool hopper_gemm(cudaStream_t stream, const Gemm& g) {
   if (use == HopperUse::where_it_pays && (g.n < kFewestColumns || g.k < kShortestSum)) return false;
   const int64_t limit = INT32_MAX - 2 * HopperGemm::kColumns;
   if (g.k < 1 || g.k > limit || g.m > limit || g.n > limit || g.batch > limit) return false;
-  // Its registers would not suffice, and no model asks for it; linear_fp8 refuses it.
-  if (g.epilogue.activation == Activation::sigmoid) return false;
   // Several products of one matrix: nobody asks for them in bf16.
   if (g.batch > 1 && (g.a_batch == 0 || g.b_batch == 0)) return false;
   if (!can_be_copied(g.a, g.a_stride, g.a_batch) || !can_be_copied(g.b, g.b_stride, g.b_batch))

@@ -197,20 +197,26 @@ struct HopperSums {
   static constexpr int kRows = 4, kPairs = HopperGemm::kColumns / 8;
 };
 
-// A thread's e4m3 sums times what their rows were divided by.
-HRSAM_DEVICE void scale_rows(HopperSums& sums, const Gemm& g, const Fp8Scales& by) {
+// A thread's e4m3 sums times what their rows and columns were divided by.
+HRSAM_DEVICE void scale(HopperSums& sums, const Gemm& g, const Fp8Scales& by) {
+  float rows[HopperSums::kRows];
 #pragma unroll
-  for (int i = 0; i < HopperSums::kRows; ++i) {
-    const float factor = by.rows[sums.row(i) < g.m ? sums.row(i) : 0];
+  for (int i = 0; i < HopperSums::kRows; ++i)
+    rows[i] = by.rows[sums.row(i) < g.m ? sums.row(i) : 0];
 #pragma unroll
-    for (int j = 0; j < HopperSums::kPairs; ++j)
+  for (int j = 0; j < HopperSums::kPairs; ++j)
 #pragma unroll
-      for (int k = 0; k < 2; ++k) sums.at(i, j, k) *= factor;
-  }
+    for (int k = 0; k < 2; ++k) {
+      const int column = sums.first_column + sums.offset(j) + k;
+      const float factor = by.columns[column < g.n ? column : 0];
+#pragma unroll
+      for (int i = 0; i < HopperSums::kRows; ++i)
+        sums.at(i, j, k) = sums.at(i, j, k) * rows[i] * factor;
+    }
 }
 
 // A consumer's tiles: every other one of the block's.
-template <bool kFp8, Activation kActivation>
+template <bool kFp8>
 HRSAM_DEVICE void compute_tiles(const Gemm& g, const Fp8Scales& scales, const HopperTiles& tiles,
                                 const HopperGemmShared& shared) {
   const uint32_t own = threadIdx.x / kWarpgroup - 1;
@@ -230,13 +236,12 @@ HRSAM_DEVICE void compute_tiles(const Gemm& g, const Fp8Scales& scales, const Ho
     const HopperTiles::Place place = tiles.place(number);
     HopperSums finished(sums, place);
     const int64_t first = place.item * g.m * g.n;
-    if constexpr (kFp8) scale_rows(finished, g, scales);
-    finish_sums<kActivation, HopperSums::kRows, HopperSums::kPairs, kFp8>(
-        g.epilogue, g.m, g.n, first, finished, scales.columns);
+    if constexpr (kFp8) scale(finished, g, scales);
+    finish_sums<HopperSums::kRows, HopperSums::kPairs>(g.epilogue, g.m, g.n, first, finished);
   }
 }
 
-template <bool kFp8, Activation kActivation>
+template <bool kFp8>
 __global__ void __launch_bounds__(kHopperThreads, 1)
     hopper_gemm_kernel(const __grid_constant__ Gemm g, const __grid_constant__ HopperTiles tiles,
                        const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
@@ -255,7 +260,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
     if (threadIdx.x == 0) bring_tiles(tiles, a, b, shared);
   } else {
     take_registers<H::kConsumerRegisters>();
-    compute_tiles<kFp8, kActivation>(g, scales, tiles, shared);
+    compute_tiles<kFp8>(g, scales, tiles, shared);
   }
   cluster_barrier();
 }

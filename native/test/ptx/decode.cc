@@ -20,6 +20,7 @@ std::vector<std::string> split(const std::string& opcode) {
   return parts;
 }
 
+// What instructions compute with.
 template <class F>
 Run with_type(const std::string& type, F f) {
   if (type == "f32") return f(float{});
@@ -30,9 +31,14 @@ Run with_type(const std::string& type, F f) {
   if (type == "s64") return f(int64_t{});
   if (type == "u16" || type == "b16") return f(uint16_t{});
   if (type == "s16") return f(int16_t{});
+  throw std::runtime_error("ptx: unknown type " + type);
+}
+// Loads, stores and conversions: of bytes, too.
+template <class F>
+Run with_any_type(const std::string& type, F f) {
   if (type == "u8" || type == "b8") return f(uint8_t{});
   if (type == "s8") return f(int8_t{});
-  throw std::runtime_error("ptx: unknown type " + type);
+  return with_type(type, f);
 }
 template <class F>
 Run with_integer(const std::string& type, F f) {
@@ -144,7 +150,7 @@ void Decoder::memory(const Statement& at, Instruction& made,
   const bool extends = made.extra == 1;
   const auto in_space = [&](auto s) -> Run {
     constexpr Space kSpace = decltype(s)::value;
-    return with_type(type, [&](auto t) -> Run {
+    return with_any_type(type, [&](auto t) -> Run {
       using T = decltype(t);
       if (!is_load) {
         if constexpr (std::is_integral_v<T> && sizeof(T) <= 4)
@@ -186,10 +192,15 @@ void Decoder::convert(const Statement& at, Instruction& made,
   if (!is_wide(from) && source.kind == Operand::Kind::name && types_.count(source.name) &&
       types_.at(source.name) == "b64") {
     made.a = place(source, "b64");
-    made.run = with_integer(from, [&](auto f) -> Run {
-      return with_type(to, [&](auto t) -> Run {
-        return &unary<uint64_t, decltype(t), Low<decltype(f), decltype(t)>>;
-      });
+    made.run = with_any_type(from, [&](auto f) -> Run {
+      using From = decltype(f);
+      if constexpr (std::is_integral_v<From>)
+        return with_any_type(to, [&](auto t) -> Run {
+          using To = decltype(t);
+          return &unary<uint64_t, To, Low<From, To>>;
+        });
+      else
+        throw std::runtime_error("ptx: an integer expected, not " + from);
     });
     return;
   }
@@ -206,8 +217,8 @@ void Decoder::convert(const Statement& at, Instruction& made,
     return;
   }
   const int round = has(parts, "rni") ? 1 : has(parts, "rzi") ? 2 : has(parts, "rmi") ? 3 : 0;
-  made.run = with_type(from, [&](auto f) -> Run {
-    return with_type(to, [&](auto t) -> Run {
+  made.run = with_any_type(from, [&](auto f) -> Run {
+    return with_any_type(to, [&](auto t) -> Run {
       using From = decltype(f);
       using To = decltype(t);
       if constexpr (std::is_floating_point_v<From>) {
