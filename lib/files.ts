@@ -93,25 +93,34 @@ export async function writeWhole(path: string, content: Uint8Array | string): Pr
   }
 }
 
-/** Makes a folder and those above it, where they are not there yet. @throws HrsamError ERR_FILE */
-export async function makeFolder(path: string): Promise<void> {
-  await makeWithParents(resolve(path)).catch((cause: NodeJS.ErrnoException) => {
+/**
+ * Makes a folder and those above it, where they are not there yet.
+ * @returns whether it was not there
+ * @throws HrsamError ERR_FILE
+ */
+export async function makeFolder(path: string): Promise<boolean> {
+  return makeWithParents(resolve(path)).catch((cause: NodeJS.ErrnoException) => {
     const why = cause.code === 'EEXIST' ? ': what has that name is no folder' : ` (${cause.code})`;
     throw new HrsamError('ERR_FILE', `cannot be made${why}`, { where: path, cause });
   });
 }
 
 // Not mkdir's own `recursive`: in a folder that takes none, as /proc, it tries for ever.
-async function makeWithParents(path: string): Promise<void> {
-  const make = () =>
-    mkdir(path).catch(async (error: NodeJS.ErrnoException) => {
-      const there = error.code === 'EEXIST' && (await stat(path)).isDirectory();
-      if (!there) throw error;
-    });
-  await make().catch(async (error: NodeJS.ErrnoException) => {
+async function makeWithParents(path: string): Promise<boolean> {
+  const make = async (): Promise<boolean> => {
+    try {
+      await mkdir(path);
+      return true;
+    } catch (error) {
+      const there = (error as NodeJS.ErrnoException).code === 'EEXIST' && (await stat(path)).isDirectory();
+      if (there) return false;
+      throw error;
+    }
+  };
+  return make().catch(async (error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT' || dirname(path) === path) throw error;
     await makeWithParents(dirname(path));
-    await make();
+    return make();
   });
 }
 

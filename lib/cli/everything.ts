@@ -1,3 +1,4 @@
+import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { PICTURE_FORMATS } from '../data/files.js';
@@ -65,10 +66,20 @@ export function everythingCommand(): Command {
 }
 
 async function everything(picture: string, options: EverythingCommandOptions): Promise<void> {
+  const { output } = options;
+  const isNew = output !== undefined && (await makeFolder(output));
+  try {
+    await findAll(picture, options);
+  } catch (error) {
+    if (isNew) await rmdir(output).catch(() => {}); // masks in it stay
+    throw error;
+  }
+}
+
+async function findAll(picture: string, options: EverythingCommandOptions): Promise<void> {
   const { output, rle, json, weights, config } = options;
   const overlay = options.overlay ?? (output || rle || json ? undefined : 'everything.png');
   const format = overlay === undefined ? undefined : pictureFormat(overlay);
-  if (output) await makeFolder(output);
   const inputs = [picture, weights, config];
   await checkOutputs([overlay, rle], inputs);
   const signal = interruption();

@@ -54,7 +54,10 @@ describe('everything', () => {
     const overlay = ['-o', path('m'), '--overlay', path('m/0.png')];
     const twice = await hrsam(['everything', path('0.png'), ...all, ...overlay]);
     expect([twice.code, twice.stderr]).toEqual([1, expect.stringContaining('two outputs have one name')]);
-    expect(readdirSync(path('m'))).toEqual([]);
+    expect(existsSync(path('m'))).toBe(false);
+    const missing = await hrsam(['everything', path('no.png'), ...all, '-o', path('m')]);
+    expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining('does not exist')]);
+    expect(existsSync(path('m'))).toBe(false);
   });
 
   test.each([
