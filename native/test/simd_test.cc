@@ -99,7 +99,8 @@ TEST(exponential_of_the_scan) {
 }
 
 TEST(softplus_keeps_its_relative_accuracy) {
-  for (const auto& [low, high] : {std::pair(-85.0, -10.0), {-10.0, 0.0}, {0.0, 20.0}, {-1.0, 1.0}}) {
+  for (const auto& [low, high] :
+       {std::pair(-85.0, -10.0), {-10.0, 0.0}, {0.0, 20.0}, {-1.0, 1.0}}) {
     const std::vector<float> x = range(low, high, 10007);
     CHECK_LE(worst(x, softplus(x), 0, [](double v) { return std::log1p(std::exp(v)); }), 4e-7);
   }
