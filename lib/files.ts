@@ -107,16 +107,15 @@ export async function makeFolder(path: string): Promise<boolean> {
 
 // Not mkdir's own `recursive`: in a folder that takes none, as /proc, it tries for ever.
 async function makeWithParents(path: string): Promise<boolean> {
-  const make = async (): Promise<boolean> => {
-    try {
-      await mkdir(path);
-      return true;
-    } catch (error) {
-      const there = (error as NodeJS.ErrnoException).code === 'EEXIST' && (await stat(path)).isDirectory();
-      if (there) return false;
-      throw error;
-    }
-  };
+  const make = () =>
+    mkdir(path).then(
+      () => true,
+      async (error: NodeJS.ErrnoException) => {
+        const there = error.code === 'EEXIST' && (await stat(path)).isDirectory();
+        if (!there) throw error;
+        return false;
+      },
+    );
   return make().catch(async (error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT' || dirname(path) === path) throw error;
     await makeWithParents(dirname(path));

@@ -59,6 +59,7 @@ HRSAM_BOTH int slice_of(int position, int length, const Geometry& g) {
   return position < length - g.window ? 0 : position < length - g.shift ? 1 : 2;
 }
 
+// Swin's region of a position; where nothing is rolled there is one.
 HRSAM_BOTH int region_at(const Geometry& g, const WindowPlace& at, int i, int j) {
   if (g.shift == 0) return 0;
   const int height = at.scale->windows_down * g.window, width = at.scale->windows_across * g.window;
